@@ -1,0 +1,76 @@
+# Every command of the workspace. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DISTRIBUTIONS := schemas proto sdk/python controller agent cli
+PROJECTS := $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
+OWN := plum-schemas plum-proto plum-sdk
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(addprefix --no-emit-package ,$(OWN))
+
+.PHONY: help setup run test check lint types imports generated fast-tests bench soak schemas proto lock clean
+
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## install everything into .venv, from locked and hashed requirements
+
+# uv comes from the machine or from PyPI; the rest is installed by it.
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Plum needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Set PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if command -v uv >/dev/null 2>&1; then ln -sf "$$(command -v uv)" $(BIN)/uv; else $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv; fi
+
+$(VENV)/.installed: $(BIN)/uv requirements/dev.txt $(PROJECTS)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix --editable ,$(DISTRIBUTIONS))
+	@touch $@
+
+run: setup ## start controller, agent and status page on this terminal, and apply the demo
+	@exec $(BIN)/plum dev --manifests manifests/demo
+
+test: setup ## all tests: stores, real processes, kubectl, faults
+	$(BIN)/python -m pytest tests -m "not soak"
+
+check: setup lint types imports generated fast-tests ## format, lint, types, import rules, generated files, fast tests
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy -p plum_schemas -p plum_proto -p plum_client -p plum_worker -p plum_controller -p plum_agent -p plum_cli
+
+imports: setup
+	$(BIN)/lint-imports
+
+generated: setup
+	$(BIN)/python -m plum_schemas.generate --check schemas/crds
+	bash proto/generate.sh --check
+
+fast-tests: setup
+	$(BIN)/python -m pytest -q tests/unit tests/contract -m "not slow and not soak"
+
+bench: setup ## measure the numbers of docs/architecture.md and print them beside the goal
+	$(BIN)/python -m tests.bench
+
+soak: setup ## the fault tests at their full count (hours)
+	$(BIN)/python -m pytest tests/faults tests/simulation -m soak --timeout 14400
+
+schemas: setup ## write schemas/crds from the typed kinds
+	$(BIN)/python -m plum_schemas.generate schemas/crds
+
+proto: setup ## write the generated code of the worker protocol
+	bash proto/generate.sh
+
+lock: $(BIN)/uv ## resolve the dependencies again and write requirements/*.txt with hashes
+	$(LOCK) $(PROJECTS) requirements/dev.in -o requirements/dev.txt
+	$(LOCK) schemas/pyproject.toml sdk/python/pyproject.toml controller/pyproject.toml -c requirements/dev.txt -o requirements/controller.txt
+	$(LOCK) schemas/pyproject.toml sdk/python/pyproject.toml agent/pyproject.toml -c requirements/dev.txt -o requirements/agent.txt
+	$(LOCK) schemas/pyproject.toml sdk/python/pyproject.toml cli/pyproject.toml -c requirements/dev.txt -o requirements/cli.txt
+
+clean: ## remove what was installed and built (not the data in .plum)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache dist build

@@ -1,0 +1,1 @@
+"""Revisioned objects on a durable engine, and the watch cache that reads are served from."""

@@ -1,0 +1,1 @@
+"""The operator framework: requests, watches, informers, work queues and the reconcile loop."""
