@@ -10,14 +10,26 @@ Objects read from a cache are shared and must not be changed; copy with `msgspec
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self, dataclass_transform
 
 import msgspec
 
+from plum_schemas.validation import FieldError
 
-class Struct(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+
+class StructMeta(msgspec.StructMeta):
+    """Makes every subclass of `Struct` keyword-only; msgspec would ask each class to say so."""
+
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> Any:
+        options.setdefault("kw_only", True)
+        return super().__new__(mcls, name, bases, namespace, **options)
+
+
+@dataclass_transform(field_specifiers=(msgspec.field,), kw_only_default=True)
+class Struct(msgspec.Struct, rename="camel", omit_defaults=True, metaclass=StructMeta):
     """Base of every typed part of an object. A field at its default is left out of the JSON."""
 
 
@@ -165,3 +177,17 @@ class Object(Struct):
     @property
     def key(self) -> ObjectKey:
         return ObjectKey(self.metadata.namespace, self.metadata.name)
+
+    @classmethod
+    def normalize(cls, data: dict[str, Any]) -> None:
+        """Rewrite short forms into the long form, in place. `data` is raw JSON and may be partial (an apply configuration
+        or a patch), so nothing is added that the writer did not say. Repeating it changes nothing; a value of the wrong
+        type is left for the schema to refuse."""
+
+    @classmethod
+    def fill(cls, data: dict[str, Any]) -> None:
+        """Add defaults that depend on other fields, in place. `data` is a complete object, after the schema's defaults."""
+
+    def validate(self, old: Self | None) -> Iterable[FieldError]:
+        """Rules between fields, asked after the schema accepted the object. `old` is the stored object, None on create."""
+        return ()

@@ -1,0 +1,156 @@
+"""Deployment: the wanted number of instances of one template, and how a new template replaces an old one."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, field
+
+from plum_schemas.base import Column, Condition, KindInfo, Object, ScalePaths, Struct
+from plum_schemas.markers import ListMap
+from plum_schemas.scalars import Duration, IntOrPercent, NonNegative, Positive
+from plum_schemas.template import Template
+
+DEPLOYMENT_LABEL = "plum.dev/deployment"
+"""Label of an Instance: name of the Deployment that owns it."""
+REVISION_LABEL = "plum.dev/revision"
+"""Label of an Instance: hash of the template it was made from."""
+REVISION_ANNOTATION = "plum.dev/revision"
+"""Annotation of a Deployment: number of its current revision."""
+
+
+class CanaryStep(Struct):
+    """One step of a canary rollout. Either weight or replicas is set."""
+
+    weight: Annotated[int, Meta(ge=0, le=100)] | None = None
+    """Share of the instances that run the new template, in percent, rounded up."""
+    replicas: NonNegative | None = None
+    """Number of instances that run the new template."""
+    pause: Duration | None = None
+    """Time to stay at this step once it is available; `0` waits until the rollout is resumed. The next step follows at once if
+    absent."""
+
+
+class Canary(Struct):
+    """The steps of a canary rollout; after the last one all instances are replaced."""
+
+    steps: list[CanaryStep] = []
+    """Steps in order."""
+
+
+class Strategy(Struct):
+    """How a new template replaces the old one."""
+
+    type: Literal["RollingUpdate", "Recreate", "Canary"] = "RollingUpdate"
+    """RollingUpdate replaces a few at a time, Recreate stops all first, Canary goes in steps."""
+    max_surge: IntOrPercent = "25%"
+    """Instances above the wanted number during a rollout; a percentage is rounded up."""
+    max_unavailable: IntOrPercent = "25%"
+    """Instances below the wanted number during a rollout; a percentage is rounded down."""
+    min_ready_seconds: NonNegative = 0
+    """Seconds an instance must have been ready to count as available."""
+    progress_deadline_seconds: Positive = 600
+    """Seconds without progress after which a rollout has failed."""
+    on_failure: Literal["Rollback", "Pause", "Ignore"] = "Pause"
+    """What follows a failed rollout. Rollback returns to the last revision that became available, once per generation."""
+    replacement_policy: Literal["TerminationStarted", "TerminationComplete"] = "TerminationComplete"
+    """Whether a replacement starts when the stop of the old instance began, or when it is complete and its ports are free."""
+    canary: Canary | None = None
+    """Steps for type Canary."""
+
+
+class Failover(Struct):
+    """Whether instances move when their node is lost, and whether they go back."""
+
+    enabled: bool | None = None
+    """Replace instances of a lost node. The controller's setting (on by default) decides if absent."""
+    failback: Literal["Never", "Manual", "Automatic"] = "Never"
+    """Whether instances return to a node that came back. Manual waits for the annotation `plum.dev/failback`."""
+    failback_stable_seconds: NonNegative = 300
+    """Seconds the node must have been ready before anything returns to it."""
+    failback_max_rate: Positive = 1
+    """Most instances that return per minute."""
+
+
+class DeploymentSpec(Struct):
+    """The wanted state. Exactly one of replicas and nodeReplicas is set; replicas is 1 if neither is."""
+
+    replicas: NonNegative | None = None
+    """Wanted number of instances; the scheduler chooses nodes. 1 if neither this nor nodeReplicas is set."""
+    node_replicas: dict[str, NonNegative] | None = None
+    """Wanted number of instances on each named node, instead of replicas."""
+    state: Literal["Running", "Stopped"] = "Running"
+    """Stopped keeps the objects and stops what runs."""
+    paused: bool = False
+    """A new template changes nothing until this is false again. Scaling goes on."""
+    revision_history_limit: NonNegative = 10
+    """Old revisions to keep for a rollback."""
+    strategy: Strategy = field(default_factory=Strategy)
+    """How a new template replaces the old one."""
+    failover: Failover = field(default_factory=Failover)
+    """What happens when a node is lost."""
+    template: Template
+    """What each instance runs."""
+
+
+class DeploymentStatus(Struct):
+    """What was last seen."""
+
+    observed_generation: int = 0
+    """Generation of the spec this status speaks of."""
+    replicas: NonNegative = 0
+    """Instances that exist and are not being deleted."""
+    ready_replicas: NonNegative = 0
+    """Instances with condition Ready."""
+    available_replicas: NonNegative = 0
+    """Instances ready for at least minReadySeconds."""
+    updated_replicas: NonNegative = 0
+    """Instances of the current template."""
+    unavailable_replicas: NonNegative = 0
+    """Instances still missing to the wanted number of available ones."""
+    revision: int = 0
+    """Number of the current revision."""
+    revision_hash: str = ""
+    """Hash of the current template."""
+    collision_count: int | None = None
+    """Times the hash of a template was already taken; part of the next hash."""
+    selector: str = ""
+    """Label selector of the instances, for the scale subresource."""
+    last_available_revision: str = ""
+    """Hash of the last revision that became available completely; a rollback goes there."""
+    rolled_back_generation: int = 0
+    """Generation whose rollout was rolled back; there is no second one for it."""
+    canary_step: int | None = None
+    """Index of the current canary step."""
+    conditions: Annotated[list[Condition], ListMap("type")] = []
+    """Available, Progressing, Paused, ReplicaFailure."""
+
+
+class Deployment(Object):
+    """Keeps the wanted number of instances of one template running and replaces them when the template changes."""
+
+    info: ClassVar[KindInfo] = KindInfo(
+        kind="Deployment",
+        plural="deployments",
+        short_names=("deploy",),
+        categories=("plum", "all"),
+        scale=ScalePaths(label_selector=".status.selector"),
+        columns=(
+            Column("Ready", ".status.readyReplicas", "integer", description="Instances that are ready"),
+            Column("Desired", ".spec.replicas", "integer", description="Wanted instances; empty with nodeReplicas"),
+            Column("Updated", ".status.updatedReplicas", "integer", description="Instances of the current template"),
+            Column("Available", ".status.availableReplicas", "integer", description="Instances ready long enough"),
+            Column("Status", '.status.conditions[?(@.type=="Progressing")].reason', description="What the rollout does"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("State", ".spec.state", priority=1, description="Running or Stopped"),
+            Column("Revision", ".status.revision", "integer", priority=1, description="Number of the current revision"),
+            Column("Runtime", ".spec.template.runtime", priority=1),
+            Column("Artifact", ".spec.template.artifact.name", priority=1),
+            Column("Image", ".spec.template.image", priority=1),
+        ),
+    )
+
+    spec: DeploymentSpec
+    """Wanted state."""
+    status: DeploymentStatus = field(default_factory=DeploymentStatus)
+    """What was last seen; written by the controller."""

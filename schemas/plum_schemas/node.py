@@ -1,0 +1,145 @@
+"""Node: one machine with an agent. The user writes `spec`, the agent `status`; its Lease says whether it is alive."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, field
+
+from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
+from plum_schemas.markers import SET, ListMap
+from plum_schemas.scalars import NonNegative, Positive, Quantity
+
+NODE_LEASE_NAMESPACE = "plum-node-lease"
+"""Namespace of the Leases that agents renew; a Lease is called like its node."""
+ARCH_LABEL = "plum.dev/arch"
+"""Set by the agent: `x86_64`, `aarch64`, ..."""
+OS_LABEL = "plum.dev/os"
+"""Set by the agent: `linux`."""
+HOSTNAME_LABEL = "plum.dev/hostname"
+"""Set by the agent: name of the node; the topology key for "the same machine"."""
+
+TAINT_NOT_READY = "plum.dev/not-ready"
+"""Set while the agent reports that it is not ready."""
+TAINT_UNREACHABLE = "plum.dev/unreachable"
+"""Set while the lease is not renewed."""
+TAINT_UNSCHEDULABLE = "plum.dev/unschedulable"
+"""Set while the node is cordoned."""
+
+
+class Taint(Struct):
+    """Keeps instances away that do not tolerate it."""
+
+    key: Annotated[str, Meta(min_length=1)]
+    """Name of the taint, such as `dedicated`."""
+    value: str = ""
+    """Value that a toleration may ask for."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+    """NoSchedule keeps new ones away, NoExecute also removes those that run."""
+    time_added: datetime | None = None
+    """When it was added; tolerationSeconds count from here."""
+
+
+class Drain(Struct):
+    """A request to move every instance away from the node. It respects availability until the deadline."""
+
+    deadline_seconds: NonNegative = 600
+    """Seconds from `requestedAt` after which the rest is removed without regard to availability; 0 never does that."""
+    requested_at: datetime | None = None
+    """When the drain was asked for."""
+    ignore_pinned: bool = True
+    """Leave instances that nodeReplicas or a nodeSelector holds on this node; false deletes them too."""
+
+
+class NodeSpec(Struct):
+    """What the user wants of the node."""
+
+    unschedulable: bool = False
+    """Cordoned: nothing new is placed here."""
+    taints: Annotated[list[Taint], ListMap("key", "effect")] = []
+    """Keep instances away that do not tolerate them."""
+    lease_seconds: Positive = 15
+    """How long a renewal of the lease holds. The agent renews every third of it; everything else is derived from it."""
+    drain: Drain | None = None
+    """Present: move everything away."""
+
+
+class NodeAddress(Struct):
+    """One address of the node."""
+
+    type: Literal["InternalIP", "ExternalIP", "Hostname"]
+    """What kind of address it is."""
+    address: Annotated[str, Meta(min_length=1)]
+    """The address."""
+
+
+class Device(Struct):
+    """A device that one instance at a time may hold."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    """Name that templates ask for."""
+    path: str = ""
+    """Path on the node, such as `/dev/ttyUSB0`."""
+    healthy: bool = True
+    """It is present and usable; true if absent."""
+
+
+class NodeStatus(Struct):
+    """What the agent last reported, and what the node controller concluded."""
+
+    observed_generation: int = 0
+    """Generation of the spec this status speaks of."""
+    capacity: dict[str, Quantity] = {}
+    """All the machine has: cpu, memory, instances."""
+    allocatable: dict[str, Quantity] = {}
+    """What instances may use."""
+    addresses: Annotated[list[NodeAddress], ListMap("type")] = []
+    """Where the node is reached."""
+    agent_version: str = ""
+    """Version of the agent."""
+    boot_id: str = ""
+    """Changes with every boot of the machine."""
+    runtimes: Annotated[list[str], SET] = []
+    """What it can run: process, container."""
+    os: str = ""
+    """Operating system and release."""
+    arch: str = ""
+    """Processor architecture."""
+    kernel: str = ""
+    """Kernel release."""
+    devices: Annotated[list[Device], ListMap("name")] = []
+    """Devices that instances may hold."""
+    last_seen: datetime | None = None
+    """When the node was last known to be alive; written when it is lost, not at every heartbeat."""
+    conditions: Annotated[list[Condition], ListMap("type")] = []
+    """Ready, Drained, DiskPressure, ResourceLimits."""
+
+
+class Node(Object):
+    """One machine with an agent."""
+
+    info: ClassVar[KindInfo] = KindInfo(
+        kind="Node",
+        plural="nodes",
+        short_names=("no",),
+        namespaced=False,
+        columns=(
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+            Column("Cordoned", ".spec.unschedulable", "boolean"),
+            Column("Version", ".status.agentVersion", description="Version of the agent"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Address", '.status.addresses[?(@.type=="InternalIP")].address', priority=1),
+            Column("CPU", ".status.capacity.cpu", priority=1),
+            Column("Memory", ".status.capacity.memory", priority=1),
+            Column("Runtimes", ".status.runtimes", priority=1),
+            Column("Lease", ".spec.leaseSeconds", "integer", priority=1, description="Seconds a renewal holds"),
+        ),
+        selectable_fields=(".spec.unschedulable",),
+    )
+
+    spec: NodeSpec = field(default_factory=NodeSpec)
+    """What the user wants of it."""
+    status: NodeStatus = field(default_factory=NodeStatus)
+    """What was last seen."""
