@@ -71,7 +71,7 @@ class Stream:
 
     status: int
     chunks: AsyncIterator[bytes]
-    """Lines without their newline for a watch; any pieces for logs. With a status of 400 or more: the error's body, in one piece."""
+    """Lines without their newline for a watch; any pieces for logs. From status 400 on: the body of the error, in one piece."""
 
 
 class Transport(Protocol):
