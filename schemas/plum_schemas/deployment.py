@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
@@ -93,6 +94,37 @@ class DeploymentSpec(Struct):
     """What each instance runs."""
 
 
+class RolloutStatus(Struct):
+    """How far the rollout of the current template has come. Kept here so that a restarted controller knows since when it waits."""
+
+    hash: str = ""
+    """Hash of the template that is rolled out."""
+    generation: int = 0
+    """Generation at which it began, or began again after a change of the spec."""
+    started_at: datetime | None = None
+    """When it began."""
+    progressed_at: datetime | None = None
+    """When it last came closer: more updated or available instances than ever, or fewer old ones. The deadline counts from here."""
+    most_updated: NonNegative = 0
+    """Most instances of the template seen so far."""
+    most_available: NonNegative = 0
+    """Most available instances of the template seen so far."""
+    fewest_old: int | None = None
+    """Fewest instances of other templates seen so far."""
+    complete: bool = False
+    """All wanted instances of the template were available once, and no others were left."""
+    failed_at: datetime | None = None
+    """When the progress deadline passed."""
+    canary_step: int | None = None
+    """Index of the current canary step."""
+    canary_step_at: datetime | None = None
+    """When the current canary step became available; its pause counts from here."""
+    failback_at: datetime | None = None
+    """When an instance last went back to its node."""
+    observed_failback: str = ""
+    """Value of the annotation `plum.dev/failback` that was carried out."""
+
+
 class DeploymentStatus(Struct):
     """What was last seen."""
 
@@ -119,9 +151,10 @@ class DeploymentStatus(Struct):
     last_available_revision: str = ""
     """Hash of the last revision that became available completely; a rollback goes there."""
     rolled_back_generation: int = 0
-    """Generation whose rollout was rolled back; there is no second one for it."""
-    canary_step: int | None = None
-    """Index of the current canary step."""
+    """Generation whose rollout was rolled back; there is no second one for it. Until the template changes, instances are made
+    from `lastAvailableRevision`."""
+    rollout: RolloutStatus = field(default_factory=RolloutStatus)
+    """How far the rollout of the current template has come."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
     """Available, Progressing, Paused, ReplicaFailure."""
 
