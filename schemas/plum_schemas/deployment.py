@@ -95,7 +95,7 @@ class DeploymentSpec(Struct):
 
 
 class RolloutStatus(Struct):
-    """How far the rollout of the current template has come. Kept here so that a restarted controller knows since when it waits."""
+    """How far the rollout of the current template has come, so that a restarted controller knows since when it waits."""
 
     hash: str = ""
     """Hash of the template that is rolled out."""
@@ -104,7 +104,8 @@ class RolloutStatus(Struct):
     started_at: datetime | None = None
     """When it began."""
     progressed_at: datetime | None = None
-    """When it last came closer: more updated or available instances than ever, or fewer old ones. The deadline counts from here."""
+    """When it last came closer: more updated or available instances than ever, or fewer old ones. The deadline counts from
+    here."""
     most_updated: NonNegative = 0
     """Most instances of the template seen so far."""
     most_available: NonNegative = 0

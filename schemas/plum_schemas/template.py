@@ -178,7 +178,7 @@ class Disconnect(Struct):
     """What happens when the node of an instance is lost and when it comes back."""
 
     replace: bool = True
-    """Start a replacement on another node once the node is lost. Instances placed by `nodeReplicas` are not moved."""
+    """Start a replacement on another node once the node is lost."""
     lost_after: Duration | None = None
     """How long after its lease ended the node counts as lost; one lease if absent."""
     reconcile: Literal["keepOriginal", "keepReplacement", "longestRunning"] = "keepOriginal"
