@@ -20,7 +20,7 @@ class Marker:
 
 def ListMap(*keys: str) -> Marker:  # noqa: N802 - used like a type inside Annotated
     """Items are objects told apart by these fields: two writers may each own their items."""
-    return Marker((("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", list(keys))))
+    return Marker((("x-kubernetes-list-type", "map"), ("x-kubernetes-list-map-keys", keys)))
 
 
 SET = Marker((("x-kubernetes-list-type", "set"),))

@@ -55,7 +55,7 @@ class LabelRequirement(NamedTuple):
             case "!":
                 return f"!{self.key}"
             case "in" | "notin":
-                return f"{self.key} {self.operator} ({','.join(self.values)})"
+                return f"{self.key} {self.operator} ({','.join(self.values) or ','})"
             case "gt" | "lt":
                 return f"{self.key}{'>' if self.operator == 'gt' else '<'}{self.values[0]}"
         return f"{self.key}{self.operator}{self.values[0]}"
