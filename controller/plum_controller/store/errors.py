@@ -6,6 +6,7 @@
   - FutureRevisionError    the revision has not happened yet; wait or ask for less
   - StoreFullError         the disk is full; nothing was written; retry when there is room
   - StoreUnavailableError  the engine failed; nothing was written; retry with backoff
+    - StoreOutcomeError    the process ended before the disk told whether the write is there; read again after the restart
   - StoreClosedError       the process is shutting down; do not retry here
   - StoreInUseError        another process holds the store; do not start
   - StoreVersionError      the file or the SQLite library is of a version that is not safe; do not start
@@ -25,7 +26,9 @@ class PreconditionError(StoreError):
     """A key is not at the revision that the transaction expected."""
 
     def __init__(self, key: Key, expected: Revision, actual: Revision) -> None:
-        super().__init__(f"{key} is at revision {actual}, expected {expected}")
+        wanted = "to exist" if expected == -1 else "not to exist" if expected == 0 else f"revision {expected}"
+        found = f"is at revision {actual}" if actual else "does not exist"
+        super().__init__(f"{key} {found}, expected {wanted}")
         self.key = key
         self.expected = expected
         self.actual = actual
@@ -55,6 +58,10 @@ class StoreFullError(StoreError):
 
 class StoreUnavailableError(StoreError):
     """The engine failed; nothing was written."""
+
+
+class StoreOutcomeError(StoreUnavailableError):
+    """The process is shutting down and the disk never told whether the write is there."""
 
 
 class StoreClosedError(StoreError):

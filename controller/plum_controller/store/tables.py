@@ -1,0 +1,62 @@
+"""The tables of the SQL engines, declared once: Alembic compares files with them, `schema.sql` is generated from them.
+
+    log      every kept change, in order: written once, never updated, deleted by compaction
+    objects  for each key its last change in the log, deletions included until compaction
+    meta     a few named values
+
+Nothing here is imported by a running controller: SQLModel alone costs a second and 56 MB (docs/adr/0002).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqlalchemy import REAL, BigInteger, Integer, LargeBinary, Text
+from sqlmodel import Field, SQLModel
+
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Log(SQLModel, table=True):
+    """One change of one key."""
+
+    __tablename__ = "log"
+    __table_args__: ClassVar[dict[str, Any]] = {"sqlite_strict": True}
+
+    id: int = Field(sa_type=NUMBER, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    """`revision * 65536 + ordinal in the commit`: one B-tree that only grows at its end."""
+    time: float = Field(sa_type=REAL)
+    """Unix seconds at the commit."""
+    resource: str = Field(sa_type=Text)
+    namespace: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    operation: int = Field(sa_type=Integer)
+    """0 create, 1 update, 2 delete."""
+    earlier: int = Field(sa_type=NUMBER)
+    """`id` of the key's change before this one, across deletions; 0 when there was none. The row may be compacted away."""
+    value: bytes = Field(sa_type=LargeBinary)
+
+
+class Objects(SQLModel, table=True):
+    """The head of one key's history."""
+
+    __tablename__ = "objects"
+    __table_args__: ClassVar[dict[str, Any]] = {"sqlite_strict": True, "sqlite_with_rowid": False}
+
+    resource: str = Field(sa_type=Text, primary_key=True)
+    namespace: str = Field(sa_type=Text, primary_key=True)
+    name: str = Field(sa_type=Text, primary_key=True)
+    id: int = Field(sa_type=NUMBER)
+    """Row in the log."""
+    deleted: int = Field(sa_type=Integer)
+    """1 when that row is a deletion."""
+
+
+class Meta(SQLModel, table=True):
+    """`compacted`, `compacted_time`, `swept`, and `backup_time` in a copy that was not opened yet."""
+
+    __tablename__ = "meta"
+    __table_args__: ClassVar[dict[str, Any]] = {"sqlite_strict": True, "sqlite_with_rowid": False}
+
+    name: str = Field(sa_type=Text, primary_key=True)
+    value: float = Field(sa_type=REAL)
