@@ -1,0 +1,133 @@
+"""What every driver does: start a run, find it again, signal it, end all of it, and say how it ended.
+
+    start -> Handle -> wait -> Exit
+    find (after a restart of the agent) -> Handle | Exit | None
+
+A driver owns no decisions: it never restarts, and it signals nothing that it cannot identify by `Handle` or marker.
+All methods may be called again after a crash of the agent at any point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from plum_schemas.base import Struct
+from plum_schemas.template import Template
+
+MARKER = "PLUM_RUN"
+"""Environment variable that every process of a run carries; its value names the run in all the world."""
+
+
+class Handle(Struct):
+    """Enough to find one run again after the agent restarts.
+
+    A pid alone is not enough: the kernel reuses pids. Pid and start time together name one process for as long as
+    the machine is up, and the boot id says for how long that is.
+    """
+
+    boot_id: str
+    """`/proc/sys/kernel/random/boot_id`: a reboot makes every handle stale."""
+    pid: int
+    """First process of the workload; also its process group and session."""
+    start_ticks: int
+    """Start time in clock ticks since boot: field 22 of `/proc/<pid>/stat`."""
+    shim_pid: int = 0
+    """The shim that waits for it; 0 when the shim is gone and only the workload runs."""
+    shim_start_ticks: int = 0
+    container_id: str = ""
+    """For containers: id of the container; a process has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a run ended, as the driver saw it."""
+
+    code: int | None
+    """Exit code; 128 + number after a signal; None when nobody could observe it."""
+    signal: str = ""
+    """Such as SIGKILL; empty when it exited by itself."""
+    finished_at: float = 0.0
+    """Unix seconds."""
+    out_of_memory: bool = False
+    """The kernel killed in it because of its memory limit."""
+    fenced: bool = False
+    """The shim ended it because the lease was not renewed in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Names one run on this node."""
+
+    marker: str
+    """Value of `PLUM_RUN` in all of its processes."""
+    directory: Path
+    """Folder of this run: identity, exit code and output live here and outlive the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything a driver needs to start one run."""
+
+    run: Run
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    """All of it; nothing is inherited from the agent."""
+    work_directory: Path
+    user: str = ""
+    """`name` or `uid[:gid]`; empty: the agent's own."""
+    cpu_millis: int | None = None
+    """Limit in thousandths of a processor."""
+    memory_bytes: int | None = None
+    """Limit."""
+    fence: Path | None = None
+    """File with the time at which the run must be gone, for exclusive runs: hundredths of a second since boot."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the instance; only the fake driver reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that was started, and what could not be kept of what was asked for."""
+
+    handle: Handle
+    unenforced: tuple[str, ...] = ()
+    """Sentences about limits that this host does not enforce."""
+
+
+class Driver(Protocol):
+    """Starts and ends runs of one kind."""
+
+    runtimes: tuple[str, ...]
+    """Values of `spec.template.runtime` it can run."""
+    keeps_runs: bool
+    """Runs outlive the agent, so they are written down and adopted."""
+
+    def check(self, template: Template) -> None:
+        """Raises `RefusedError` for what this driver can never run."""
+
+    async def start(self, launch: Launch) -> Started:
+        """Start a run. Raises `StartError`; then nothing of it runs."""
+
+    async def find(self, run: Run) -> Handle | Exit | None:
+        """The run as it is now: still there, ended, or never started (None)."""
+
+    async def wait(self, run: Run, handle: Handle) -> Exit:
+        """Return when the first process has ended. Cancel it freely; it changes nothing."""
+
+    async def signal(self, run: Run, handle: Handle, signal: int) -> None:
+        """Send a signal to the process group. A run that is gone is a success."""
+
+    async def kill(self, run: Run, handle: Handle | None) -> None:
+        """SIGKILL to the group and every descendant; returns when none is left. Safe to repeat."""
+
+    async def execute(self, launch: Launch, command: tuple[str, ...], timeout_seconds: float) -> int:
+        """Run a program beside the workload, in its folder and environment: its exit code. Raises `TimeoutError`."""
+
+    async def release(self, run: Run) -> None:
+        """Let go of what the host keeps for an ended run (cgroups). Its folder stays. Safe to repeat."""
+
+    async def close(self) -> None:
+        """Stop watching; runs that outlive the agent go on."""
