@@ -68,7 +68,7 @@ def sweep(database: Database, upto: Revision) -> Step:
             counted = writer.total_changes()
             writer.executemany(DELETE_HEAD, [(*row[3:], row[0]) for row in ended])
             heads += writer.total_changes() - counted
-            position = int(rows[-1][0])
+            position = statements.row_id(rows[-1])
             if time.monotonic() - began > STEP_SECONDS:
                 break
         removed = writer.total_changes() - before - heads
