@@ -11,7 +11,8 @@ searched. Each step is one small transaction on the writer's thread; batches run
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from plum_controller.store import statements
 from plum_controller.store.base import Revision
@@ -68,7 +69,7 @@ def sweep(database: Database, upto: Revision) -> Step:
             counted = writer.total_changes()
             writer.executemany(DELETE_HEAD, [(*row[3:], row[0]) for row in ended])
             heads += writer.total_changes() - counted
-            position = statements.row_id(rows[-1])
+            position = _id(rows[-1])
             if time.monotonic() - began > STEP_SECONDS:
                 break
         removed = writer.total_changes() - before - heads
@@ -86,3 +87,8 @@ def vacuum(database: Database) -> bool:
         return True
     writer.execute(f"PRAGMA incremental_vacuum({min(surplus, VACUUM_PAGES)})").fetchall()
     return surplus <= VACUUM_PAGES
+
+
+def _id(row: Sequence[Any]) -> int:
+    row_id: int = row[0]
+    return row_id
