@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from plum_schemas.selectors import FieldSelector, LabelSelector
@@ -23,6 +21,7 @@ from plum_controller.store.events import Change, Entry, Indexed, WatchEvent
 from plum_controller.store.index import Entries, Keys, ResourceIndex, selecting
 from plum_controller.store.replay import Replay
 from plum_controller.store.watchers import Deliver, Ended, Group, ResourceWatchers, Selection, Watcher
+from plum_controller.store.window import Window
 
 __all__ = ["Entry", "Indexed", "WatchCache", "WatchEvent", "Watcher"]
 
@@ -51,11 +50,7 @@ class WatchCache:
         self._resources: dict[str, ResourceIndex] = {}
         self._owned: dict[str, set[Key]] = {}
         self._watchers: dict[str, ResourceWatchers] = {}
-        self._window: deque[Change] = deque()
-        self._window_start: Revision = 0
-        self._window_bytes = 0
-        self._most_changes = window_changes
-        self._most_bytes = window_bytes
+        self._window = Window(window_changes, window_bytes)
         self._early: list[LogEntry] | None = []
         self._replays: dict[Watcher, asyncio.Task[None]] = {}
 
@@ -79,7 +74,7 @@ class WatchCache:
                 continue
             break
         early, self._early = self._early or [], None
-        self._revision = self._window_start = start
+        self._revision = self._window.start = start
         late = [logged for logged in early if logged.revision > start]
         if late:
             self.publish(late)
@@ -99,7 +94,7 @@ class WatchCache:
                     event = group.event(change)
                     if event is not None:
                         found.setdefault(group, []).append(event)
-        self._remember(changes)
+        self._window.add(changes)
         for group, events in found.items():
             for watcher in tuple(group.watchers):
                 watcher.deliver(events, self._revision)
@@ -156,7 +151,7 @@ class WatchCache:
             raise FutureRevisionError(revision, self._revision)
         if revision < self._store.compacted:
             raise CompactedError(revision, self._store.compacted)
-        undone = self._undone(revision, resource)
+        undone = self._window.undone(revision, resource)
         if undone == {}:
             return self.list(resource, namespace, labels, fields, after=after, limit=limit)
         if undone is None:
@@ -194,7 +189,7 @@ class WatchCache:
             now = self.list(resource, namespace, labels, fields)
             self._attach(watcher)
             watcher.deliver([WatchEvent("ADDED", entry, None, entry.revision) for entry in now], self._revision)
-        elif since >= self._window_start:
+        elif since >= self._window.start:
             self._attach(watcher)
         else:
             self._replays[watcher] = asyncio.get_running_loop().create_task(self._catch_up(watcher))
@@ -227,7 +222,7 @@ class WatchCache:
         self._watchers.setdefault(watcher.selection.resource, ResourceWatchers()).add(watcher)
         if 0 <= position < self._revision:
             resource = watcher.selection.resource
-            changes = [change for change in self._changes_after(position) if change.entry.key.resource == resource]
+            changes = [change for change in self._window.after(position) if change.entry.key.resource == resource]
             events = [event for change in changes if (event := group.event(change)) is not None]
             watcher.deliver(events, self._revision)
             for change in changes:
@@ -235,7 +230,7 @@ class WatchCache:
 
     async def _catch_up(self, watcher: Watcher) -> None:
         try:
-            await Replay(self._store, self._index, watcher).advance(lambda: self._window_start)
+            await Replay(self._store, self._index, watcher).advance(lambda: self._window.start)
         except Exception as error:
             if not isinstance(error, StoreError):
                 logger.exception("replay failed", extra={"resource": watcher.selection.resource})
@@ -281,41 +276,3 @@ class WatchCache:
                 owned.discard(entry.key)
                 if not owned:
                     del self._owned[uid]
-
-    def _remember(self, changes: Sequence[Change]) -> None:
-        self._window.extend(changes)
-        self._window_bytes += sum(change.size_bytes for change in changes)
-        window = self._window
-        while len(window) > self._most_changes or self._window_bytes > self._most_bytes:
-            # A commit leaves as a whole: half of one could not be replayed.
-            self._window_start = window[0].entry.revision
-            while window and window[0].entry.revision == self._window_start:
-                self._window_bytes -= window.popleft().size_bytes
-
-    def _changes_after(self, revision: Revision) -> Sequence[Change]:
-        window = self._window
-        if window and window[-1].entry.revision - revision < 64:
-            # The usual case is a short way back: look from the end instead of copying the window.
-            tail: list[Change] = []
-            for change in reversed(window):
-                if change.entry.revision <= revision:
-                    break
-                tail.append(change)
-            tail.reverse()
-            return tail
-        changes = list(window)
-        return changes[bisect_right(changes, revision, key=_revision_of) :]
-
-    def _undone(self, revision: Revision, resource: str) -> dict[Key, Entry | None] | None:
-        """What the objects changed since then were at a revision. None: memory does not reach back that far."""
-        if revision < self._window_start:
-            return None
-        past: dict[Key, Entry | None] = {}
-        for change in reversed(self._changes_after(revision)):
-            if change.entry.key.resource == resource:
-                past[change.entry.key] = change.previous
-        return past
-
-
-def _revision_of(change: Change) -> Revision:
-    return change.entry.revision
