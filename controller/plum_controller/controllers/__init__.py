@@ -1,0 +1,25 @@
+"""Controllers: each compares desired with actual for one kind, through nothing but `plum_client`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from plum_client.manager import Manager
+
+
+class ControllerSettings(Protocol):
+    """What the controllers need of the settings."""
+
+    @property
+    def failover_enabled(self) -> bool:
+        """Whether instances of a lost node are replaced, where a Deployment does not say."""
+
+
+def build(manager: Manager, settings: ControllerSettings) -> None:
+    """Register every built-in controller."""
+    from plum_controller.controllers import deployment, event_expiry, garbage, namespace
+
+    deployment.add_to(manager, settings.failover_enabled)
+    garbage.add_to(manager)
+    namespace.add_to(manager)
+    event_expiry.add_to(manager)
