@@ -10,7 +10,7 @@ All methods may be called again after a crash of the agent at any point.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -84,8 +84,6 @@ class Launch:
     """Limit."""
     fence: Path | None = None
     """File with the time at which the run must be gone, for exclusive runs: hundredths of a second since boot."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels of the instance; only the fake driver reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,9 @@ class Driver(Protocol):
     runtimes: tuple[str, ...]
     """Values of `spec.template.runtime` it can run."""
     keeps_runs: bool
-    """Runs outlive the agent, so they are written down and adopted."""
+    """Runs outlive the agent and use this machine: they are written down and adopted, and their ports are real."""
+    ready_seconds: float | None
+    """None: the workload is asked by its probes. Else it cannot be asked, and counts as ready after this time."""
 
     def check(self, template: Template) -> None:
         """Raises `RefusedError` for what this driver can never run."""

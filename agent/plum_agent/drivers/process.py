@@ -42,6 +42,7 @@ class ProcessDriver:
 
     runtimes = ("process",)
     keeps_runs = True
+    ready_seconds = None
 
     def __init__(self, data_directory: Path, hierarchies: cgroups.Hierarchies | None = None) -> None:
         self._executor = ThreadPoolExecutor(2, "drivers")
