@@ -13,7 +13,6 @@ change, and come out as the bytes that are stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from plum_controller.resources.context import Clock, Context
@@ -32,12 +31,13 @@ from plum_controller.resources.options import (
     WatchOptions,
     WriteOptions,
 )
-from plum_controller.resources.registry import Registry, ResourceKind
+from plum_controller.resources.kinds import ResourceKind
+from plum_controller.resources.registry import Registry
 from plum_controller.resources.scale import ScaleEndpoint
-from plum_controller.resources.watching import open_watch
+from plum_controller.resources.watching import Deliver, Ended, open_watch
 from plum_controller.resources.writing import Writer
 from plum_controller.store.base import Store
-from plum_controller.store.cache import WatchCache, Watcher, WatchEvent
+from plum_controller.store.cache import WatchCache, Watcher
 from plum_schemas.base import ObjectKey
 
 __all__ = [
@@ -64,7 +64,7 @@ class ResourceService:
         self._deleter = Deleter(self._context)
         self._lister = Lister(self._context)
         self._scale = ScaleEndpoint(self._context, self._writer)
-        self._cleaner = DefinitionCleaner(self._context, self._deleter)
+        self._cleaner = DefinitionCleaner(self._context, self._writer, self._deleter)
 
     async def start(self) -> None:
         """Create the namespaces that always exist, and take up the removal of deleted definitions. Safe to repeat."""
@@ -83,7 +83,9 @@ class ResourceService:
         """Replace an object, or with a subresource that part of it. 409 Conflict when `resourceVersion` is stale."""
         return await self._writer.update(kind, key, data, options)
 
-    async def patch(self, kind: ResourceKind, key: ObjectKey, patch_type: PatchType, patch: Any, options: WriteOptions) -> Outcome:
+    async def patch(
+        self, kind: ResourceKind, key: ObjectKey, patch_type: PatchType, patch: Any, options: WriteOptions
+    ) -> Outcome:
         """Change part of an object. Patches that name no `resourceVersion` are repeated by themselves on a race."""
         return await self._writer.patch(kind, key, patch_type, patch, options)
 
@@ -112,12 +114,13 @@ class ResourceService:
         """One page of objects, in order of namespace and name."""
         return await self._lister.list(kind, options)
 
-    def watch(self, kind: ResourceKind, options: WatchOptions, deliver: Callable[[Sequence[WatchEvent]], None]) -> Watcher:
+    def watch(self, kind: ResourceKind, options: WatchOptions, deliver: Deliver, ended: Ended | None = None) -> Watcher:
         """Deliver what matches now (unless a revision is given), then every change, in order.
 
-        Raises `ApiStatusError`: 410 Expired is meant to be sent as an ERROR event, the rest as the answer.
+        Raises `ApiStatusError`: 410 Expired is meant to be sent as an ERROR event, the rest as the answer. `ended` is
+        told when history went away while it was replayed.
         """
-        return open_watch(self._context, kind, options, deliver)
+        return open_watch(self._context, kind, options, deliver, ended)
 
     def get_scale(self, kind: ResourceKind, key: ObjectKey) -> bytes:
         """The object's `autoscaling/v1` Scale."""
@@ -127,6 +130,8 @@ class ResourceService:
         """Set the number of copies. The outcome's value is a Scale."""
         return await self._scale.update(kind, key, data, options)
 
-    async def patch_scale(self, kind: ResourceKind, key: ObjectKey, patch_type: PatchType, patch: Any, options: WriteOptions) -> Outcome:
+    async def patch_scale(
+        self, kind: ResourceKind, key: ObjectKey, patch_type: PatchType, patch: Any, options: WriteOptions
+    ) -> Outcome:
         """Patch the Scale. The outcome's value is a Scale."""
         return await self._scale.patch(kind, key, patch_type, patch, options)

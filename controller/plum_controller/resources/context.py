@@ -1,0 +1,120 @@
+"""What all parts of the resource service share: the store with its cache, the clock, locks on keys, ids and names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from plum_controller.resources.errors import unavailable
+from plum_controller.store.base import Key, Revision, Store, Transaction
+from plum_controller.store.errors import StoreClosedError, StoreFullError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from plum_controller.resources.registry import Registry
+    from plum_controller.store.cache import WatchCache
+
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""No vowels, so no words; no digits that look like letters. Kubernetes' own."""
+SUFFIX_LENGTH = 5
+MAX_GENERATED_BASE = 58
+"""Characters of a generateName that are kept: 63 less the suffix."""
+
+NO_MOMENT = datetime.fromtimestamp(0, UTC)
+
+
+class Clock(Protocol):
+    """What time it is: UTC and aware."""
+
+    def now(self) -> datetime: ...
+
+
+class KeyLocks:
+    """Lets one write of a key go at a time.
+
+    Two writes that start from the same version cannot both succeed, so letting them run together only makes work that is
+    thrown away: 16 patches of one object would be computed 136 times. Other writers in other processes are still found by
+    the store's preconditions.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[Key, deque[asyncio.Future[None]] | None] = {}
+
+    async def acquire(self, key: Key) -> None:
+        if key not in self._held:
+            self._held[key] = None
+            return
+        waiting = self._held[key]
+        if waiting is None:
+            waiting = self._held[key] = deque()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            # The turn may have come in the same moment: pass it on, or the key stays locked for ever.
+            if turn.done() and not turn.cancelled():
+                self.release(key)
+            raise
+
+    def release(self, key: Key) -> None:
+        waiting = self._held[key]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._held[key]
+
+
+class Context:
+    """Passed to every part. Holds no state of its own but the locks and the formatted time."""
+
+    def __init__(
+        self,
+        store: Store,
+        cache: WatchCache,
+        registry: Registry,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.store = store
+        self.cache = cache
+        self.registry = registry
+        self.locks = KeyLocks()
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._moment = NO_MOMENT
+        self._timestamp = ""
+
+    def now(self) -> str:
+        """The time as objects carry it: RFC 3339 in whole seconds, `Z`."""
+        moment = self._clock.now().replace(microsecond=0)
+        if moment != self._moment:
+            self._moment = moment
+            self._timestamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._timestamp
+
+    def new_uid(self) -> str:
+        return str(UUID(bytes=self._random_bytes(16), version=4))
+
+    def generate_name(self, base: str) -> str:
+        number = int.from_bytes(self._random_bytes(8))
+        suffix = ""
+        for _ in range(SUFFIX_LENGTH):
+            number, index = divmod(number, len(SUFFIX_ALPHABET))
+            suffix += SUFFIX_ALPHABET[index]
+        return base[:MAX_GENERATED_BASE] + suffix
+
+    async def commit(self, transaction: Transaction) -> Revision:
+        """Commit; the cache shows it when this returns. Raises `PreconditionError`, and `ApiStatusError` when the store refuses."""
+        try:
+            return await self.store.commit(transaction)
+        except StoreFullError as error:
+            raise unavailable("the disk of the store is full; nothing was written. Free space and try again", 10) from error
+        except (StoreUnavailableError, StoreClosedError) as error:
+            raise unavailable(f"the store does not take writes now; nothing was written: {error}") from error

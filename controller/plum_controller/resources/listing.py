@@ -1,0 +1,159 @@
+"""Reads from the cache: one object, and lists in pages that all show the same moment.
+
+    ListOptions -> revision and position -> cache.list | cache.at -> one page, and a token for the next
+
+A token names the revision of the first page and the last key that was sent, so later pages neither miss nor repeat an
+object, whatever is written meanwhile, for as long as the history is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import NamedTuple
+
+import msgspec
+
+from plum_controller.resources.context import Context
+from plum_controller.resources.errors import bad_request, expired, not_found, revision_in_future
+from plum_controller.resources.kinds import ResourceKind
+from plum_controller.resources.options import ListOptions, ListResult
+from plum_controller.resources.selecting import EXACT, check_match, parse_fields, parse_labels, parse_revision
+from plum_controller.store.base import Key, Revision
+from plum_controller.store.cache import Entry
+from plum_controller.store.errors import CompactedError, FutureRevisionError
+from plum_schemas.base import ObjectKey
+from plum_schemas.selectors import FieldSelector, LabelSelector
+
+TOO_OLD = "The resourceVersion for the provided list is too old."
+TOKEN_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
+    "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with "
+    "the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the "
+    "first chunk was returned and now may show up in the list."
+)
+LATEST = -1
+"""As the revision of a token: go on in the current state. Only in the token that comes with an expired one."""
+
+
+class Token(msgspec.Struct):
+    """Where a list goes on. Clients see it in base64 and must not look inside."""
+
+    rv: int
+    start: tuple[str, str]
+    """Namespace and name of the last object that was sent."""
+    total: int = 0
+    """Objects of the whole list; 0 with selectors."""
+    sent: int = 0
+
+
+class _Query(NamedTuple):
+    """What to select, parsed."""
+
+    namespace: str
+    labels: LabelSelector | None
+    fields: FieldSelector | None
+    limit: int
+
+
+class Lister:
+    """Reads objects of every kind."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def get(self, kind: ResourceKind, key: ObjectKey, revision: str | None = None) -> bytes:
+        if revision:
+            self._check_reached(parse_revision(revision))
+        entry = self._context.cache.get(Key(kind.info.resource, key.namespace, key.name))
+        if entry is None:
+            raise not_found(kind.info, key.name)
+        return kind.present(entry.value)
+
+    async def list(self, kind: ResourceKind, options: ListOptions) -> ListResult:
+        check_match(options.match, options.revision, "ListOptions")
+        labels, fields = parse_labels(options.labels), parse_fields(kind, options.fields)
+        query = _Query(options.namespace, labels, fields, max(options.limit, 0))
+        if options.continue_token:
+            if options.revision and options.revision != "0":
+                raise bad_request("specifying resource version is not allowed when using continue")
+            return await self._continue(kind, query, read_token(options.continue_token))
+        revision = parse_revision(options.revision)
+        if options.match == EXACT and revision is not None:
+            return await self._at(kind, query, revision)
+        self._check_reached(revision)
+        return self._now(kind, query)
+
+    def _check_reached(self, revision: Revision | None) -> None:
+        current = self._context.cache.revision
+        if revision is not None and revision > current:
+            raise revision_in_future(revision, current)
+
+    def _now(self, kind: ResourceKind, query: _Query) -> ListResult:
+        cache, resource = self._context.cache, kind.info.resource
+        # One more than asked for tells whether there is a next page.
+        more = query.limit + 1 if query.limit else 0
+        entries = cache.list(resource, query.namespace, query.labels, query.fields, limit=more)
+        total = 0
+        if query.limit and len(entries) > query.limit and _is_countable(query):
+            total = cache.count(resource) if not query.namespace else len(cache.list(resource, query.namespace))
+        return _page(kind, query, entries, cache.revision, total, 0)
+
+    async def _at(self, kind: ResourceKind, query: _Query, revision: Revision) -> ListResult:
+        try:
+            entries = await self._read_at(kind, query, revision, None, 0)
+        except CompactedError as error:
+            raise expired(TOO_OLD) from error
+        except FutureRevisionError as error:
+            raise revision_in_future(revision, error.current) from error
+        return _page(kind, query, entries, revision, len(entries) if _is_countable(query) else 0, 0)
+
+    async def _continue(self, kind: ResourceKind, query: _Query, token: Token) -> ListResult:
+        after = Key(kind.info.resource, *token.start)
+        more = query.limit + 1 if query.limit else 0
+        cache = self._context.cache
+        if token.rv == LATEST:
+            entries = cache.list(after.resource, query.namespace, query.labels, query.fields, after=after, limit=more)
+            return _page(kind, query, entries, cache.revision, 0, 0)
+        try:
+            entries = await self._read_at(kind, query, token.rv, after, more)
+        except CompactedError as compacted:
+            error = expired(TOKEN_TOO_OLD)
+            error.continue_token = write_token(Token(LATEST, token.start))
+            raise error from compacted
+        except FutureRevisionError as error:
+            raise bad_request(f"continue key is not valid: revision {token.rv} has not happened") from error
+        return _page(kind, query, entries, token.rv, token.total, token.sent)
+
+    async def _read_at(self, kind: ResourceKind, query: _Query, revision: Revision, after: Key | None, limit: int) -> list[Entry]:
+        cache = self._context.cache
+        return await cache.at(revision, kind.info.resource, query.namespace, query.labels, query.fields, after=after, limit=limit)
+
+
+def _is_countable(query: _Query) -> bool:
+    return query.labels is None and query.fields is None
+
+
+def _page(kind: ResourceKind, query: _Query, entries: list[Entry], revision: Revision, total: int, sent: int) -> ListResult:
+    token, remaining = "", None
+    if query.limit and len(entries) > query.limit:
+        entries = entries[: query.limit]
+        sent += len(entries)
+        last = entries[-1].key
+        token = write_token(Token(revision, (last.namespace, last.name), total, sent))
+        remaining = total - sent if total else None
+    values = [kind.present(entry.value) for entry in entries] if kind.has_other_versions else [entry.value for entry in entries]
+    return ListResult(revision, entries, values, token, remaining)
+
+
+def write_token(token: Token) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(token)).decode().rstrip("=")
+
+
+def read_token(text: str) -> Token:
+    """Raises `ApiStatusError` 400."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(raw, type=Token)
+    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
+        raise bad_request(f"continue key is not valid: {error}") from error
