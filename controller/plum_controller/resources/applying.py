@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from plum_schemas.base import ObjectKey
+
 from plum_controller.resources import metadata as meta
 from plum_controller.resources.context import Context
 from plum_controller.resources.encode import Json, decode, encode
@@ -23,7 +25,6 @@ from plum_controller.resources.fields.apply import ApplyConflict, ApplyError, Ap
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.shaping import check_name, open_body, shape, untyped
-from plum_schemas.base import ObjectKey
 
 
 class Applier:

@@ -111,7 +111,7 @@ class Context:
         return base[:MAX_GENERATED_BASE] + suffix
 
     async def commit(self, transaction: Transaction) -> Revision:
-        """Commit; the cache shows it when this returns. Raises `PreconditionError`, and `ApiStatusError` when the store refuses."""
+        """Commit; the cache shows it when this returns. Raises `PreconditionError`, or `ApiStatusError` 503."""
         try:
             return await self.store.commit(transaction)
         except StoreFullError as error:

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from plum_schemas.names import is_label, is_subdomain
+from plum_schemas.validation import quote
+
 from plum_controller.resources.encode import Json
 from plum_controller.resources.errors import (
     DUPLICATE,
@@ -25,8 +28,6 @@ from plum_controller.resources.errors import (
 from plum_controller.resources.rules import KindRules
 from plum_controller.resources.schema.structural import check_structural
 from plum_controller.store.base import Check, Key
-from plum_schemas.names import is_label, is_subdomain
-from plum_schemas.validation import quote
 
 if TYPE_CHECKING:
     from plum_controller.resources.context import Context

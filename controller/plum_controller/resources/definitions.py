@@ -11,6 +11,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from plum_schemas.base import ObjectKey
+
 from plum_controller.resources.context import Context
 from plum_controller.resources.definition_rules import CLEANUP_FINALIZER, DEFINITIONS, condition_of
 from plum_controller.resources.deletion import Deleter
@@ -20,7 +22,6 @@ from plum_controller.resources.options import DeleteOptions, WriteOptions
 from plum_controller.resources.writing import Made, Writer
 from plum_controller.store.base import Key
 from plum_controller.store.cache import Entry, Watcher, WatchEvent
-from plum_schemas.base import ObjectKey
 
 logger = logging.getLogger(__name__)
 
@@ -94,9 +95,9 @@ class DefinitionCleaner:
 
     async def _look(self, name: str) -> None:
         context = self._context
-        kind = context.registry.by_resource(DEFINITIONS)
+        kind = context.registry.require(DEFINITIONS)
         entry = context.cache.get(Key(DEFINITIONS, "", name))
-        if kind is None or entry is None:
+        if entry is None:
             return
         definition = decode(entry.value)
         key = ObjectKey("", name)

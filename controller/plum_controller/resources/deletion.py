@@ -12,6 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from plum_schemas.base import ObjectKey
+from plum_schemas.validation import quote
+
 from plum_controller.resources.context import Context
 from plum_controller.resources.encode import Json, decode, same, split, tail_of, with_revision
 from plum_controller.resources.errors import (
@@ -28,8 +31,6 @@ from plum_controller.resources.options import DeleteOptions, Outcome
 from plum_controller.store.base import Key, Transaction, Write
 from plum_controller.store.cache import Entry
 from plum_controller.store.errors import PreconditionError
-from plum_schemas.base import ObjectKey
-from plum_schemas.validation import quote
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"

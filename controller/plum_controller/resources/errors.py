@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-
 from plum_schemas.base import KindInfo
 
 REQUIRED = "FieldValueRequired"
@@ -150,7 +149,7 @@ def conflict(info: KindInfo, name: str, message: str = STALE) -> ApiStatusError:
 
 
 def precondition_failed(info: KindInfo, name: str, message: str) -> ApiStatusError:
-    """409: a uid or resourceVersion that the caller demanded does not match. Names the kind, not the plural, as Kubernetes does."""
+    """409: a uid or resourceVersion that the caller demanded does not match. Names the kind, not the plural: so does Kubernetes."""
     subject = f"{info.kind}.{info.group}" if info.group else info.kind
     text = f'Operation cannot be fulfilled on {subject} "{name}": {message}'
     return ApiStatusError(409, "Conflict", text, _details(info, name, info.kind))

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
+from plum_schemas.base import ObjectKey
+
 from plum_controller.resources.context import Context
 from plum_controller.resources.encode import Json, decode, encode
 from plum_controller.resources.errors import bad_request, expired, not_found, revision_in_future
@@ -16,7 +18,6 @@ from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import Version
 from plum_controller.store.base import Key, LogEntry, Revision
 from plum_controller.store.errors import CompactedError, FutureRevisionError
-from plum_schemas.base import ObjectKey
 
 
 async def read_version(context: Context, kind: ResourceKind, key: ObjectKey, at: str) -> bytes:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from plum_schemas.base import Column, KindInfo, Object, ScalePaths
+from plum_schemas.kinds import find
+
 from plum_controller.resources.encode import Json, head_of, with_head
 from plum_controller.resources.fields.typed import FieldSchema
 from plum_controller.resources.rules import NO_RULES, KindRules
 from plum_controller.resources.schema.compiler import CompiledSchema
-from plum_schemas.base import Column, KindInfo, Object, ScalePaths
-from plum_schemas.kinds import find
 
 FIELD_ALIASES = {"events": {"source": ("source", "component")}}
 """Field labels that are not the path of the field, by resource."""

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
+from plum_schemas.base import ObjectKey
+from plum_schemas.selectors import FieldSelector, LabelSelector
 
 from plum_controller.resources.context import Context
 from plum_controller.resources.errors import bad_request, expired, not_found, revision_in_future
@@ -22,11 +25,9 @@ from plum_controller.resources.selecting import EXACT, check_match, parse_fields
 from plum_controller.store.base import Key, Revision
 from plum_controller.store.cache import Entry
 from plum_controller.store.errors import CompactedError, FutureRevisionError
-from plum_schemas.base import ObjectKey
-from plum_schemas.selectors import FieldSelector, LabelSelector
 
 TOO_OLD = "The resourceVersion for the provided list is too old."
-TOKEN_TOO_OLD = (
+CONTINUE_TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without the "
     "continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with "
     "the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the "
@@ -118,14 +119,16 @@ class Lister:
         try:
             entries = await self._read_at(kind, query, token.rv, after, more)
         except CompactedError as compacted:
-            error = expired(TOKEN_TOO_OLD)
+            error = expired(CONTINUE_TOO_OLD)
             error.continue_token = write_token(Token(LATEST, token.start))
             raise error from compacted
         except FutureRevisionError as error:
             raise bad_request(f"continue key is not valid: revision {token.rv} has not happened") from error
         return _page(kind, query, entries, token.rv, token.total, token.sent)
 
-    async def _read_at(self, kind: ResourceKind, query: _Query, revision: Revision, after: Key | None, limit: int) -> list[Entry]:
+    async def _read_at(
+        self, kind: ResourceKind, query: _Query, revision: Revision, after: Key | None, limit: int
+    ) -> Sequence[Entry]:
         cache = self._context.cache
         return await cache.at(revision, kind.info.resource, query.namespace, query.labels, query.fields, after=after, limit=limit)
 
@@ -134,7 +137,7 @@ def _is_countable(query: _Query) -> bool:
     return query.labels is None and query.fields is None
 
 
-def _page(kind: ResourceKind, query: _Query, entries: list[Entry], revision: Revision, total: int, sent: int) -> ListResult:
+def _page(kind: ResourceKind, query: _Query, entries: Sequence[Entry], revision: Revision, total: int, sent: int) -> ListResult:
     token, remaining = "", None
     if query.limit and len(entries) > query.limit:
         entries = entries[: query.limit]

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+from plum_schemas.base import KindInfo
+from plum_schemas.names import MAX_ANNOTATIONS_BYTES, check_label_key, check_label_value, is_label_key, is_label_value
+from plum_schemas.validation import quote
 
 from plum_controller.resources.encode import Json
 from plum_controller.resources.errors import (
@@ -24,9 +27,6 @@ from plum_controller.resources.errors import (
     invalid,
     precondition_failed,
 )
-from plum_schemas.base import KindInfo
-from plum_schemas.names import MAX_ANNOTATIONS_BYTES, check_label_key, check_label_value, is_label_key, is_label_value
-from plum_schemas.validation import quote
 
 SERVER_OWNED = ("uid", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 EMPTY_IS_ABSENT = ("labels", "annotations", "finalizers", "ownerReferences")
@@ -133,7 +133,8 @@ def _go_name(value: Any) -> str:
         return "bool"
     if isinstance(value, (int, float)):
         return "number"
-    return {str: "string", list: "array", dict: "object"}.get(type(value), "null")
+    names: dict[type[Any], str] = {str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "null")
 
 
 def for_create(given: Json, info: KindInfo, name: str, namespace: str, uid: str, now: str) -> Json:
@@ -153,7 +154,7 @@ def for_create(given: Json, info: KindInfo, name: str, namespace: str, uid: str,
     return metadata
 
 
-def check_identity(info: KindInfo, key_name: str, namespace: str, given: Json) -> None:
+def check_identity(key_name: str, namespace: str, given: Json) -> None:
     """The body must speak of the object at the URL. Raises `ApiStatusError` 400."""
     name = given.get("name")
     if name and name != key_name:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plum_schemas.core import PROTECTED_NAMESPACES, Namespace
+from plum_schemas.node import NODE_LEASE_NAMESPACE
+
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.errors import ApiStatusError, Cause, forbidden, not_found
 from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.rules import KindRules
 from plum_controller.store.base import Check, Key
-from plum_schemas.core import PROTECTED_NAMESPACES
-from plum_schemas.node import NODE_LEASE_NAMESPACE
 
 if TYPE_CHECKING:
     from plum_controller.resources.context import Context
@@ -40,9 +41,7 @@ def admit_create(context: Context, kind: ResourceKind, namespace: str, name: str
     key = Key(NAMESPACES, "", namespace)
     entry = context.cache.get(key)
     if entry is None:
-        owner = context.registry.by_resource(NAMESPACES)
-        assert owner is not None
-        raise not_found(owner.info, namespace)
+        raise not_found(Namespace.info, namespace)
     # Most namespaces never end: look into the document only when the word is in it.
     if b'"deletionTimestamp"' in entry.value and "deletionTimestamp" in decode(entry.value)["metadata"]:
         cause = Cause("NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace")
@@ -88,8 +87,7 @@ class NamespaceRules(KindRules):
 
 async def bootstrap(context: Context, writer: Writer) -> None:
     """Create the namespaces that always exist. Safe to repeat, also by several controllers at once."""
-    kind = context.registry.by_resource(NAMESPACES)
-    assert kind is not None
+    kind = context.registry.require(NAMESPACES)
     for name in BOOTSTRAP:
         if context.cache.get(Key(NAMESPACES, "", name)) is not None:
             continue

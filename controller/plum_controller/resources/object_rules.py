@@ -7,10 +7,11 @@ import binascii
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from plum_schemas.validation import quote
+
 from plum_controller.resources.encode import Json
 from plum_controller.resources.errors import FORBIDDEN, INVALID, Cause
 from plum_controller.resources.rules import KindRules
-from plum_schemas.validation import quote
 
 if TYPE_CHECKING:
     from plum_controller.resources.context import Context

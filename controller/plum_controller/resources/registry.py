@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from plum_schemas.crds import load
+
 from plum_controller.resources.definition_rules import DEFINITIONS, DefinitionRules, is_established
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.indexing import Indexer, empty_index
@@ -23,7 +25,6 @@ from plum_controller.resources.object_rules import ConfigMapRules, LeaseRules, S
 from plum_controller.resources.rules import NO_RULES, KindRules
 from plum_controller.store.base import Key, Store
 from plum_controller.store.cache import Indexed, WatchCache, Watcher, WatchEvent
-from plum_schemas.crds import load
 
 RULES: dict[str, KindRules] = {
     "namespaces": NamespaceRules(),
@@ -64,6 +65,10 @@ class Registry:
         """The storage version of what the store calls `deployments.plum.dev`."""
         kinds = self._defined.get(resource)
         return kinds[0].storage if kinds else None
+
+    def require(self, resource: str) -> ResourceKind:
+        """A built-in kind. Raises `KeyError`: the program would be incomplete without it."""
+        return self._defined[resource][0].storage
 
     def all(self) -> Sequence[ResourceKind]:
         """Every served version of every kind: built-in ones first."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from plum_schemas.base import KindInfo, ObjectKey, ScalePaths
+
 from plum_controller.resources import metadata as meta
 from plum_controller.resources.context import Context
 from plum_controller.resources.encode import Json, decode, encode
@@ -18,7 +20,6 @@ from plum_controller.resources.shaping import check_options
 from plum_controller.resources.writing import Made, Writer, check_revision
 from plum_controller.store.base import Key
 from plum_controller.store.cache import Entry
-from plum_schemas.base import KindInfo, ObjectKey, ScalePaths
 
 SCALE = KindInfo(kind="Scale", plural="scales", group="autoscaling", has_generation=False)
 MAX_REPLICAS = 2**31 - 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from plum_schemas.selectors import FieldSelector, LabelSelector, SelectorError, parse_field_selector, parse_label_selector
+from plum_schemas.validation import quote
+
 from plum_controller.resources.errors import FORBIDDEN, NOT_SUPPORTED, Cause, bad_request, invalid_option
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.store.base import Revision
-from plum_schemas.selectors import FieldSelector, LabelSelector, SelectorError, parse_field_selector, parse_label_selector
-from plum_schemas.validation import quote
 
 ALWAYS_SELECTABLE = ("metadata.name", "metadata.namespace")
 EXACT = "Exact"

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from plum_schemas.base import ObjectKey
+
 from plum_controller.resources.context import Clock, Context
 from plum_controller.resources.definitions import DefinitionCleaner
 from plum_controller.resources.deletion import Deleter
 from plum_controller.resources.history import read_history, read_version
+from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.listing import Lister
 from plum_controller.resources.namespaces import bootstrap
 from plum_controller.resources.options import (
@@ -31,14 +34,12 @@ from plum_controller.resources.options import (
     WatchOptions,
     WriteOptions,
 )
-from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.registry import Registry
 from plum_controller.resources.scale import ScaleEndpoint
 from plum_controller.resources.watching import Deliver, Ended, open_watch
 from plum_controller.resources.writing import Writer
 from plum_controller.store.base import Store
 from plum_controller.store.cache import WatchCache, Watcher
-from plum_schemas.base import ObjectKey
 
 __all__ = [
     "DeleteOptions",

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from plum_schemas.names import check_label, check_subdomain
+from plum_schemas.validation import quote
 
 from plum_controller.resources import metadata as meta
 from plum_controller.resources.encode import Json, encode
@@ -26,8 +28,6 @@ from plum_controller.resources.errors import (
     too_large,
 )
 from plum_controller.resources.options import WriteOptions
-from plum_schemas.names import check_label, check_subdomain
-from plum_schemas.validation import quote
 
 if TYPE_CHECKING:
     from plum_controller.resources.context import Context

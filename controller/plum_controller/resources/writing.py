@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from plum_schemas.base import ObjectKey
+
 from plum_controller.resources import metadata as meta
 from plum_controller.resources.applying import Applier
 from plum_controller.resources.context import Context
@@ -51,7 +53,6 @@ from plum_controller.resources.shaping import check_name, check_options, check_r
 from plum_controller.store.base import ABSENT, Check, Key, Revision, Transaction, Write
 from plum_controller.store.cache import Entry
 from plum_controller.store.errors import PreconditionError
-from plum_schemas.base import ObjectKey
 
 MAX_ATTEMPTS = 20
 """Of one write against writers in other processes, before the client gets the conflict."""
