@@ -3,7 +3,7 @@
     msgspec types, Meta, markers, docstrings, defaults  --structural_schema-->  openAPIV3Schema
 
 Rules of structural schemas hold by construction: no `$ref`, no defaults inside list items, every key of a list map is
-required. A type that contains itself is cut at the second level, where any fields are kept; `Object.validate` decodes those.
+required. A type that contains itself is described twice; below that any fields are kept, and decoding judges them.
 
 A default that is empty (`""`, `[]`, `{}`, false, None) is not written: leaving the field out means the same.
 """
@@ -59,15 +59,14 @@ class _Walk:
         self._open: list[type[Struct]] = []
 
     def struct(self, cls: type[Struct], in_list: bool) -> Schema:
-        if self._open.count(cls) > 1:
-            return {"type": "object", "description": describe_class(cls), "x-kubernetes-preserve-unknown-fields": True}
+        deep = self._open.count(cls) > 1
         self._open.append(cls)
         hints = get_type_hints(cls, include_extras=True)
         descriptions = describe_fields(cls)
         properties: Schema = {}
         required = []
         for info in msgspec.structs.fields(cls):
-            if get_origin(hints[info.name]) is ClassVar:
+            if get_origin(hints[info.name]) is ClassVar or (deep and not info.required):
                 continue
             schema = self.convert(hints[info.name], in_list, f"{cls.__name__}.{info.name}")
             description = descriptions.get(info.name)
@@ -82,7 +81,10 @@ class _Walk:
         result: Schema = {"type": "object", "description": describe_class(cls)}
         if required:
             result["required"] = required
-        result["properties"] = properties
+        if properties:
+            result["properties"] = properties
+        if deep:
+            result["x-kubernetes-preserve-unknown-fields"] = True
         return result
 
     def convert(self, hint: Any, in_list: bool, where: str) -> Schema:
