@@ -79,9 +79,7 @@ class Answers:
         if token:
             revision, start = (int(part) for part in base64.b64decode(token).decode().split(":"))
             if revision not in self.snapshots:
-                raise RefusedError(
-                    410, "Expired", "The provided continue parameter is too old."
-                )
+                raise RefusedError(410, "Expired", "The provided continue parameter is too old.")
             matching = self.snapshots[revision]
         else:
             revision, start, matching = self._objects.revision, 0, self._matching(request)

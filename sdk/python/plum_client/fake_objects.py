@@ -158,9 +158,7 @@ class Objects:
             else:
                 raise RefusedError(400, "BadRequest", "error decoding patch: a merge patch is an object")
         except PatchError as error:
-            raise RefusedError(
-                422, "Invalid", f"the patch does not apply: {error}"
-            ) from error
+            raise RefusedError(422, "Invalid", f"the patch does not apply: {error}") from error
         return self._update(info, key, subresource, live, cast("JsonObject", changed), dry_run)
 
     def apply(self, info: KindInfo, key: ObjectKey, config: JsonObject, manager: str, force: bool, dry_run: bool) -> Outcome:
