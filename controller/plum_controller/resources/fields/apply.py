@@ -19,7 +19,16 @@ from plum_controller.resources.fields.config import check_types, field_set
 from plum_controller.resources.fields.elements import Path, shown_path
 from plum_controller.resources.fields.managed import APPLY, UPDATE, Owned, Owner, Owners, cap, read_stored, write_entries
 from plum_controller.resources.fields.merge import copy_json, merge, remove, with_declared
-from plum_controller.resources.fields.sets import LEAF, FieldSet, Tree, difference, intersection, paths, recursive_difference, union
+from plum_controller.resources.fields.sets import (
+    LEAF,
+    FieldSet,
+    Tree,
+    difference,
+    intersection,
+    paths,
+    recursive_difference,
+    union,
+)
 from plum_controller.resources.fields.tracking import STRIP, add_update, compare_objects, exclude
 from plum_controller.resources.fields.typed import FieldSchema, FieldTypeError
 

@@ -7,7 +7,7 @@
     schema.prune(obj) -> list[str]            # unknown paths it removed, in place: ["spec.a", "spec.env[0].zz"]
     schema.default(obj) -> None               # in place; nulls of fields that are not nullable go
     schema.validate(obj) -> list[Cause]       # Kubernetes' texts; empty for a valid object
-    check_structural(openapi, path="...") -> list[Cause]
+    check_structural(openapi) -> list[Cause]   # fields relative to it
     decode_json(body: bytes, report_duplicates: bool) -> tuple[Any, list[str]]   # 'duplicate field "spec.image"'
 
 In this order: prune, default, validate. Nothing here is imported from `fields`, which imports the schema of metadata.

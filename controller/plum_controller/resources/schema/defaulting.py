@@ -38,7 +38,11 @@ class _ObjectDefaulter:
     __slots__ = ("_copied", "_droppable", "_filled", "_find", "_is_rest_droppable", "_known", "_rest")
 
     def __init__(
-        self, properties: Mapping[str, Any], inner: Mapping[str, Defaulter], additional: Mapping[str, Any] | None, rest: Defaulter | None
+        self,
+        properties: Mapping[str, Any],
+        inner: Mapping[str, Defaulter],
+        additional: Mapping[str, Any] | None,
+        rest: Defaulter | None,
     ) -> None:
         defaults = {name: child["default"] for name, child in properties.items() if child.get("default") is not None}
         self._filled = tuple((name, value) for name, value in defaults.items() if isinstance(value, _SCALARS))

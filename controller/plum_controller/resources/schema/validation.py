@@ -30,7 +30,17 @@ def fast_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     types = ["integer", "string"] if schema.get("x-kubernetes-int-or-string") else [schema["type"]] if schema.get("type") else []
     if types:
         out["type"] = [*types, "null"] if schema.get("nullable") else types if len(types) > 1 else types[0]
-    for name in ("enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties", "multipleOf"):
+    for name in (
+        "enum",
+        "pattern",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "minProperties",
+        "maxProperties",
+        "multipleOf",
+    ):
         if name in schema:
             out[name] = schema[name]
     for bound in ("minimum", "maximum"):
@@ -237,7 +247,9 @@ def _items(count: int) -> str:
 
 
 def _options(values: list[Any]) -> str:
-    return ", ".join(json.dumps(value if isinstance(value, str) else _encode(value).decode(), ensure_ascii=False) for value in values)
+    return ", ".join(
+        json.dumps(value if isinstance(value, str) else _encode(value).decode(), ensure_ascii=False) for value in values
+    )
 
 
 def _shown(value: Any) -> str:
