@@ -13,6 +13,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Mapping
+from typing import cast
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
@@ -117,10 +118,9 @@ class WebSocket(asyncio.Protocol):
     # ---- from the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a stream protocol gets a stream
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
         notice_dead_peers(transport)
-        transport.write(self._protocol.send(self._request))
+        self._transport.write(self._protocol.send(self._request))
         self._timer = self._loop.call_later(QUIET_SECONDS, self._check_quiet)
 
     def data_received(self, data: bytes) -> None:
