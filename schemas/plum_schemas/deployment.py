@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta, field
 
+from plum_schemas import int_or_percent
 from plum_schemas.base import Column, Condition, KindInfo, Object, ScalePaths, Struct
 from plum_schemas.markers import ListMap
+from plum_schemas.names import check_label_value, check_subdomain
 from plum_schemas.scalars import Duration, IntOrPercent, NonNegative, Positive
 from plum_schemas.template import Template
+from plum_schemas.template_rules import check_template, normalize_template
+from plum_schemas.validation import FieldError, checked, exactly_one, forbidden, invalid, required
 
 DEPLOYMENT_LABEL = "plum.dev/deployment"
 """Label of an Instance: name of the Deployment that owns it."""
@@ -188,3 +193,53 @@ class Deployment(Object):
     """Wanted state."""
     status: DeploymentStatus = field(default_factory=DeploymentStatus)
     """What was last seen; written by the controller."""
+
+    @classmethod
+    def normalize(cls, data: dict[str, Any]) -> None:
+        spec = data.get("spec")
+        if not isinstance(spec, dict):
+            return
+        if isinstance(spec.get("strategy"), str):
+            spec["strategy"] = {"type": spec["strategy"]}
+        normalize_template(spec.get("template"))
+
+    @classmethod
+    def fill(cls, data: dict[str, Any]) -> None:
+        spec = data.get("spec")
+        if isinstance(spec, dict) and spec.get("replicas") is None and spec.get("nodeReplicas") is None:
+            spec["replicas"] = 1
+
+    def validate(self, old: Deployment | None) -> Iterator[FieldError]:
+        if old is None:
+            # Instances carry it as a label; what is already stored must stay writable.
+            yield from checked("metadata.name", self.metadata.name, check_label_value)
+        if old is not None and old.spec == self.spec:
+            return
+        spec = self.spec
+        if spec.replicas is not None and spec.node_replicas is not None:
+            yield forbidden("spec.replicas", "may not be set together with nodeReplicas; remove one of them")
+        for name in spec.node_replicas or ():
+            yield from checked("spec.nodeReplicas", name, check_subdomain)
+        yield from _check_strategy(spec.strategy, "spec.strategy")
+        yield from check_template(spec.template, "spec.template")
+
+
+def _check_strategy(strategy: Strategy, path: str) -> Iterator[FieldError]:
+    amounts = {"maxSurge": strategy.max_surge, "maxUnavailable": strategy.max_unavailable}
+    problems = [error for name, amount in amounts.items() for error in checked(f"{path}.{name}", amount, int_or_percent.check)]
+    yield from problems
+    if problems:
+        return
+    if strategy.type != "Recreate" and all(int_or_percent.resolve(amount, 100, True) == 0 for amount in amounts.values()):
+        yield invalid(f"{path}.maxUnavailable", strategy.max_unavailable, "may not be 0 when `maxSurge` is 0")
+    if int_or_percent.resolve(strategy.max_unavailable, 100, False) > 100 and isinstance(strategy.max_unavailable, str):
+        yield invalid(f"{path}.maxUnavailable", strategy.max_unavailable, "must not be greater than 100%")
+    if strategy.progress_deadline_seconds <= strategy.min_ready_seconds:
+        yield invalid(
+            f"{path}.progressDeadlineSeconds", strategy.progress_deadline_seconds, "must be greater than minReadySeconds"
+        )
+    steps = strategy.canary.steps if strategy.canary is not None else []
+    if strategy.type == "Canary" and not steps:
+        yield required(f"{path}.canary.steps", "type Canary needs at least one step")
+    for index, step in enumerate(steps):
+        yield from exactly_one(f"{path}.canary.steps[{index}]", {"weight": step.weight, "replicas": step.replicas})

@@ -5,15 +5,19 @@ Controllers write `spec`, the scheduler sets `spec.nodeName` once, the agent of 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import field
+from msgspec.structs import replace
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.markers import ListMap
 from plum_schemas.scalars import Label, NonNegative
-from plum_schemas.template import Template
+from plum_schemas.template import Template, TemplateMetadata
+from plum_schemas.template_rules import check_template, normalize_template
+from plum_schemas.validation import FieldError, forbidden
 
 INSTANCE_FINALIZER = "plum.dev/instance"
 """On every bound Instance: only the agent that has stopped it, or the controller that knows its node is gone, removes it."""
@@ -157,3 +161,24 @@ class Instance(Object):
     """Wanted state."""
     status: InstanceStatus = field(default_factory=InstanceStatus)
     """What was last seen; written by the agent of its node."""
+
+    @classmethod
+    def normalize(cls, data: dict[str, Any]) -> None:
+        spec = data.get("spec")
+        if isinstance(spec, dict):
+            normalize_template(spec.get("template"))
+
+    def validate(self, old: Instance | None) -> Iterator[FieldError]:
+        if old is None:
+            yield from check_template(self.spec.template, "spec.template")
+            return
+        if old.spec == self.spec:
+            return
+        if old.spec.node_name and old.spec.node_name != self.spec.node_name:
+            yield forbidden("spec.nodeName", "an instance never moves; delete it, and its owner makes another")
+        if _without_metadata(old.spec.template) != _without_metadata(self.spec.template):
+            yield forbidden("spec.template", "only labels and annotations may be changed; delete the instance to replace it")
+
+
+def _without_metadata(template: Template) -> Template:
+    return replace(template, metadata=TemplateMetadata())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
@@ -9,7 +10,9 @@ from msgspec import Meta, field
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.markers import SET, ListMap
+from plum_schemas.names import check_label_key, check_label_value
 from plum_schemas.scalars import NonNegative, Positive, Quantity
+from plum_schemas.validation import FieldError, checked
 
 NODE_LEASE_NAMESPACE = "plum-node-lease"
 """Namespace of the Leases that agents renew; a Lease is called like its node."""
@@ -143,3 +146,8 @@ class Node(Object):
     """What the user wants of it."""
     status: NodeStatus = field(default_factory=NodeStatus)
     """What was last seen."""
+
+    def validate(self, old: Node | None) -> Iterator[FieldError]:
+        for index, taint in enumerate(self.spec.taints):
+            yield from checked(f"spec.taints[{index}].key", taint.key, check_label_key)
+            yield from checked(f"spec.taints[{index}].value", taint.value, check_label_value)

@@ -180,7 +180,7 @@ class Disconnect(Struct):
     replace: bool = True
     """Start a replacement on another node once the node is lost."""
     lost_after: Duration | None = None
-    """How long after its lease ended the node counts as lost; one lease if absent."""
+    """How long after the last renewal of its lease the node counts as lost; never less than one lease, which is the default."""
     reconcile: Literal["keepOriginal", "keepReplacement", "longestRunning"] = "keepOriginal"
     """Which of two copies stays when the node comes back."""
 
