@@ -1,0 +1,173 @@
+"""The whole API without HTTP: every path, dispatched to what answers it.
+
+    ApiRequest --Api.answer--> objects | discovery | OpenAPI | reviews | version, health, metrics | pages
+
+`Api` is built once by `main` and shared by the ASGI app and by `LocalTransport`, so both answer alike.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+
+from plum_controller.api import reviews
+from plum_controller.api.discovery import Discovery
+from plum_controller.api.metrics import Metrics, Sample
+from plum_controller.api.objects import ObjectsApi
+from plum_controller.api.openapi import OpenApi
+from plum_controller.api.requests import TEXT, Answer, ApiRequest, WatchAnswer
+from plum_controller.api.tunnel import TunnelHub
+from plum_controller.api.watch import WatchHub
+from plum_controller.resources.errors import ApiStatusError, no_such_resource
+from plum_controller.resources.service import ResourceService
+from plum_controller.settings import Settings
+from plum_controller.store.base import Store
+
+KUBERNETES_VERSION = "v1.32.0+plum"
+"""What clients take us for: the release whose behaviour is followed. It must read as a semantic version."""
+
+PAGE_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The pages load nothing from elsewhere and cannot be framed."""
+
+_PAGES = {
+    "": ("status.html", b"text/html; charset=utf-8"),
+    "status.js": ("status.js", b"text/javascript; charset=utf-8"),
+    "status.css": ("status.css", b"text/css; charset=utf-8"),
+}
+
+
+def plum_version() -> str:
+    """The version of this program."""
+    try:
+        return version("plum-controller")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+class Api:
+    """Answers every request that is not a WebSocket or below `/docs`."""
+
+    def __init__(self, service: ResourceService, store: Store, settings: Settings) -> None:
+        self.service = service
+        self.store = store
+        self.settings = settings
+        self.metrics = Metrics()
+        self.hub = WatchHub(
+            service,
+            self.metrics,
+            default_seconds=settings.watch_seconds,
+            bookmark_seconds=settings.bookmark_seconds,
+            buffer_bytes=settings.watch_buffer_bytes,
+        )
+        self.tunnels = TunnelHub()
+        self.objects = ObjectsApi(service, self.hub)
+        self.discovery = Discovery(service.registry)
+        self.openapi = OpenApi(service.registry, plum_version())
+        self.ready = True
+        """False while stopping: load balancers and waiters should look elsewhere."""
+        self._pages: dict[str, Answer] = {}
+        self._add_gauges()
+
+    async def answer(self, request: ApiRequest) -> Answer | WatchAnswer:
+        """Raises `ApiStatusError`."""
+        path = request.path
+        first = path[0]
+        if first in ("apis", "api"):
+            if len(path) <= (3 if first == "apis" else 2):
+                return self._document(self.discovery.answer(request), request)
+            if first == "apis" and (review := reviews.answer(request)) is not None:
+                return review
+            return await self.objects.answer(request)
+        if first == "openapi":
+            return self._document(self.openapi.answer(request), request)
+        return self._document(self._system(request), request)
+
+    def close(self) -> None:
+        """End all watches cleanly and say so to whoever asks."""
+        self.ready = False
+        self.hub.close()
+
+    @staticmethod
+    def _document(answer: Answer | None, request: ApiRequest) -> Answer:
+        if answer is None:
+            raise no_such_resource()
+        if request.method not in ("GET", "HEAD"):
+            message = "the server does not allow this method on the requested resource"
+            raise ApiStatusError(405, "MethodNotAllowed", message)
+        return answer
+
+    def _system(self, request: ApiRequest) -> Answer | None:
+        path = request.path
+        if path[0] in ("healthz", "livez", "readyz"):
+            return self._health(path[0], "verbose" in request.query)
+        if len(path) > 1:
+            return None
+        if path[0] == "version":
+            return Answer(_version())
+        if path[0] == "metrics":
+            return Answer(self.metrics.render(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+        return self._page(path[0])
+
+    def _health(self, name: str, verbose: bool) -> Answer:
+        if name == "readyz" and not self.ready:
+            return Answer(b"[-]shutdown failed: the server is stopping\nreadyz check failed\n", status=503, content_type=TEXT)
+        if verbose:
+            return Answer(f"[+]ping ok\n[+]store ok\n{name} check passed\n".encode(), content_type=TEXT)
+        return Answer(b"ok", content_type=TEXT)
+
+    def _page(self, name: str) -> Answer | None:
+        if name not in _PAGES:
+            return None
+        if name not in self._pages:
+            file, content_type = _PAGES[name]
+            headers = (
+                (b"content-security-policy", PAGE_POLICY),
+                (b"x-content-type-options", b"nosniff"),
+                (b"cache-control", b"no-cache"),
+                (b"referrer-policy", b"no-referrer"),
+            )
+            body = (Path(__file__).parent / "pages" / file).read_bytes()
+            self._pages[name] = Answer(body, content_type=content_type, headers=headers)
+        return self._pages[name]
+
+    def _add_gauges(self) -> None:
+        store, gauge = self.store, self.metrics.gauge
+
+        def build() -> Iterable[Sample]:
+            return [("", {"version": plum_version(), "python": platform.python_version()}, 1)]
+
+        def objects() -> Iterable[Sample]:
+            count = self.service.cache.count
+            resources = sorted({kind.info.resource for kind in self.service.registry.all()})
+            return [("", {"resource": resource}, count(resource)) for resource in resources]
+
+        gauge("plum_build_info", "gauge", "Always 1; the labels say what runs.", build)
+        gauge("plum_store_revision", "gauge", "Last revision of the store.", lambda: [("", {}, store.revision)])
+        gauge("plum_store_compacted_revision", "gauge", "History at or before it may be gone.", lambda: [("", {}, store.compacted)])
+        gauge("plum_objects", "gauge", "Objects stored, by resource.", objects)
+        gauge("plum_agents_connected", "gauge", "Agents with an open tunnel.", lambda: [("", {}, len(self.tunnels.nodes()))])
+
+
+def _version() -> bytes:
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return msgspec.json.encode(
+        {
+            "major": "1",
+            "minor": "32",
+            "gitVersion": KUBERNETES_VERSION,
+            "gitCommit": "",
+            "gitTreeState": "clean",
+            "buildDate": "1970-01-01T00:00:00Z",
+            "goVersion": "",
+            "compiler": f"cpython {platform.python_version()}",
+            "platform": f"{platform.system().lower()}/{machine}",
+            "plumVersion": plum_version(),
+        }
+    )

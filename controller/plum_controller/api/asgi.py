@@ -1,0 +1,338 @@
+"""The API over HTTP and WebSocket, as an ASGI application.
+
+    uvicorn --scope--> Asgi -- guard, limits, body --> Api.answer --> one write to the connection
+                            -- watch ---------------> WatchStream --> writes to the connection, from the store's publish
+                            -- /agent/v1/connect ---> TunnelHub
+                            -- /docs ---------------> FastAPI, loaded with the first request
+
+Under uvicorn's httptools protocol answers are written straight to the connection (`wire.py`); under any other ASGI server
+they go through `send`, with the same content.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from plum_controller.api import instance_log
+from plum_controller.api.api import Api
+from plum_controller.api.limits import HostGuard, InFlight, PeerRate
+from plum_controller.api.negotiation import accepts_gzip
+from plum_controller.api.requests import (
+    NO_QUERY,
+    TEXT,
+    Answer,
+    ApiRequest,
+    WatchAnswer,
+    error_answer,
+    parse_query,
+    split_path,
+)
+from plum_controller.api.routes import Target
+from plum_controller.api.sockets import Connection, QueueSink, connection_of
+from plum_controller.api.watch import WatchPlan, error_line
+from plum_controller.api.wire import answer_headers
+from plum_controller.logs import fields
+from plum_controller.resources.errors import ApiStatusError, bad_request, internal, too_large
+from plum_controller.settings import Settings
+from plum_controller.store.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Mounted = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+GZIP_FROM = 128 * 1024
+"""Bytes from which an answer is compressed for clients that ask. Below it the work costs more than the bytes."""
+AGENT_PATH = ["agent", "v1", "connect"]
+
+
+class Asgi:
+    """The application that uvicorn runs. `docs` builds the FastAPI application of `/docs` when it is first needed."""
+
+    def __init__(self, api: Api, settings: Settings, docs: Callable[[], Mounted] | None = None) -> None:
+        self.api = api
+        self.settings = settings
+        self._guard = HostGuard(settings.allowed_hosts)
+        self._in_flight = InFlight(settings.reads_in_flight, settings.writes_in_flight)
+        self._rate = PeerRate(settings.peer_rate)
+        self._docs = docs
+        self._mounted: Mounted | None = None
+        self._loading = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+
+    # HTTP
+
+    def answer_now(self, scope: Scope) -> Answer | None:
+        """The answer to a read that needs no waiting; None when the long way has to be taken. Never raises."""
+        path: bytes = scope["raw_path"]
+        if not path.startswith(b"/api") or scope["query_string"]:
+            return None
+        started = time.perf_counter()
+        try:
+            request = self._head(scope)
+            answer = self.api.objects.answer_now(request)
+            if answer is None or (len(answer.body) >= GZIP_FROM and accepts_gzip(request.headers.get(b"accept-encoding"))):
+                return None
+        except Exception as error:
+            answer = self._refusal(error, scope)
+        self.api.metrics.observe("GET", answer.status, time.perf_counter() - started)
+        return answer
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        connection = connection_of(send)
+        method: str = scope["method"]
+        place = -1
+        try:
+            request = self._head(scope)
+            if request.path[0] == "docs" and self._docs is not None:
+                await self._serve_docs(scope, receive, send)
+                return
+            target = self._log_target(request)
+            if target is not None:
+                await self._log(request, target, send, connection)
+                return
+            place = self._in_flight.enter(method)
+            if method in ("POST", "PUT", "PATCH", "DELETE"):
+                request.body = await self._body(request, receive)
+            result = await self.api.answer(request)
+            if isinstance(result, WatchAnswer):
+                self._in_flight.leave(place)
+                place = -1
+                await self._watch(result.plan, receive, send, connection)
+                return
+            answer = result
+            if len(answer.body) >= GZIP_FROM and accepts_gzip(request.headers.get(b"accept-encoding")):
+                answer = await _compressed(answer)
+        except Exception as error:
+            answer = self._refusal(error, scope)
+        finally:
+            if place >= 0:
+                self._in_flight.leave(place)
+        self.api.metrics.observe(method, answer.status, time.perf_counter() - started)
+        await _respond(answer, scope, send, connection)
+
+    def _head(self, scope: Scope) -> ApiRequest:
+        """A request without its body. Raises `ApiStatusError` when it may not be made."""
+        accept = content_type = user_agent = ""
+        host = origin = None
+        rest: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            if name == b"accept":
+                accept = value.decode("latin-1") if not accept else f"{accept},{value.decode('latin-1')}"
+            elif name == b"host":
+                host = value
+            elif name == b"user-agent":
+                user_agent = value.decode("latin-1")
+            elif name == b"content-type":
+                content_type = value.decode("latin-1")
+            elif name == b"origin":
+                origin = value
+            else:
+                rest[name] = value
+        self._guard.check(host, origin)
+        peer = scope["client"]
+        self._rate.take(peer[0] if peer else "")
+        if b"impersonate-user" in rest:
+            message = "impersonation needs a server with authentication; this one knows only its local user"
+            raise ApiStatusError(403, "Forbidden", message)
+        query_string = scope["query_string"]
+        return ApiRequest(
+            scope["method"],
+            split_path(scope["raw_path"]),
+            parse_query(query_string) if query_string else NO_QUERY,
+            b"",
+            accept,
+            content_type,
+            user_agent,
+            headers=rest,
+        )
+
+    async def _body(self, request: ApiRequest, receive: Receive) -> bytes:
+        """The whole body. Raises `ApiStatusError` 413 before reading what is announced as too long. How long it may take is
+        watched by the protocol."""
+        limit = self.settings.body_limit_bytes
+        announced = request.headers.get(b"content-length", b"")
+        if announced.isdigit() and int(announced) > limit:
+            raise too_large(f"limit is {limit}")
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if message["type"] == "http.disconnect":
+                raise bad_request("the client went away before its body was complete")
+            return body
+        parts, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise bad_request("the client went away before its body was complete")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise too_large(f"limit is {limit}")
+        return b"".join(parts)
+
+    def _refusal(self, error: Exception, scope: Scope) -> Answer:
+        """What is answered when an answer could not be made."""
+        if isinstance(error, ApiStatusError):
+            if error.code == 429:
+                self.api.metrics.rejected += 1
+            answer = error_answer(error)
+            if error.code == 413:
+                answer.headers += ((b"connection", b"close"),)
+            return answer
+        if isinstance(error, StoreError):
+            logger.warning("store refused", extra=fields(path=scope.get("path"), error=str(error)))
+            status = ApiStatusError(503, "ServiceUnavailable", f"the store does not answer: {error}", {"retryAfterSeconds": 1})
+            return error_answer(status)
+        logger.exception("request failed", exc_info=error, extra=fields(method=scope.get("method"), path=scope.get("path")))
+        return error_answer(internal(f"{type(error).__name__}; the server's log has more"))
+
+    # Streams
+
+    async def _watch(self, plan: WatchPlan, receive: Receive, send: Send, connection: Connection | None) -> None:
+        head: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache, private")]
+        try:
+            stream = self.api.hub.open(plan)
+        except ApiStatusError as error:
+            if error.code != 410:
+                raise
+            # An expired revision is told inside the stream: clients list again only when they read it there.
+            await _respond(Answer(error_line(error), headers=tuple(head[1:])), {"method": "GET"}, send, connection)
+            return
+        if connection is not None:
+            connection.start_chunked(200, head)
+            stream.attach(connection)
+            try:
+                await connection.serve(stream)
+            finally:
+                stream.close()
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        sink = QueueSink()
+        stream.attach(sink)
+        gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+        gone.add_done_callback(lambda _: stream.close())
+        try:
+            async for data in sink.lines(stream):
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+            stream.close()
+
+    def _log_target(self, request: ApiRequest) -> Target | None:
+        """The Instance whose output is asked for, if that is what the request is about."""
+        if request.method != "GET" or request.path[-1] != "log" or request.path[0] != "apis":
+            return None
+        target = self.api.objects.router.find(request.path)
+        return target if target is not None and instance_log.is_log(target) else None
+
+    async def _log(self, request: ApiRequest, target: Target, send: Send, connection: Connection | None) -> None:
+        async with instance_log.open_log(self.api.service, self.api.tunnels, request, target) as stream:
+            head = [(b"content-type", TEXT), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            async for data in stream.chunks():
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                if connection is not None and connection.disconnected:
+                    return
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    # Pages that FastAPI serves
+
+    async def _serve_docs(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._mounted is None:
+            async with self._loading:
+                if self._mounted is None and self._docs is not None:
+                    # Loading FastAPI takes most of a second: in a thread, so that nobody else waits for it.
+                    self._mounted = await asyncio.to_thread(self._docs)
+        assert self._mounted is not None
+        await self._mounted(scope, receive, send)
+
+    # WebSocket
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            request = self._head({**scope, "method": "GET", "raw_path": scope.get("raw_path") or scope["path"].encode()})
+            if request.path == AGENT_PATH:
+                node = request.query.get("node", "")
+                if not node:
+                    raise bad_request("node is missing: /agent/v1/connect?node=NAME")
+                await self.api.tunnels.serve(node, receive, send)
+                return
+            result = await self.api.answer(request)
+            if not isinstance(result, WatchAnswer):
+                raise bad_request("only watches and agents speak WebSocket")
+            await self._watch_socket(result.plan, scope, receive, send)
+        except ApiStatusError as error:
+            await _refuse_socket(error, scope, send)
+
+    async def _watch_socket(self, plan: WatchPlan, scope: Scope, receive: Receive, send: Send) -> None:
+        """A watch as one text message per event, for browsers. Raises `ApiStatusError`."""
+        stream = self.api.hub.open(plan)
+        offered = scope.get("subprotocols") or [None]
+        await send({"type": "websocket.accept", "subprotocol": offered[0]})
+        sink = QueueSink()
+        stream.attach(sink)
+        gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+        gone.add_done_callback(lambda _: stream.close())
+        try:
+            async for data in sink.lines(stream):
+                for line in data.splitlines():
+                    await send({"type": "websocket.send", "text": line.decode()})
+            if not gone.done():
+                await send({"type": "websocket.close", "code": 1000})
+        finally:
+            gone.cancel()
+            stream.close()
+
+
+async def _respond(answer: Answer, scope: Scope, send: Send, connection: Connection | None) -> None:
+    if connection is not None and await connection.write_answer(answer, with_body=scope["method"] != "HEAD"):
+        return
+    headers = answer_headers(answer)
+    if answer.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+async def _compressed(answer: Answer) -> Answer:
+    """The same answer, compressed beside the event loop."""
+
+    def compress(body: bytes) -> bytes:
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        return packer.compress(body) + packer.flush()
+
+    answer.body = await asyncio.to_thread(compress, answer.body)
+    answer.headers += ((b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding"))
+    return answer
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
+        pass
+
+
+async def _refuse_socket(error: ApiStatusError, scope: Scope, send: Send) -> None:
+    if "websocket.http.response" in (scope.get("extensions") or {}):
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "websocket.http.response.start", "status": error.code, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": error.body()})
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
+
+

@@ -1,0 +1,242 @@
+"""What this server serves, told to clients: `/api`, `/apis`, `/apis/GROUP`, `/apis/GROUP/VERSION`.
+
+    Registry --generation--> documents, built once per generation, each with its ETag
+
+Two forms: plain, one document per level, and aggregated, everything in two. Group order is the order in which a bare
+word (`deployments`) is looked up: core first, then our own, then the rest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from plum_controller.api.negotiation import DISCOVERY_TYPE, Form, discovery_form
+from plum_controller.api.requests import Answer, ApiRequest
+from plum_controller.api.yamls import as_yaml
+from plum_controller.resources.registry import Registry
+from plum_schemas.base import KindInfo
+
+_encode = msgspec.json.Encoder().encode
+
+OBJECT_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+PART_VERBS = ("get", "patch", "update")
+
+SERVICES = KindInfo(kind="Service", plural="services", group="", short_names=("svc",), categories=("all",), has_status=False)
+"""Core services: always an empty list. `kubectl cluster-info` looks for them, and would else stumble over ours."""
+
+REVIEWS = (
+    KindInfo(
+        kind="SelfSubjectAccessReview", plural="selfsubjectaccessreviews", group="authorization.k8s.io", namespaced=False, categories=()
+    ),
+    KindInfo(
+        kind="SelfSubjectRulesReview", plural="selfsubjectrulesreviews", group="authorization.k8s.io", namespaced=False, categories=()
+    ),
+    KindInfo(kind="SubjectAccessReview", plural="subjectaccessreviews", group="authorization.k8s.io", namespaced=False, categories=()),
+    KindInfo(kind="SelfSubjectReview", plural="selfsubjectreviews", group="authentication.k8s.io", namespaced=False, categories=()),
+)
+"""Kinds that are only asked, never stored."""
+
+REVIEW_GROUPS = frozenset(info.group for info in REVIEWS)
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One line of discovery: a kind and what can be done with it."""
+
+    info: KindInfo
+    verbs: tuple[str, ...] = OBJECT_VERBS
+
+    @property
+    def stored(self) -> bool:
+        return self.verbs is OBJECT_VERBS
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One discovery answer."""
+
+    body: bytes
+    etag: bytes
+
+
+def resources_of(infos: Iterable[KindInfo]) -> dict[str, dict[str, list[Resource]]]:
+    """Everything served: group -> version -> resources, in order of preference."""
+    groups: dict[str, dict[str, list[Resource]]] = {"": {}, "plum.dev": {}}
+    for info in infos:
+        if info.group not in REVIEW_GROUPS:
+            groups.setdefault(info.group, {}).setdefault(info.version, []).append(Resource(info))
+    for info in REVIEWS:
+        groups.setdefault(info.group, {}).setdefault(info.version, []).append(Resource(info, ("create",)))
+    groups[""].setdefault("v1", []).append(Resource(SERVICES, ("get", "list", "watch")))
+    for versions in groups.values():
+        for resources in versions.values():
+            resources.sort(key=lambda resource: resource.info.plural)
+    return {group: _ordered(versions) for group, versions in groups.items() if versions}
+
+
+def _ordered(versions: dict[str, list[Resource]]) -> dict[str, list[Resource]]:
+    return {version: versions[version] for version in sorted(versions, key=version_rank)}
+
+
+def version_rank(version: str) -> tuple[int, int, int, str]:
+    """Kubernetes' order of versions, best first: v2, v1, v1beta2, v1beta1, v1alpha1, others by name."""
+    rest = version.removeprefix("v")
+    for rank, mark in enumerate(("", "beta", "alpha")):
+        major, _, minor = rest.partition(mark) if mark else (rest, "", "0")
+        if major.isdigit() and minor.isdigit() and (mark == "" or mark in rest):
+            return (rank, -int(major), -int(minor), version)
+    return (9, 0, 0, version)
+
+
+def _parts(info: KindInfo) -> list[tuple[str, KindInfo]]:
+    """Subresources of a stored kind: their name and the kind they answer with."""
+    parts = []
+    if info.has_status:
+        parts.append(("status", info))
+    if info.scale is not None:
+        parts.append(("scale", KindInfo(kind="Scale", plural="scales", group="autoscaling", version="v1")))
+    if info.kind == "Namespace" and not info.group:
+        parts.append(("finalize", info))
+    return parts
+
+
+def _part_verbs(name: str) -> list[str]:
+    return ["update"] if name == "finalize" else list(PART_VERBS)
+
+
+class Discovery:
+    """Answers discovery. Documents are rebuilt when the registry's generation moved, else they are bytes."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._generation = -1
+        self._documents: dict[tuple[str, ...], Document] = {}
+
+    def answer(self, request: ApiRequest) -> Answer | None:
+        """The document at a path of up to three parts; None when nothing is there."""
+        self._refresh()
+        path = tuple(request.path)
+        form = discovery_form(request.accept)
+        aggregated = form is Form.DISCOVERY_V2 and len(path) == 1
+        document = self._documents.get((*path, "aggregated") if aggregated else path)
+        if document is None:
+            return None
+        headers = ((b"etag", document.etag), (b"vary", b"Accept"), (b"cache-control", b"public"))
+        if request.headers.get(b"if-none-match") == document.etag:
+            return Answer(b"", status=304, headers=headers)
+        if form is Form.YAML:
+            return as_yaml(Answer(document.body, headers=headers))
+        return Answer(document.body, content_type=DISCOVERY_TYPE if aggregated else b"application/json", headers=headers)
+
+    def _refresh(self) -> None:
+        if self._generation == self._registry.generation:
+            return
+        self._generation = self._registry.generation
+        groups = resources_of(kind.info for kind in self._registry.all())
+        documents: dict[tuple[str, ...], Any] = {("api",): _core_versions(groups[""]), ("apis",): _group_list(groups)}
+        documents["api", "aggregated"] = _aggregated({"": groups[""]})
+        documents["apis", "aggregated"] = _aggregated({group: versions for group, versions in groups.items() if group})
+        for group, versions in groups.items():
+            if group:
+                documents["apis", group] = {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)}
+            for version, resources in versions.items():
+                path = ("apis", group, version) if group else ("api", version)
+                documents[path] = _resource_list(group, version, resources)
+        self._documents = {path: _document(document) for path, document in documents.items()}
+
+
+def _document(value: Any) -> Document:
+    body = _encode(value)
+    return Document(body, b'"' + hashlib.sha256(body).hexdigest().upper().encode() + b'"')
+
+
+def _core_versions(versions: Iterable[str]) -> dict[str, Any]:
+    return {
+        "kind": "APIVersions",
+        "versions": list(versions),
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": ""}],
+    }
+
+
+def _group(group: str, versions: Iterable[str]) -> dict[str, Any]:
+    listed = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
+    return {"name": group, "versions": listed, "preferredVersion": listed[0]}
+
+
+def _group_list(groups: dict[str, dict[str, list[Resource]]]) -> dict[str, Any]:
+    listed = [_group(group, versions) for group, versions in groups.items() if group]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
+
+
+def _resource_list(group: str, version: str, resources: list[Resource]) -> dict[str, Any]:
+    listed: list[dict[str, Any]] = []
+    for resource in resources:
+        info = resource.info
+        entry: dict[str, Any] = {
+            "name": info.plural,
+            "singularName": info.singular,
+            "namespaced": info.namespaced,
+            "kind": info.kind,
+            "verbs": list(resource.verbs),
+        }
+        if info.short_names:
+            entry["shortNames"] = list(info.short_names)
+        if info.categories:
+            entry["categories"] = list(info.categories)
+        if resource.stored:
+            entry["storageVersionHash"] = _storage_hash(info)
+        listed.append(entry)
+        for name, answer in _parts(info) if resource.stored else ():
+            part: dict[str, Any] = {"name": f"{info.plural}/{name}", "singularName": "", "namespaced": info.namespaced}
+            if answer is not info:
+                part.update({"group": answer.group, "version": answer.version})
+            listed.append({**part, "kind": answer.kind, "verbs": _part_verbs(name)})
+    group_version = f"{group}/{version}" if group else version
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
+
+
+def _storage_hash(info: KindInfo) -> str:
+    """Eight bytes in base64 that change when objects are stored in another group, version or kind."""
+    return base64.b64encode(hashlib.sha256(f"{info.api_version}/{info.kind}".encode()).digest()[:8]).decode()
+
+
+def _aggregated(groups: dict[str, dict[str, list[Resource]]]) -> dict[str, Any]:
+    items = []
+    for group, versions in groups.items():
+        listed = [
+            {"version": version, "freshness": "Current", "resources": [_aggregated_resource(resource) for resource in resources]}
+            for version, resources in versions.items()
+        ]
+        items.append({"metadata": {"name": group} if group else {}, "versions": listed})
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+
+
+def _kind_of(info: KindInfo) -> dict[str, str]:
+    return {"group": info.group, "version": info.version, "kind": info.kind}
+
+
+def _aggregated_resource(resource: Resource) -> dict[str, Any]:
+    info = resource.info
+    entry: dict[str, Any] = {
+        "resource": info.plural,
+        "responseKind": _kind_of(info),
+        "scope": "Namespaced" if info.namespaced else "Cluster",
+        "singularResource": info.singular,
+        "verbs": list(resource.verbs),
+    }
+    if info.short_names:
+        entry["shortNames"] = list(info.short_names)
+    if info.categories:
+        entry["categories"] = list(info.categories)
+    parts = [
+        {"subresource": name, "responseKind": _kind_of(answer), "verbs": _part_verbs(name)} for name, answer in _parts(info)
+    ]
+    if parts and resource.stored:
+        entry["subresources"] = parts
+    return entry

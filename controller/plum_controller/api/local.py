@@ -1,0 +1,117 @@
+"""The API for callers in this process: the same answers as over HTTP, without HTTP.
+
+    plum_client.Request --LocalTransport--> Api.answer --> Response
+                                        --> WatchStream --> lines, pushed by the store's publish into a queue
+
+Built-in controllers use it, so they see exactly what any other client sees. Bytes are passed on, not copied.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from plum_client.errors import ApiUnavailableError
+from plum_client.transport import Request, Response, Stream
+
+from plum_controller.api import instance_log
+from plum_controller.api.api import Api
+from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, error_answer
+from plum_controller.api.sockets import QueueSink
+from plum_controller.api.watch import WatchPlan, error_line
+from plum_controller.logs import fields
+from plum_controller.resources.errors import ApiStatusError, internal, unavailable
+from plum_controller.store.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+
+class LocalTransport:
+    """A `Transport` to the API of this process. `user` is who writes, for the log and as the default field manager."""
+
+    def __init__(self, api: Api, user: str = "system:plum-controller", user_agent: str = "plum-controller") -> None:
+        self._api = api
+        self._user = user
+        self._user_agent = user_agent
+        self._closed = False
+
+    async def send(self, request: Request) -> Response:
+        """Ask once. Raises `ApiUnavailableError` after `close`."""
+        answer = await self._answer(self._request(request))
+        if isinstance(answer, WatchAnswer):
+            raise ApiUnavailableError("a watch is read with stream, not with send")
+        return Response(answer.status, answer.body, answer.revision, answer.warnings)
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[Stream]:
+        """A watch or a log."""
+        return self._stream(request)
+
+    async def close(self) -> None:
+        """Refuse further calls. Safe to repeat."""
+        self._closed = True
+
+    def _request(self, request: Request) -> ApiRequest:
+        if self._closed:
+            raise ApiUnavailableError("the API of this process was closed")
+        return ApiRequest(
+            request.method,
+            request.path[1:].split("/"),
+            request.query,
+            request.body,
+            request.accept,
+            request.content_type,
+            self._user_agent,
+            self._user,
+        )
+
+    async def _answer(self, request: ApiRequest) -> Answer | WatchAnswer:
+        try:
+            if request.method == "GET":
+                now = self._api.objects.answer_now(request)
+                if now is not None:
+                    return now
+            return await self._api.answer(request)
+        except ApiStatusError as error:
+            return error_answer(error)
+        except StoreError as error:
+            return error_answer(unavailable(f"the store does not answer: {error}"))
+        except Exception as error:
+            logger.exception("request failed", extra=fields(method=request.method, path="/".join(request.path)))
+            return error_answer(internal(type(error).__name__))
+
+    @asynccontextmanager
+    async def _stream(self, call: Request) -> AsyncIterator[Stream]:
+        request = self._request(call)
+        target = self._api.objects.router.find(request.path)
+        if target is not None and instance_log.is_log(target):
+            try:
+                async with instance_log.open_log(self._api.service, self._api.tunnels, request, target) as log:
+                    yield Stream(200, log.chunks())
+            except ApiStatusError as error:
+                yield Stream(error.code, _once(error.body()))
+            return
+        answer = await self._answer(request)
+        if isinstance(answer, Answer):
+            yield Stream(answer.status, _once(answer.body))
+            return
+        async with self._watch(answer.plan) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _watch(self, plan: WatchPlan) -> AsyncIterator[Stream]:
+        try:
+            stream = self._api.hub.open(plan)
+        except ApiStatusError as error:
+            yield Stream(200, _once(error_line(error))) if error.code == 410 else Stream(error.code, _once(error.body()))
+            return
+        sink = QueueSink()
+        try:
+            stream.attach(sink)
+            yield Stream(200, sink.lines(stream))
+        finally:
+            stream.close()
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body

@@ -1,0 +1,261 @@
+"""OpenAPI v3 of the object routes: a root that lists one document per group and version, each found by its hash.
+
+    Registry --generation--> {path: hash, bytes}      built with the first question, not at the start
+
+kubectl reads these for `explain`, and to learn that the server validates (`fieldValidation`); it caches a document for
+as long as its hash stays. Wrong hashes are redirected, so an old cache heals itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from email.utils import formatdate
+from typing import Any
+
+import msgspec
+
+from plum_controller.api.openapi_meta import META, SCALE, SHARED, described, ref
+from plum_controller.api.requests import Answer, ApiRequest
+from plum_controller.resources.registry import Registry, ResourceKind
+from plum_schemas.base import KindInfo
+
+_encode = msgspec.json.Encoder().encode
+
+_YEAR = 365 * 24 * 3600
+
+_PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
+_STRATEGIC = "application/strategic-merge-patch+json"
+
+
+def _query(name: str, description: str, type_: str = "string") -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": {"type": type_, "uniqueItems": True}}
+
+
+_PRETTY = _query("pretty", "Accepted; answers are compact.")
+_DRY_RUN = _query("dryRun", "All: do everything but store.")
+_FIELD_MANAGER = _query("fieldManager", "Who owns the fields this request sets.")
+_FIELD_VALIDATION = _query(
+    "fieldValidation", "What to do about unknown and duplicate fields: Ignore drops them, Warn drops and names them, Strict refuses."
+)
+_FORCE = _query("force", "Apply only: take fields from other managers.", "boolean")
+_LIST = [
+    _query("allowWatchBookmarks", "Send bookmarks on a watch.", "boolean"),
+    _query("continue", "Token of the next page."),
+    _query("fieldSelector", "Only objects with these field values."),
+    _query("labelSelector", "Only objects with these labels."),
+    _query("limit", "Most objects on a page.", "integer"),
+    _query("resourceVersion", "Store position to read or to go on from."),
+    _query("resourceVersionMatch", "How to take resourceVersion: Exact or NotOlderThan."),
+    _query("sendInitialEvents", "Begin a watch with what is there.", "boolean"),
+    _query("timeoutSeconds", "End after this time.", "integer"),
+    _query("watch", "Stream changes instead of a list.", "boolean"),
+]
+_DELETE = [
+    _DRY_RUN,
+    _query("gracePeriodSeconds", "Seconds the object may take to end.", "integer"),
+    _query("propagationPolicy", "Background, Foreground or Orphan."),
+]
+_PATH_NAME = {"name": "name", "in": "path", "description": "Name of the object.", "required": True, "schema": {"type": "string"}}
+_PATH_NAMESPACE = {
+    "name": "namespace",
+    "in": "path",
+    "description": "Namespace of the object.",
+    "required": True,
+    "schema": {"type": "string"},
+}
+
+
+def schema_name(info: KindInfo) -> str:
+    """`dev.plum.v1.Deployment`; Kubernetes' own kinds keep their Go path: `io.k8s.api.core.v1.Namespace`."""
+    if not info.group:
+        return f"io.k8s.api.core.{info.version}.{info.kind}"
+    if info.group.endswith(".k8s.io") and info.group != "apiextensions.k8s.io":
+        return f"io.k8s.api.{info.group.removesuffix('.k8s.io').split('.')[0]}.{info.version}.{info.kind}"
+    return f"{'.'.join(reversed(info.group.split('.')))}.{info.version}.{info.kind}"
+
+
+class OpenApi:
+    """Answers `/openapi/v3` and below."""
+
+    def __init__(self, registry: Registry, version: str) -> None:
+        self._registry = registry
+        self._version = version
+        self._generation = -1
+        self._documents: dict[str, tuple[bytes, str]] = {}
+
+    def answer(self, request: ApiRequest) -> Answer | None:
+        """The root, or the document of a group version; None when there is none. `/openapi/v2` is not served: v3 has it all."""
+        path = request.path[1:]
+        if not path or path[0] != "v3":
+            return None
+        self._refresh()
+        if len(path) == 1:
+            return self._root(request)
+        name = "/".join(path[1:])
+        found = self._documents.get(name)
+        if found is None:
+            return None
+        body, digest = found
+        asked = request.query.get("hash")
+        if asked is not None and asked != digest:
+            return Answer(b"", status=301, headers=((b"location", f"/openapi/v3/{name}?hash={digest}".encode()),))
+        headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", f'"{digest}"'.encode()), (b"vary", b"Accept"))
+        if asked is not None:
+            expires = formatdate(time.time() + _YEAR, usegmt=True).encode()
+            headers += ((b"cache-control", b"public, immutable"), (b"expires", expires))
+        else:
+            headers += ((b"cache-control", b"no-cache, private"),)
+        if request.headers.get(b"if-none-match") == f'"{digest}"'.encode():
+            return Answer(b"", status=304, headers=headers)
+        return Answer(body, headers=headers)
+
+    def _root(self, request: ApiRequest) -> Answer:
+        paths = {
+            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"} for name, (_, digest) in sorted(self._documents.items())
+        }
+        body = _encode({"paths": paths})
+        etag = b'"' + hashlib.sha256(body).hexdigest().upper().encode() + b'"'
+        headers = ((b"etag", etag), (b"vary", b"Accept"))
+        if request.headers.get(b"if-none-match") == etag:
+            return Answer(b"", status=304, headers=headers)
+        return Answer(body, headers=headers)
+
+    def _refresh(self) -> None:
+        if self._generation == self._registry.generation:
+            return
+        self._generation = self._registry.generation
+        grouped: dict[str, list[ResourceKind]] = {}
+        for kind in self._registry.all():
+            info = kind.info
+            name = f"apis/{info.group}/{info.version}" if info.group else f"api/{info.version}"
+            grouped.setdefault(name, []).append(kind)
+        self._documents = {}
+        for name, kinds in grouped.items():
+            body = _encode(group_document(kinds, self._version))
+            self._documents[name] = (body, hashlib.sha256(body).hexdigest().upper())
+
+
+def group_document(kinds: list[ResourceKind], version: str) -> dict[str, Any]:
+    """The document of one group version."""
+    schemas: dict[str, Any] = dict(SHARED)
+    paths: dict[str, Any] = {}
+    for kind in sorted(kinds, key=lambda kind: kind.info.plural):
+        schemas.update(_schemas(kind))
+        paths.update(_paths(kind.info))
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "Plum", "version": version},
+        "paths": paths,
+        "components": {"schemas": dict(sorted(schemas.items()))},
+    }
+
+
+def _schemas(kind: ResourceKind) -> dict[str, Any]:
+    info = kind.info
+    name = schema_name(info)
+    schema = {key: value for key, value in kind.openapi.items() if key != "x-kubernetes-validations"}
+    properties = dict(schema.get("properties", {}))
+    properties["apiVersion"] = {"type": "string", "description": "Group and version of the schema this object is written in."}
+    properties["kind"] = {"type": "string", "description": "The type of this object."}
+    properties["metadata"] = described(META + "ObjectMeta", "Name, labels and what else every object carries.", {})
+    schema.update({"type": "object", "properties": properties, "x-kubernetes-group-version-kind": [_kind(info)]})
+    listed = {
+        "type": "object",
+        "description": f"{info.list_kind} is a list of {info.kind}.",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": properties["apiVersion"],
+            "items": {"type": "array", "description": "The objects.", "items": {"allOf": [ref(name)], "default": {}}},
+            "kind": properties["kind"],
+            "metadata": described(META + "ListMeta", "What every list carries.", {}),
+        },
+        "x-kubernetes-group-version-kind": [{**_kind(info), "kind": info.list_kind}],
+    }
+    return {name: schema, f"{name}List": listed}
+
+
+def _kind(info: KindInfo) -> dict[str, str]:
+    return {"group": info.group, "kind": info.kind, "version": info.version}
+
+
+def _paths(info: KindInfo) -> dict[str, Any]:
+    """The operations of a kind, in all namespaces and in one."""
+    prefix = f"/apis/{info.group}/{info.version}" if info.group else f"/api/{info.version}"
+    base = f"{prefix}/namespaces/{{namespace}}/{info.plural}" if info.namespaced else f"{prefix}/{info.plural}"
+    shared = [_PATH_NAMESPACE, _PRETTY] if info.namespaced else [_PRETTY]
+    operations = _Operations(info)
+    write = [_DRY_RUN, _FIELD_MANAGER, _FIELD_VALIDATION]
+    patch = [_DRY_RUN, _FIELD_MANAGER, _FIELD_VALIDATION, _FORCE]
+    listing = operations.make("list", "list", _LIST, answer=f"{operations.name}List")
+    paths: dict[str, Any] = {
+        base: {
+            "get": listing,
+            "post": operations.make("create", "post", write, body=True),
+            "delete": operations.make("deleteCollection", "deletecollection", [*_DELETE, *_LIST], answer=META + "Status"),
+            "parameters": shared,
+        }
+    }
+    if info.namespaced:
+        paths[f"{prefix}/{info.plural}"] = {
+            "get": operations.make("listForAllNamespaces", "list", _LIST, answer=f"{operations.name}List"),
+            "parameters": [_PRETTY],
+        }
+    parts = [("", operations.name)]
+    if info.has_status:
+        parts.append(("/status", operations.name))
+    if info.scale is not None:
+        parts.append(("/scale", SCALE))
+    for suffix, answer in parts:
+        part = suffix.strip("/").capitalize()
+        entry = {
+            "get": operations.make(f"read{part}", "get", [_query("resourceVersion", "Not older than this.")], answer=answer),
+            "put": operations.make(f"replace{part}", "put", write, body=True, answer=answer),
+            "patch": operations.make(f"patch{part}", "patch", patch, patch=True, answer=answer),
+            "parameters": [_PATH_NAME, *shared],
+        }
+        if not suffix:
+            entry["delete"] = operations.make("delete", "delete", _DELETE, answer=META + "Status", options=True)
+        paths[f"{base}/{{name}}{suffix}"] = entry
+    return paths
+
+
+class _Operations:
+    """Makes the operations of one kind."""
+
+    def __init__(self, info: KindInfo) -> None:
+        self._info = info
+        self.name = schema_name(info)
+
+    def make(
+        self,
+        verb: str,
+        action: str,
+        parameters: list[dict[str, Any]],
+        *,
+        answer: str = "",
+        body: bool = False,
+        patch: bool = False,
+        options: bool = False,
+    ) -> dict[str, Any]:
+        info = self._info
+        answer = answer or self.name
+        content = {"application/json": {"schema": ref(answer)}, "application/yaml": {"schema": ref(answer)}}
+        group = "".join(part.capitalize() for part in (info.group or "core").split("."))
+        operation: dict[str, Any] = {
+            "tags": [f"{info.group or 'core'}_{info.version}"],
+            "description": f"{verb} {info.kind}",
+            "operationId": f"{verb}{group}{info.version.capitalize()}{info.kind}",
+            "parameters": parameters,
+            "responses": {"200": {"description": "OK", "content": content}, "401": {"description": "Unauthorized"}},
+            "x-kubernetes-action": action,
+            "x-kubernetes-group-version-kind": _kind(info),
+        }
+        if body:
+            operation["requestBody"] = {"content": {"*/*": {"schema": ref(answer)}}, "required": True}
+        elif patch:
+            types = (*_PATCH_TYPES, _STRATEGIC) if info.strategic_merge else _PATCH_TYPES
+            operation["requestBody"] = {"content": {type_: {"schema": ref(META + "Patch")} for type_ in types}, "required": True}
+        elif options:
+            operation["requestBody"] = {"content": {"*/*": {"schema": ref(META + "DeleteOptions")}}}
+        return operation

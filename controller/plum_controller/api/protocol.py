@@ -1,0 +1,134 @@
+"""uvicorn's HTTP protocol, with what it lacks: limits on the head of a request and on the time to send it, and a way to
+answer a simple read at once.
+
+    bytes -> httptools -> head complete -> a read out of memory?  yes: answered here, without a task
+                                                                  no:  uvicorn starts the application's task
+
+The clock of slow senders is one timer for all connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from plum_controller.api.asgi import Asgi
+from plum_controller.api.sockets import write_answer
+from plum_controller.resources.errors import ApiStatusError
+
+SWEEP_SECONDS = 1.0
+"""How often slow senders are looked for."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. `_reading_since` is the loop's time at which the request now being read began, 0 between requests."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        application: Any = self.app
+        self._application: Asgi = application
+        self._head_bytes = 0
+        self._head_limit = self._application.settings.header_limit_bytes
+        self._refused = False
+        self._reading_since = self.loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._application.settings.connection_limit:
+            message = "this server has as many connections as it may, please try again later"
+            self._refuse(ApiStatusError(503, "ServiceUnavailable", message, {"retryAfterSeconds": 1}))
+
+    def on_message_begin(self) -> None:
+        self._reading_since = self.loop.time()
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_message_complete(self) -> None:
+        self._reading_since = 0.0
+        super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self._head_limit:
+            raise ValueError("the head of the request is too long")
+
+    def send_400_response(self, msg: str) -> None:
+        if self._head_bytes > self._head_limit:
+            text = f"the request line and headers are longer than {self._head_limit} bytes"
+            self._refuse(ApiStatusError(431, "BadRequest", text))
+        else:
+            self._refuse(ApiStatusError(400, "BadRequest", "this is no HTTP request that can be read"))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["method"] == "GET" and app is self._application and not self.flow.write_paused:
+            answer = self._application.answer_now(cycle.scope)
+            if answer is not None:
+                write_answer(cycle, answer)
+                return
+        super()._start_asgi_task(cycle, app)
+
+    def _should_upgrade_to_ws(self) -> bool:
+        if self.ws_protocol_class is None:
+            # Loaded with the first WebSocket: the start does without.
+            from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+
+            self.ws_protocol_class = WSProtocol
+        return True
+
+    def check_time(self, now: float, limit: float) -> None:
+        """Give up on a client that takes too long to send its request."""
+        since = self._reading_since
+        if since and now - since > limit and not self.transport.is_closing():
+            if self._head_bytes or self.cycle is not None:
+                self._refuse(ApiStatusError(408, "Timeout", "the request took too long to arrive"))
+            else:
+                self.transport.close()
+
+    def _refuse(self, error: ApiStatusError) -> None:
+        """Answer without the application and close. Does nothing when an answer has begun."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        body = error.body()
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (error.code, error.reason.encode(), len(body), body)
+        )
+        self.transport.close()
+
+
+class Sweeper:
+    """Looks at all connections once per second, as long as there are any."""
+
+    def __init__(self, connections: set[Any], limit_seconds: float) -> None:
+        self._connections = connections
+        self._limit = limit_seconds
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._handle = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._connections):
+            if isinstance(connection, Protocol):
+                connection.check_time(now, self._limit)
+        self.start()

@@ -1,0 +1,211 @@
+"""Tunnels to agents: each agent opens one WebSocket, and streams (logs) run inside it towards the agent.
+
+    user --GET .../log--> TunnelHub.open_log --{"stream":7,"open":"log",...}--> agent
+                          TunnelStream       <--{"stream":7,"opened":true}-----
+                                             <--binary: 4 bytes stream id + payload
+                                             --{"stream":7,"credit":65536}---> as the user reads
+                                             <--{"stream":7,"close":true,"code":200}
+
+An agent may be behind NAT, so it dials. Credit bounds what an agent may send unread, so a slow reader of one log holds
+neither memory nor the other streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from plum_controller.logs import fields
+from plum_controller.resources.errors import ApiStatusError, unavailable
+
+logger = logging.getLogger(__name__)
+
+INITIAL_CREDIT = 256 * 1024
+"""Bytes an agent may send on a new stream before it is given more."""
+CREDIT_STEP = 64 * 1024
+"""Bytes after which read bytes are given back. Small steps keep the agent sending; each costs a message."""
+OPEN_SECONDS = 10.0
+"""Seconds an agent may take to answer an open. Its own work takes milliseconds; the rest is the network."""
+MAX_MESSAGE = 1024 * 1024
+"""Bytes of one message from an agent. They send 64 KiB; more is a mistake or an attack."""
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class TunnelStream:
+    """One stream through a tunnel: opening, open, closed. Read it with `chunks`."""
+
+    def __init__(self, tunnel: Tunnel, number: int) -> None:
+        self.number = number
+        self._tunnel = tunnel
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._given = INITIAL_CREDIT
+        self._returned = 0
+        self.error: ApiStatusError | None = None
+
+    async def opened(self) -> None:
+        """Wait for the agent to accept. Raises `ApiStatusError`: what the agent said, or 503 when it says nothing."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self._opened
+        except TimeoutError:
+            raise unavailable(f"the agent of node {self._tunnel.node} does not answer") from None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """What the agent sends, until it closes the stream."""
+        while (data := await self._queue.get()) is not None:
+            self._returned += len(data)
+            if self._returned >= CREDIT_STEP:
+                returned, self._returned = self._returned, 0
+                self._given += returned
+                await self._tunnel.send_json({"stream": self.number, "credit": returned})
+            yield data
+
+    def accept(self) -> None:
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    def feed(self, data: bytes) -> bool:
+        """Take what the agent sent. False: it sent more than it had credit for."""
+        if len(data) > self._given:
+            return False
+        self._given -= len(data)
+        self._queue.put_nowait(data)
+        return True
+
+    def finish(self, code: int, message: str) -> None:
+        """The stream is over, well or not. Safe to repeat."""
+        if code >= 400:
+            self.error = _error(code, message)
+            if not self._opened.done():
+                self._opened.set_exception(self.error)
+                self._opened.exception()  # nobody may be waiting any more
+        self.accept()
+        self._queue.put_nowait(None)
+
+
+class Tunnel:
+    """The connection of one agent."""
+
+    def __init__(self, node: str, send: Send) -> None:
+        self.node = node
+        self._send = send
+        self._streams: dict[int, TunnelStream] = {}
+        self._next = 0
+
+    async def send_json(self, message: dict[str, Any]) -> None:
+        """Say something to the agent. A tunnel that is gone is noticed by its reader, so that is no error here."""
+        with contextlib.suppress(RuntimeError, OSError):
+            await self._send({"type": "websocket.send", "text": msgspec.json.encode(message).decode()})
+
+    @contextlib.asynccontextmanager
+    async def open(self, kind: str, params: dict[str, Any]) -> AsyncIterator[TunnelStream]:
+        """A new stream; leaving the context closes it. Raises `ApiStatusError`."""
+        self._next += 1
+        stream = self._streams[self._next] = TunnelStream(self, self._next)
+        try:
+            await self.send_json({"stream": stream.number, "open": kind, "params": params})
+            await stream.opened()
+            yield stream
+        finally:
+            if self._streams.pop(stream.number, None) is not None:
+                await self.send_json({"stream": stream.number, "close": True})
+
+    def take_text(self, text: str) -> None:
+        """A message of the agent. Raises `ValueError` for one that cannot be read."""
+        message = msgspec.json.decode(text, type=dict[str, Any])
+        number = message.get("stream")
+        stream = self._streams.get(number) if isinstance(number, int) else None
+        if stream is None:
+            return  # closed by us in the meantime
+        if message.get("opened"):
+            stream.accept()
+        if message.get("close"):
+            del self._streams[stream.number]
+            code = message.get("code", 200)
+            stream.finish(code if isinstance(code, int) else 500, str(message.get("message", "")))
+
+    def take_bytes(self, data: bytes) -> None:
+        """Payload of a stream. Raises `ValueError` when it is too short to name one, or more than was allowed."""
+        if len(data) < 4:
+            raise ValueError("a binary message is shorter than its stream id")
+        stream = self._streams.get(struct.unpack_from(">I", data)[0])
+        if stream is not None and not stream.feed(data[4:]):
+            raise ValueError(f"stream {stream.number} sent more than it had credit for")
+
+    def close(self) -> None:
+        """The agent is gone: every stream ends."""
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            stream.finish(503, f"the connection to the agent of node {self.node} broke")
+
+
+class TunnelHub:
+    """The tunnels of all agents, by node."""
+
+    def __init__(self) -> None:
+        self._tunnels: dict[str, Tunnel] = {}
+        self._last_seen: dict[str, float] = {}
+
+    def get(self, node: str) -> Tunnel:
+        """The tunnel to a node. Raises `ApiStatusError` 503 that says when it was last there."""
+        tunnel = self._tunnels.get(node)
+        if tunnel is None:
+            seen = self._last_seen.get(node)
+            when = f"it was last connected {int(time.monotonic() - seen)} s ago" if seen is not None else "it has not connected to this controller"
+            raise unavailable(f"the agent of node {node} is not connected; {when}. Its output can be read when it is back")
+        return tunnel
+
+    def nodes(self) -> list[str]:
+        """Nodes whose agent is connected."""
+        return sorted(self._tunnels)
+
+    async def serve(self, node: str, receive: Receive, send: Send) -> None:
+        """Speak with one agent until it goes. A newer connection of the same node takes the place of an older one."""
+        tunnel = Tunnel(node, send)
+        older = self._tunnels.get(node)
+        self._tunnels[node] = tunnel
+        if older is not None:
+            older.close()
+        await send({"type": "websocket.accept"})
+        logger.debug("agent connected", extra=fields(node=node))
+        try:
+            await self._read(tunnel, receive, send)
+        finally:
+            tunnel.close()
+            self._last_seen[node] = time.monotonic()
+            if self._tunnels.get(node) is tunnel:
+                del self._tunnels[node]
+            logger.debug("agent disconnected", extra=fields(node=node))
+
+    async def _read(self, tunnel: Tunnel, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if message["type"] != "websocket.receive":
+                continue
+            text, data = message.get("text"), message.get("bytes")
+            try:
+                if text is not None:
+                    tunnel.take_text(text)
+                elif data is not None:
+                    tunnel.take_bytes(data)
+            except ValueError as error:
+                logger.warning("agent sent a message that cannot be read", extra=fields(node=tunnel.node, error=str(error)))
+                await send({"type": "websocket.close", "code": 1002, "reason": str(error)[:100]})
+                return
+
+
+def _error(code: int, message: str) -> ApiStatusError:
+    reasons = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired", 503: "ServiceUnavailable"}
+    return ApiStatusError(code, reasons.get(code, "InternalError"), message or "the agent refused")

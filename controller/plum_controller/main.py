@@ -1,0 +1,245 @@
+"""The controller program: builds the parts, connects them, runs until SIGTERM. The only file that knows all of them.
+
+    settings -> store -> registry, watch cache -> resource service -> API -> uvicorn
+                                                                   \-> controllers, through LocalTransport
+
+Stopping runs backwards: no new connections, watches end cleanly, requests under way finish, the store closes. What was
+acknowledged is on disk at every moment, so `kill -9` at any point loses nothing but time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plum_controller import settings as settings_module
+from plum_controller.logs import configure, fields
+from plum_controller.settings import SettingError, Settings
+
+if TYPE_CHECKING:
+    from plum_controller.api.api import Api
+    from plum_controller.api.asgi import Mounted
+    from plum_controller.store.base import Store
+
+logger = logging.getLogger("plum_controller")
+
+EXIT_USAGE = 2
+"""A flag or setting cannot be used."""
+EXIT_UNAVAILABLE = 1
+"""The store or the address could not be taken."""
+
+
+class StartError(Exception):
+    """The controller cannot start. The message says why and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the controller. Answers with the exit code."""
+    flags = _parser().parse_args(arguments)
+    try:
+        settings = settings_module.load(
+            listen=flags.listen, data_dir=flags.data_dir, store=flags.store, log_format=flags.log_format, log_level=flags.log_level
+        )
+        host, port = parse_address(settings.listen)
+        refuse_open_http(host)
+    except (SettingError, StartError) as error:
+        sys.stderr.write(f"plum-controller: {error}\n")
+        return EXIT_USAGE
+    configure(settings.log_format, settings.log_level)
+    if flags.die_with_parent:
+        from plum_controller.parent import die_with_parent
+
+        die_with_parent()
+    import uvloop
+
+    from plum_controller.store.errors import StoreError
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, host, port))
+    except (StartError, StoreError) as error:
+        sys.stderr.write(f"plum-controller: {error}\n")
+        return EXIT_UNAVAILABLE
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="plum-controller", description="Plum's controller: the store, the API and the controllers.")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="address of the API (default 127.0.0.1:8080; port 0 takes a free one)")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder of everything the controller keeps (default .plum)")
+    parser.add_argument("--store", metavar="URL", help="sqlite:///PATH or memory: (default: plum.db in the data folder)")
+    parser.add_argument("--log-format", choices=("text", "json"), help="logs go to stderr (default text)")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default info")
+    parser.add_argument("--die-with-parent", action="store_true", help="stop when the process that started this one ends")
+    return parser
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, `[V6]:PORT`, `:PORT` or `PORT`. Raises `StartError`."""
+    host, separator, port = text.rpartition(":")
+    if not separator:
+        host, port = "127.0.0.1", text
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise StartError(f"the address {text!r} has no port; use 127.0.0.1:8080")
+    return host.strip("[]"), int(port)
+
+
+def refuse_open_http(host: str) -> None:
+    """Plain HTTP stays on this machine. Raises `StartError`."""
+    from plum_controller.api.limits import is_loopback
+
+    if not is_loopback(host):
+        shown = host or "all addresses"
+        raise StartError(
+            f"plain HTTP is served on loopback addresses only, and {shown} can be reached from other machines: "
+            "without TLS and authentication everybody there could start programs here. Use --listen 127.0.0.1:8080"
+        )
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name, not opened yet. Raises `StartError`."""
+    text = settings.store
+    if text == "memory:":
+        from plum_controller.store.memory import MemoryStore
+
+        return MemoryStore()
+    if not text:
+        path = Path(settings.data_dir) / "plum.db"
+    elif text.startswith("sqlite:///"):
+        path = Path(text.removeprefix("sqlite:///"))
+    elif ":" in text.split("/")[0]:
+        raise StartError(f"the store {text!r} is of a kind this version does not have; use sqlite:///PATH")
+    else:
+        path = Path(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"the folder of the store cannot be made: {error}") from error
+    from plum_controller.store.sqlite import SqliteStore
+
+    return SqliteStore(path)
+
+
+@contextlib.asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Api]:
+    """Store, registry, cache, service and API, ready to answer; closed with the block. Raises `StoreError`, `StartError`."""
+    from plum_client.clock import SystemClock
+
+    from plum_controller.api.api import Api
+    from plum_controller.resources.registry import Registry
+    from plum_controller.resources.service import ResourceService
+    from plum_controller.store.cache import WatchCache
+
+    store = open_store(settings)
+    await store.open()
+    try:
+        registry = Registry()
+        await registry.load_definitions(store)
+        cache = WatchCache(store, registry.index)
+        await cache.load()
+        registry.follow(cache)
+        service = ResourceService(store, cache, registry, SystemClock())
+        await service.start()
+        try:
+            yield Api(service, store, settings)
+        finally:
+            await service.close()
+            registry.close()
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def running_controllers(api: Api, settings: Settings) -> AsyncIterator[None]:
+    """The built-in controllers, as tasks of this process. A failure of their machinery ends the program, so that it is seen."""
+    if not settings.controllers_enabled:
+        yield
+        return
+    from plum_client.client import ApiClient
+    from plum_client.manager import Manager
+
+    from plum_controller.api.local import LocalTransport
+    from plum_controller.controllers import build as build_controllers
+
+    transport = LocalTransport(api)
+    manager = Manager(ApiClient(transport, field_manager="plum-controller"))
+    build_controllers(manager, settings)
+    task = asyncio.create_task(manager.run(), name="controllers")
+    task.add_done_callback(_controllers_ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await transport.close()
+
+
+def _controllers_ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("controllers stopped", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    started = time.monotonic()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    listener = bind(host, port)
+    from plum_controller.housekeeping import Housekeeper
+
+    async with build(settings) as api:
+        from plum_controller.api.server import ApiServer
+
+        def docs() -> Mounted:
+            from plum_controller.api.docs import build as build_docs
+
+            return build_docs(api)
+
+        server = ApiServer(api, settings, listener, docs)
+        await server.start()
+        housekeeper = Housekeeper(api.store, settings.history_seconds, settings.history_revisions)
+        background = asyncio.create_task(housekeeper.run(), name="housekeeping")
+        try:
+            async with running_controllers(api, settings):
+                sys.stdout.write(json.dumps({"event": "ready", "url": server.url}) + "\n")
+                sys.stdout.flush()
+                logger.info("controller ready", extra=fields(url=server.url, start_seconds=round(time.monotonic() - started, 3)))
+                await stop.wait()
+                logger.info("controller stops")
+                api.ready = False
+        finally:
+            background.cancel()
+            await server.close()
+    logger.info("controller stopped")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `StartError`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartError(f"the address {host}:{port} cannot be taken: {error.strerror or error}; use another --listen") from error
+    listener.setblocking(False)
+    return listener
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,233 @@
+"""What can be set from outside, in one table: `Settings` is the table, `docs/settings.md` is generated from it.
+
+    environment  over  .env in the working directory  over  the default      (flags of the command line are over all three)
+
+Names are those of the system whose users bring their environment along, where it has one, else `PLUM_...`.
+A value that cannot be read stops the start with the setting's name; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class SettingError(ValueError):
+    """A setting has a value that cannot be used. The message names the setting, the value and what is expected."""
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.strip().lower()
+    if lowered in {"1", "true", "yes", "on"}:
+        return True
+    if lowered in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError("use true or false")
+
+
+def _number(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise ValueError("use a whole number") from None
+    if value < 0:
+        raise ValueError("use 0 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("use a number of seconds") from None
+    if not 0 <= value < float("inf"):
+        raise ValueError("use 0 or more seconds")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in allowed:
+            raise ValueError(f"use one of {', '.join(allowed)}")
+        return text.lower()
+
+    return parse
+
+
+def _setting(names: str, default: Any, description: str, parse: Callable[[str], Any] = str) -> Any:
+    return field(default=default, metadata={"names": tuple(names.split()), "description": description, "parse": parse})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The controller's settings. The order is the order of the documentation."""
+
+    listen: str = _setting(
+        "CONTROLLER_ADDR",
+        "127.0.0.1:8080",
+        "Address and port of the API. Port 0 takes a free one; the ready line names it. Plain HTTP is served on loopback addresses only.",
+    )
+    data_dir: str = _setting("CONTROLLER_DATA_DIR", ".plum", "Folder of everything the controller keeps.")
+    store: str = _setting(
+        "CONTROLLER_DB",
+        "",
+        "The store: `sqlite:///PATH`, a path, or `memory:` (forgets everything at the end). Default: `plum.db` in the data folder.",
+    )
+    log_level: str = _setting(
+        "PLUM_LOG_LEVEL", "info", "`debug`, `info`, `warning` or `error`.", _one_of("debug", "info", "warning", "error")
+    )
+    log_format: str = _setting("PLUM_LOG_FORMAT", "text", "`text` for people, `json` for machines.", _one_of("text", "json"))
+    failover_enabled: bool = _setting(
+        "AUTO_MIGRATION_ENABLED FAILOVER_ENABLED",
+        True,
+        "Start instances of a lost node on other nodes. A Deployment can say otherwise with `spec.failover.enabled`.",
+        _boolean,
+    )
+    controllers_enabled: bool = _setting(
+        "PLUM_CONTROLLERS_ENABLED", True, "Run the built-in controllers in this process. Off: it only serves the API.", _boolean
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        "PLUM_ALLOWED_HOSTS",
+        (),
+        "Further names, comma separated, that the `Host` and `Origin` headers may carry besides the loopback names.",
+        _names,
+    )
+    body_limit_bytes: int = _setting(
+        "PLUM_BODY_LIMIT_BYTES", 3 * 1024 * 1024, "Largest request body; a larger one is answered with 413.", _number
+    )
+    header_limit_bytes: int = _setting(
+        "PLUM_HEADER_LIMIT_BYTES", 64 * 1024, "Largest request line plus headers; a larger one is answered with 431.", _number
+    )
+    read_timeout_seconds: float = _setting(
+        "PLUM_READ_TIMEOUT_SECONDS",
+        30.0,
+        "How long a client may take to send the head of a request, and again its body; then 408.",
+        _seconds,
+    )
+    idle_timeout_seconds: float = _setting(
+        "PLUM_IDLE_TIMEOUT_SECONDS", 75.0, "How long a connection without a request is kept open.", _seconds
+    )
+    reads_in_flight: int = _setting(
+        "PLUM_READS_IN_FLIGHT", 400, "Reading requests answered at once; more get 429 and `Retry-After`. 0: no limit.", _number
+    )
+    writes_in_flight: int = _setting(
+        "PLUM_WRITES_IN_FLIGHT", 400, "Writing requests answered at once; more get 429 and `Retry-After`. 0: no limit.", _number
+    )
+    peer_rate: int = _setting(
+        "PLUM_PEER_RATE",
+        40_000,
+        "Requests per second of one client address, with twice as many in a burst; more get 429. 0: no limit.",
+        _number,
+    )
+    connection_limit: int = _setting("PLUM_CONNECTION_LIMIT", 10_000, "Open connections; more are answered with 503.", _number)
+    watch_seconds: float = _setting(
+        "PLUM_WATCH_SECONDS",
+        1800.0,
+        "A watch that does not say `timeoutSeconds` ends after this time up to twice it, so that clients do not all return at once.",
+        _seconds,
+    )
+    bookmark_seconds: float = _setting(
+        "PLUM_BOOKMARK_SECONDS", 60.0, "Time between bookmarks on a watch that asked for them.", _seconds
+    )
+    watch_buffer_bytes: int = _setting(
+        "PLUM_WATCH_BUFFER_BYTES",
+        8 * 1024 * 1024,
+        "Unsent bytes of one watch at which it is cut with an error it can resume from.",
+        _number,
+    )
+    history_seconds: float = _setting(
+        "PLUM_HISTORY_SECONDS",
+        3600.0,
+        "How long old revisions are kept for time travel, history, rollback and watches that resume.",
+        _seconds,
+    )
+    history_revisions: int = _setting(
+        "PLUM_HISTORY_REVISIONS",
+        1_000_000,
+        "Most revisions kept, however young, so that a burst of writes cannot fill the disk.",
+        _number,
+    )
+    shutdown_seconds: float = _setting(
+        "PLUM_SHUTDOWN_SECONDS", 10.0, "How long requests under way may take to finish after SIGTERM.", _seconds
+    )
+
+
+def names_of(entry: dataclasses.Field[Any]) -> tuple[str, ...]:
+    """The environment variables of a field, the first one that is set wins."""
+    names: tuple[str, ...] = entry.metadata["names"]
+    return names
+
+
+def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None, **flags: Any) -> Settings:
+    """Read the settings. `flags` are values from the command line; None means not given. Raises `SettingError`."""
+    given = {**read_dotenv(Path(".env") if dotenv is None else dotenv), **(os.environ if environ is None else environ)}
+    values: dict[str, Any] = {}
+    for entry in dataclasses.fields(Settings):
+        for name in names_of(entry):
+            if name in given:
+                try:
+                    values[entry.name] = entry.metadata["parse"](given[name])
+                except ValueError as error:
+                    raise SettingError(f"{name} is {given[name]!r}; {error}") from error
+                break
+    values.update({name: value for name, value in flags.items() if value is not None})
+    return Settings(**values)
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """`NAME=value` lines; blank lines, `#` comments, `export ` and quotes around the value are understood. No file is no settings."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return {}
+    values: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        name, separator, value = line.removeprefix("export ").partition("=")
+        if not separator:
+            raise SettingError(f"{path}:{number}: {line!r} is no NAME=value")
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        values[name.strip()] = value
+    return values
+
+
+def documentation() -> str:
+    """`docs/settings.md`: every setting with its default."""
+    lines = [
+        "# Settings of the controller",
+        "",
+        "Environment over `.env` (in the working directory) over the default; flags of the command line are over all of them.",
+        "This file is generated: `python -m plum_controller.settings > docs/settings.md`.",
+        "",
+        "| name | default | meaning |",
+        "|---|---|---|",
+    ]
+    for entry in dataclasses.fields(Settings):
+        names = ", ".join(f"`{name}`" for name in names_of(entry))
+        lines.append(f"| {names} | {_shown(entry.default)} | {entry.metadata['description']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float) and value.is_integer():
+        return f"`{int(value)}`"
+    return f"`{value}`" if value not in ("", ()) else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(documentation())

@@ -1,0 +1,185 @@
+"""A real controller for tests: a process of its own on a free port, and a small HTTP client over raw sockets.
+
+    async with running_server(tmp_path) as server:
+        answer = await server.get("/version")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+START_SECONDS = 30.0
+
+
+@dataclass(slots=True)
+class HttpAnswer:
+    """One answer, whole."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    warnings: list[str] = field(default_factory=list)
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A controller that is ready."""
+
+    url: str
+    process: asyncio.subprocess.Process
+    data_dir: Path
+    log: Path
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> HttpAnswer:
+        """One request on a connection of its own."""
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", "Connection: close", "User-Agent: plum-test/1"]
+        if data or method in ("POST", "PUT", "PATCH"):
+            lines += [f"Content-Length: {len(data)}", f"Content-Type: {content_type}"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        return await self.raw("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+
+    async def raw(self, data: bytes, timeout: float = 20.0) -> HttpAnswer:
+        """Send bytes as they are and read one answer up to the end of the connection."""
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_connection(self.host, self.port)
+            try:
+                writer.write(data)
+                return parse_answer(await reader.read(-1))
+            finally:
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+
+    async def get(self, path: str, **headers: str) -> HttpAnswer:
+        return await self.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    @contextlib.asynccontextmanager
+    async def watch(self, path: str, accept: str = "application/json") -> AsyncIterator[asyncio.Queue[dict[str, Any] | None]]:
+        """Events of a watch, as they arrive; None when the server ended it."""
+        reader, writer = await asyncio.open_connection(self.host, self.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nAccept: {accept}\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head + await reader.read(1000)
+        events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        task = asyncio.create_task(_read_events(reader, events, b"chunked" in head))
+        try:
+            yield events
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), timeout)
+
+
+async def _read_events(reader: asyncio.StreamReader, events: asyncio.Queue[dict[str, Any] | None], chunked: bool) -> None:
+    rest = b""
+    try:
+        while True:
+            if chunked:
+                size = int((await reader.readuntil(b"\r\n")).strip(), 16)
+                data = (await reader.readexactly(size + 2))[:size]
+            else:
+                data = await reader.read(65536)
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                events.put_nowait(json.loads(line))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        events.put_nowait({"type": "BROKEN"})
+    events.put_nowait(None)
+
+
+def parse_answer(data: bytes) -> HttpAnswer:
+    head, separator, body = data.partition(b"\r\n\r\n")
+    assert separator, f"no HTTP answer: {data[:300]!r}"
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers: dict[str, str] = {}
+    warnings = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.lower() == "warning":
+            warnings.append(value.strip())
+        headers[name.lower()] = value.strip()
+    if headers.get("transfer-encoding") == "chunked":
+        body = _unchunk(body)
+    return HttpAnswer(int(first.split(" ")[1]), headers, body, warnings)
+
+
+def _unchunk(data: bytes) -> bytes:
+    parts = []
+    while data:
+        size_text, _, data = data.partition(b"\r\n")
+        size = int(size_text, 16)
+        if size == 0:
+            break
+        parts.append(data[:size])
+        data = data[size + 2 :]
+    return b"".join(parts)
+
+
+@contextlib.asynccontextmanager
+async def running_server(data_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> AsyncIterator[RunningServer]:
+    """Start a controller with its store in `data_dir`, stop it at the end and fail when it does not stop cleanly."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = data_dir / "controller.log"
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "plum_controller", "--listen", "127.0.0.1:0", "--data-dir", str(data_dir), *flags,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            cwd=data_dir,
+            env={**os.environ, **(env or {})},
+        )  # fmt: skip
+    assert process.stdout is not None
+    server = None
+    try:
+        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        assert line, f"the controller did not start:\n{log.read_text()[-4000:]}"
+        server = RunningServer(json.loads(line)["url"], process, data_dir, log)
+        yield server
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 20)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+                raise AssertionError("the controller did not stop within 20 s of SIGTERM") from None
