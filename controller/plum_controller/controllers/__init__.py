@@ -17,9 +17,11 @@ class ControllerSettings(Protocol):
 
 def build(manager: Manager, settings: ControllerSettings) -> None:
     """Register every built-in controller."""
-    from plum_controller.controllers import deployment, event_expiry, garbage, namespace
+    from plum_controller.controllers import deployment, event_expiry, garbage, namespace, node, scheduler
 
     deployment.add_to(manager, settings.failover_enabled)
+    scheduler.add_to(manager)
+    node.add_to(manager)
     garbage.add_to(manager)
     namespace.add_to(manager)
     event_expiry.add_to(manager)

@@ -13,6 +13,8 @@ from enum import Enum
 from plum_schemas.deployment import REVISION_LABEL
 from plum_schemas.instance import Instance
 
+from plum_controller.domain.drain import EVICT_ANNOTATION
+
 HOME_NODE_ANNOTATION = "plum.dev/home-node"
 """On an instance that runs elsewhere because its node was lost: the node that `nodeReplicas` wants it on."""
 REPLACES_ANNOTATION = "plum.dev/replaces"
@@ -50,6 +52,8 @@ class Member:
     available: bool
     available_in: timedelta | None
     """Time until it becomes available, if it stays ready."""
+    evicting: bool = False
+    """Its node is being emptied: it is replaced as if its template were old."""
 
     @property
     def name(self) -> str:
@@ -87,6 +91,7 @@ def classify(instance: Instance, by_node: bool, min_ready_seconds: int, may_repl
         ready=ready,
         available=available and state is State.ALIVE,
         available_in=wait if ready and not available else None,
+        evicting=instance.metadata.annotations.get(EVICT_ANNOTATION) == instance.spec.node_name != "",
     )
 
 

@@ -79,11 +79,13 @@ class Plan:
 
     @property
     def updated(self) -> list[Member]:
-        return [m for m in self.members if m.alive and m.revision == self.revision]
+        """Instances that are to stay."""
+        return [m for m in self.members if m.alive and m.revision == self.revision and not m.evicting]
 
     @property
     def old(self) -> list[Member]:
-        return [m for m in self.members if m.alive and m.revision != self.revision]
+        """Instances that are to be replaced: of another template, or on a node that is being emptied."""
+        return [m for m in self.members if m.alive and (m.revision != self.revision or m.evicting)]
 
 
 def plan(
@@ -280,6 +282,12 @@ def _held_by_backoff(deployment: Deployment, todo: Plan, now: datetime) -> int:
 def _scale_only(todo: Plan, groups: Mapping[str, int]) -> None:
     """While halted, follow the wanted number with the template that most instances have, and replace nothing."""
     alive = [m for m in todo.members if m.alive]
+    spare = sum(m.available for m in alive) - todo.min_available
+    for member in least_valuable_first([m for m in alive if m.evicting]):
+        if not member.available or spare > 0:
+            todo.delete.append(member.instance)
+            alive.remove(member)
+            spare -= member.available
     counts = count_by_group(alive)
     for group in set(counts) | set(groups):
         surplus = counts.get(group, 0) - groups.get(group, 0)
