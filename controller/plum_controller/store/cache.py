@@ -47,6 +47,8 @@ class WatchCache:
         self._store = store
         self._index = index
         self._revision: Revision = 0
+        self.delivered: Revision = 0
+        """Every watcher got what concerns it up to here. Behind `revision` only in the middle of a delivery."""
         self._resources: dict[str, ResourceIndex] = {}
         self._owned: dict[str, set[Key]] = {}
         self._watchers: dict[str, ResourceWatchers] = {}
@@ -74,7 +76,7 @@ class WatchCache:
                 continue
             break
         early, self._early = self._early or [], None
-        self._revision = self._window.start = start
+        self._revision = self.delivered = self._window.start = start
         late = [logged for logged in early if logged.revision > start]
         if late:
             self.publish(late)
@@ -98,6 +100,7 @@ class WatchCache:
         for group, events in found.items():
             for watcher in tuple(group.watchers):
                 watcher.deliver(events, self._revision)
+        self.delivered = self._revision
         for change in changes:
             change.forget_events()
 

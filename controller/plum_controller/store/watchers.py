@@ -40,7 +40,7 @@ class Source(Protocol):
     """The cache, as a watcher sees it."""
 
     @property
-    def revision(self) -> Revision: ...
+    def delivered(self) -> Revision: ...
 
     def release(self, watcher: Watcher) -> None: ...
 
@@ -64,7 +64,7 @@ class Watcher:
     @property
     def revision(self) -> Revision:
         """Everything up to here was delivered. Where to resume, and what a bookmark may say."""
-        return max(self._position, self._source.revision) if self.attached and not self.closed else self._position
+        return max(self._position, self._source.delivered) if self.attached and not self.closed else self._position
 
     def close(self) -> None:
         """Deliver nothing more. Safe to repeat, also from inside a delivery."""
@@ -87,15 +87,14 @@ class Watcher:
             return
         if events and events[0].revision <= self._position:
             events = [event for event in events if event.revision > self._position]
+        before, self._position = self._position, position
         if events:
             try:
                 self._deliver(events)
             except Exception:  # one watcher's fault must not keep the change from the others
                 logger.exception("watcher failed and was closed", extra={"resource": self.selection.resource})
+                self._position = before
                 self.close()
-                return
-        if not self.closed:
-            self._position = position
 
 
 class Group:
