@@ -45,7 +45,7 @@ class Answers:
         if request.method == "DELETE" and not request.name:
             return self._delete_collection(request, body, dry_run)
         if request.method == "DELETE":
-            return _written(self._objects.delete(info, key, body, dry_run))
+                return _deleted(self._objects.delete(info, key, body, dry_run))
         return self._patch(request, key, body, dry_run)
 
     def _read(self, request: Request, key: ObjectKey) -> Response:
@@ -148,11 +148,16 @@ def _resources(info: KindInfo) -> list[JsonObject]:
 
 
 def _written(outcome: Outcome) -> Response:
-    if outcome.gone:
-        metadata = outcome.value["metadata"]
-        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
-        return Response(200, encode(status | {"details": {"name": metadata["name"], "uid": metadata["uid"]}}), outcome.revision)
+    """The object, also when removing the last finalizer made it go."""
     return Response(201 if outcome.created else 200, encode(outcome.value), outcome.revision)
+
+
+def _deleted(outcome: Outcome) -> Response:
+    if not outcome.gone:
+        return _written(outcome)
+    metadata = outcome.value["metadata"]
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    return Response(200, encode(status | {"details": {"name": metadata["name"], "uid": metadata["uid"]}}), outcome.revision)
 
 
 def _list_body(info: KindInfo, metadata: JsonObject, items: Sequence[JsonObject]) -> bytes:
