@@ -19,7 +19,7 @@ from plum_controller.resources.deletion import Deleter
 from plum_controller.resources.encode import Json, decode, encode
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.resources.options import DeleteOptions, WriteOptions
-from plum_controller.resources.writing import Made, Writer
+from plum_controller.resources.writing import Writer
 from plum_controller.store.base import Key
 from plum_controller.store.cache import Entry, Watcher, WatchEvent
 
@@ -103,7 +103,7 @@ class DefinitionCleaner:
         key = ObjectKey("", name)
         if "deletionTimestamp" not in definition["metadata"]:
             # A write that changes nothing but lets the rules decide about the names again.
-            await self._writer.change(kind, key, lambda entry, live: (decode(entry.value), False), OPTIONS, "patch")
+            await self._writer.change(kind, key, lambda entry, live: decode(entry.value), OPTIONS, "patch")
             return
         if CLEANUP_FINALIZER not in definition["metadata"].get("finalizers", ()):
             return
@@ -118,7 +118,7 @@ class DefinitionCleaner:
             return True
         if name not in self._instances:
             self._instances[name] = context.cache.watch(name, "", None, None, context.cache.revision, self._instance_changed)
-        await self._deleter.delete_all(kind, context.cache.list(name), DeleteOptions(None, None, None, None, False))
+        await self._deleter.delete_all(kind, context.cache.list(name), DeleteOptions())
         return not context.cache.count(name)
 
     def _instance_changed(self, events: Sequence[WatchEvent]) -> None:
@@ -132,7 +132,7 @@ class DefinitionCleaner:
             watcher.close()
 
 
-def _without_finalizer(entry: Entry, live: Json) -> Made:
+def _without_finalizer(entry: Entry, live: Json) -> Json:
     changed: Json = decode(encode(live))
     changed["metadata"]["finalizers"] = [name for name in changed["metadata"]["finalizers"] if name != CLEANUP_FINALIZER]
-    return changed, False
+    return changed

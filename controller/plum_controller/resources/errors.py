@@ -44,7 +44,8 @@ class ApiStatusError(Exception):
         self.code = code
         self.reason = reason
         self.message = message
-        self.details: dict[str, Any] = details or {}
+        self.details: dict[str, Any] = {} if details is None else details
+        self._shows_details = details is not None
         self.continue_token = ""
         """With 410 of an expired list: where the rest of the list can be read from, at a newer revision."""
 
@@ -62,7 +63,7 @@ class ApiStatusError(Exception):
             "message": self.message,
             "reason": self.reason,
         }
-        if self.details:
+        if self._shows_details:
             status["details"] = self.details
         status["code"] = self.code
         return status
@@ -149,7 +150,7 @@ def conflict(info: KindInfo, name: str, message: str = STALE) -> ApiStatusError:
 
 
 def precondition_failed(info: KindInfo, name: str, message: str) -> ApiStatusError:
-    """409: a uid or resourceVersion that the caller demanded does not match. Names the kind, not the plural: so does Kubernetes."""
+    """409: a uid or resourceVersion that was demanded does not match. Names the kind, not the plural, as Kubernetes does."""
     subject = f"{info.kind}.{info.group}" if info.group else info.kind
     text = f'Operation cannot be fulfilled on {subject} "{name}": {message}'
     return ApiStatusError(409, "Conflict", text, _details(info, name, info.kind))
@@ -191,9 +192,9 @@ def invalid_option(kind: str, causes: Sequence[Cause]) -> ApiStatusError:
     return invalid(KindInfo(kind=kind, plural=kind, group=group), "", causes)
 
 
-def unprocessable(message: str = "the server rejected our request due to an error in our request") -> ApiStatusError:
+def unprocessable(problem: str) -> ApiStatusError:
     """422 without a field: a JSON patch whose test failed or whose path is missing."""
-    return ApiStatusError(422, "Invalid", message, {})
+    return ApiStatusError(422, "Invalid", f"the server rejected our request due to an error in our request: {problem}", {})
 
 
 def too_many_requests(message: str, retry_after_seconds: int) -> ApiStatusError:

@@ -114,8 +114,8 @@ class Lister:
         more = query.limit + 1 if query.limit else 0
         cache = self._context.cache
         if token.rv == LATEST:
-            entries = cache.list(after.resource, query.namespace, query.labels, query.fields, after=after, limit=more)
-            return _page(kind, query, entries, cache.revision, 0, 0)
+            rest = cache.list(after.resource, query.namespace, query.labels, query.fields, after=after, limit=more)
+            return _page(kind, query, rest, cache.revision, 0, 0)
         try:
             entries = await self._read_at(kind, query, token.rv, after, more)
         except CompactedError as compacted:
@@ -140,12 +140,14 @@ def _is_countable(query: _Query) -> bool:
 def _page(kind: ResourceKind, query: _Query, entries: Sequence[Entry], revision: Revision, total: int, sent: int) -> ListResult:
     token, remaining = "", None
     if query.limit and len(entries) > query.limit:
-        entries = entries[: query.limit]
+        entries = list(entries[: query.limit])
         sent += len(entries)
         last = entries[-1].key
         token = write_token(Token(revision, (last.namespace, last.name), total, sent))
         remaining = total - sent if total else None
-    values = [kind.present(entry.value) for entry in entries] if kind.has_other_versions else [entry.value for entry in entries]
+    values = [entry.value for entry in entries]
+    if kind.has_other_versions:
+        values = [kind.present(value) for value in values]
     return ListResult(revision, entries, values, token, remaining)
 
 

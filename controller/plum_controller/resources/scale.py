@@ -12,12 +12,13 @@ from plum_schemas.base import KindInfo, ObjectKey, ScalePaths
 from plum_controller.resources import metadata as meta
 from plum_controller.resources.context import Context
 from plum_controller.resources.encode import Json, decode, encode
-from plum_controller.resources.errors import ApiStatusError, bad_request, no_such_resource, not_found, unsupported_media_type
+from plum_controller.resources.errors import bad_request, no_such_resource, not_found, unsupported_media_type
 from plum_controller.resources.kinds import ResourceKind
+from plum_controller.resources.merging import check_revision, refusing_patches
 from plum_controller.resources.options import Outcome, PatchType, WriteOptions
-from plum_controller.resources.patches import PatchError, json_patch, merge_patch
+from plum_controller.resources.patches import json_patch, merge_patch
 from plum_controller.resources.shaping import check_options
-from plum_controller.resources.writing import Made, Writer, check_revision
+from plum_controller.resources.writing import Make, Writer
 from plum_controller.store.base import Key
 from plum_controller.store.cache import Entry
 
@@ -42,8 +43,8 @@ class ScaleEndpoint:
         check_options(options, "Update")
         paths = _paths(kind)
 
-        def make(entry: Entry, live: Json) -> Made:
-            return _with_scale(kind, key, entry, live, paths, data), False
+        def make(entry: Entry, live: Json) -> Json:
+            return _with_scale(kind, key, entry, live, paths, data)
 
         return await self._change(kind, key, make, options)
 
@@ -59,17 +60,15 @@ class ScaleEndpoint:
             )
         original = encode(patch)
 
-        def make(entry: Entry, live: Json) -> Made:
+        def make(entry: Entry, live: Json) -> Json:
             change = json_patch if patch_type == "json" else merge_patch
-            try:
+            with refusing_patches():
                 scale = change(scale_of(live, paths), decode(original))
-            except PatchError as error:
-                raise ApiStatusError(error.code, "BadRequest" if error.code == 400 else "Invalid", error.message) from error
-            return _with_scale(kind, key, entry, live, paths, scale), False
+            return _with_scale(kind, key, entry, live, paths, scale)
 
         return await self._change(kind, key, make, options)
 
-    async def _change(self, kind: ResourceKind, key: ObjectKey, make: Any, options: WriteOptions) -> Outcome:
+    async def _change(self, kind: ResourceKind, key: ObjectKey, make: Make, options: WriteOptions) -> Outcome:
         done = await self._writer.change(kind, key, make, options, "patch")
         value = encode(scale_of(decode(done.value), _paths(kind)))
         return Outcome(value, done.revision, changed=done.changed, warnings=done.warnings, gone=done.gone, uid=done.uid)

@@ -39,15 +39,20 @@ from plum_controller.resources.errors import (
     conflict,
     invalid,
     invalid_option,
-    no_such_resource,
     not_found,
-    unsupported_media_type,
 )
 from plum_controller.resources.fields.tracking import restore_times, track_update
 from plum_controller.resources.kinds import ResourceKind
+from plum_controller.resources.merging import (
+    check_revision,
+    check_subresource,
+    is_same_spec,
+    may_differ_only_in_owners,
+    merge_parts,
+    patcher,
+)
 from plum_controller.resources.namespaces import admit_create
 from plum_controller.resources.options import Outcome, PatchType, WriteOptions
-from plum_controller.resources.patches import PatchError, json_patch, merge_patch, strategic_merge_patch
 from plum_controller.resources.rules import NO_RULES
 from plum_controller.resources.shaping import check_name, check_options, check_rules, check_shape, check_size, open_body, shape
 from plum_controller.store.base import ABSENT, Check, Key, Revision, Transaction, Write
@@ -59,12 +64,11 @@ MAX_ATTEMPTS = 20
 MAX_NAME_ATTEMPTS = 8
 """Of a generated name that turns out to be taken."""
 
-Made = tuple[Json, bool]
-"""A new version of an object, and whether its field owners are already noted in it."""
-Make = Callable[[Entry, Json], Made]
+Make = Callable[[Entry, Json], Json]
 """Makes the new version from the live one. Called again with a newer one when somebody was faster."""
-Style = Literal["replace", "patch"]
-"""Whether the client sent the object or a change of it: Kubernetes words some refusals differently."""
+Style = Literal["replace", "patch", "apply"]
+"""What the client sent: an object or a change of it, for which Kubernetes words some refusals differently. `apply` also
+says that the new version already notes the owners of its fields."""
 
 
 class Writer:
@@ -175,14 +179,14 @@ class Writer:
         original = None if (data.get("metadata") or {}).get("resourceVersion") else encode(data)
         bodies = iter((data,))
 
-        def make(entry: Entry, live: Json) -> Made:
+        def make(entry: Entry, live: Json) -> Json:
             body = next(bodies, None) or decode(original or b"{}")
             if strict_revision and not (body.get("metadata") or {}).get("resourceVersion"):
                 cause = Cause(
                     "FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion"
                 )
                 raise invalid(kind.info, key.name, [cause])
-            return body, False
+            return body
 
         return await self.change(kind, key, make, options, "replace")
 
@@ -206,8 +210,8 @@ class Writer:
         change = patcher(kind, patch_type)
         original = encode(patch)
 
-        def make(entry: Entry, live: Json) -> Made:
-            return open_body(kind, change(live, decode(original)), key.name), False
+        def make(entry: Entry, live: Json) -> Json:
+            return open_body(kind, change(live, decode(original)), key.name)
 
         return await self.change(kind, key, make, options, "patch", patch)
 
@@ -221,10 +225,10 @@ class Writer:
                 if error.reason != "AlreadyExists":
                     raise
 
-        def make(entry: Entry, live: Json) -> Made:
-            return self._applier.next(kind, key, live, config, options), True
+        def make(entry: Entry, live: Json) -> Json:
+            return self._applier.next(kind, key, live, config, options)
 
-        return await self.change(kind, key, make, options, "patch", config)
+        return await self.change(kind, key, make, options, "apply", config)
 
     async def change(
         self, kind: ResourceKind, key: ObjectKey, make: Make, options: WriteOptions, style: Style, patch: Any = None
@@ -250,15 +254,15 @@ class Writer:
     ) -> Outcome:
         context, info, warnings = self._context, kind.info, list[str]()
         live = decode(kind.present(entry.value))
-        given, tracked = make(entry, live)
+        given = make(entry, live)
         given_metadata, unknown = meta.read_metadata(info, given)
         meta.check_identity(key.name, key.namespace, given_metadata)
         check_revision(kind, key.name, given_metadata.get("resourceVersion"), entry.revision)
         live_metadata = live["metadata"]
-        metadata = meta.for_update(info, live_metadata, given_metadata, patched=style == "patch")
+        metadata = meta.for_update(info, live_metadata, given_metadata, patched=style != "replace")
         # Rules may change what they are given, so they get parts that `live` does not share.
         kept = live if kind.rules is NO_RULES else decode(kind.present(entry.value))
-        new = _merge_parts(kind, kept, given, metadata, options.subresource)
+        new = merge_parts(kind, kept, given, metadata, options.subresource)
         managed = given_metadata.get("managedFields", live_metadata.get("managedFields"))
         if managed is not None:
             metadata["managedFields"] = managed
@@ -271,11 +275,11 @@ class Writer:
         kind.rules.prepare_update(context, kind, live, new, options.subresource)
         if options.subresource != "status":
             check_rules(context, kind, new, live)
-            if info.has_generation and not _same_spec(kind, live, new):
+            if info.has_generation and not is_same_spec(kind, live, new):
                 metadata["generation"] = live_metadata.get("generation", 0) + 1
-        if not tracked:
+        if style != "apply":
             track_update(live, new, options.field_manager, info.api_version, options.subresource, context.now(), kind.fields)
-        if _is_only_owners(live, new) and restore_times(live, new):
+        if may_differ_only_in_owners(live, new) and restore_times(live, new):
             return _unchanged(kind, entry, live, warnings)
         return await self.replace(kind, entry, new, options.dry_run, warnings)
 
@@ -304,43 +308,6 @@ class Writer:
         return self._context.cache.get(Key(kind.info.resource, key.namespace, key.name))
 
 
-def check_subresource(kind: ResourceKind, subresource: str) -> None:
-    """Raises `ApiStatusError` 404 if the kind has no such part."""
-    has_it = {"": True, "status": kind.info.has_status, "finalize": kind.info.resource == "namespaces"}
-    if not has_it.get(subresource, False):
-        raise no_such_resource()
-
-
-def check_revision(kind: ResourceKind, name: str, given: str | None, live: Revision) -> None:
-    """The write must be made on the live version, if it says on which. Raises `ApiStatusError` 409 or 400."""
-    if given and given != "0" and given != str(live):
-        if not given.isascii() or not given.isdigit():
-            raise bad_request(f"metadata.resourceVersion is {given!r}; send back the one that was read")
-        raise conflict(kind.info, name)
-
-
-def patcher(kind: ResourceKind, patch_type: PatchType) -> Callable[[Json, Any], Any]:
-    """What applies a patch to a copy of an object. Raises `ApiStatusError` 415 for types the kind does not take."""
-    if patch_type == "strategic" and not kind.info.strategic_merge:
-        accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-        raise unsupported_media_type(
-            f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-        )
-
-    def change(live: Json, patch: Any) -> Any:
-        try:
-            if patch_type == "merge":
-                return merge_patch(live, patch)
-            if patch_type == "json":
-                return json_patch(live, patch)
-            return strategic_merge_patch(live, patch, kind.openapi)
-        except PatchError as error:
-            reason = "BadRequest" if error.code == 400 else "Invalid"
-            raise ApiStatusError(error.code, reason, error.message) from error
-
-    return change
-
-
 def _namespace_of(kind: ResourceKind, namespace: str, given: Json) -> str:
     if not kind.info.namespaced:
         meta.check_namespace("", given)
@@ -350,42 +317,6 @@ def _namespace_of(kind: ResourceKind, namespace: str, given: Json) -> str:
         raise bad_request("an empty namespace may not be set during creation")
     meta.check_namespace(namespace, given)
     return namespace
-
-
-def _merge_parts(kind: ResourceKind, live: Json, given: Json, metadata: Json, subresource: str) -> Json:
-    """The new object: the part that this endpoint writes from `given`, the rest from `live`."""
-    if subresource == "status":
-        new = {**live, "metadata": metadata}
-        _put(new, "status", given)
-        for field in meta.EMPTY_IS_ABSENT:
-            _put(metadata, field, live["metadata"])
-    elif subresource == "finalize":
-        new = {**live, "metadata": metadata}
-        _put(new, "spec", given)
-    else:
-        new = {**given, "metadata": metadata}
-        if kind.info.has_status:
-            _put(new, "status", live)
-    return new
-
-
-def _put(target: Json, field: str, source: Json) -> None:
-    if field in source:
-        target[field] = source[field]
-    else:
-        target.pop(field, None)
-
-
-def _same_spec(kind: ResourceKind, live: Json, new: Json) -> bool:
-    """Whether everything outside metadata and status is the same."""
-    skipped = ("metadata", "status") if kind.info.has_status else ("metadata",)
-    before = {name: value for name, value in live.items() if name not in skipped}
-    return same(before, {name: value for name, value in new.items() if name not in skipped})
-
-
-def _is_only_owners(live: Json, new: Json) -> bool:
-    """A quick look whether at most metadata differs, which spares most writes the careful comparison."""
-    return all(new.get(name) == value for name, value in live.items() if name != "metadata") and len(new) == len(live)
 
 
 def _unchanged(kind: ResourceKind, entry: Entry, live: Json, warnings: list[str]) -> Outcome:
