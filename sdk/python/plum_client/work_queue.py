@@ -59,6 +59,8 @@ class WorkQueue(Generic[K]):
         self._delayed: dict[K, _Delayed] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_when = 0.0
+        """When the timer fires, by the loop's clock. Kept here: not every event loop's timers can be asked."""
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
         self._idlers: list[asyncio.Future[None]] = []
@@ -213,11 +215,12 @@ class WorkQueue(Generic[K]):
             heapq.heappop(self._heap)
         when = self._heap[0][0] if self._heap else None
         if self._timer is not None:
-            if self._timer.when() == when:
+            if self._timer_when == when:
                 return
             self._timer.cancel()
             self._timer = None
         if when is not None:
+            self._timer_when = when
             self._timer = asyncio.get_running_loop().call_at(when, self._release)
 
     def _is_current(self, item: tuple[float, int, K]) -> bool:
@@ -226,7 +229,7 @@ class WorkQueue(Generic[K]):
 
     def _release(self) -> None:
         """The time of the first delayed keys has come."""
-        now = self._timer.when() if self._timer is not None else 0.0
+        now = self._timer_when
         self._timer = None
         while self._heap and self._heap[0][0] <= now:
             item = heapq.heappop(self._heap)
