@@ -92,19 +92,19 @@ class _JsonPatch:
 
     def _get(self, path: list[str]) -> Any:
         value = self.doc
-        for token in path:
-            value = _child(value, token, path)
+        for step in path:
+            value = _child(value, step, path)
         return value
 
     def _add(self, path: list[str], value: Any) -> None:
         if not path:
             self.doc = value
             return
-        parent, token = self._get(path[:-1]), path[-1]
+        parent, step = self._get(path[:-1]), path[-1]
         if type(parent) is dict:
-            parent[token] = value
+            parent[step] = value
         elif type(parent) is list:
-            index = len(parent) if token == "-" else _index(token, path)
+            index = len(parent) if step == "-" else _index(step, path)
             if index > len(parent):
                 raise _missing(path)
             parent.insert(index, value)
@@ -115,24 +115,24 @@ class _JsonPatch:
         if not path:
             self.doc = None
             return
-        parent, token = self._get(path[:-1]), path[-1]
-        _child(parent, token, path)
+        parent, step = self._get(path[:-1]), path[-1]
+        _child(parent, step, path)
         if type(parent) is dict:
-            del parent[token]
+            del parent[step]
         else:
-            del parent[_index(token, path)]
+            del parent[_index(step, path)]
 
     def _replace(self, path: list[str], value: Any) -> None:
         if not path:
             self.doc = value
             return
-        parent, token = self._get(path[:-1]), path[-1]
-        _child(parent, token, path)
-        parent[token if type(parent) is dict else _index(token, path)] = value
+        parent, step = self._get(path[:-1]), path[-1]
+        _child(parent, step, path)
+        parent[step if type(parent) is dict else _index(step, path)] = value
 
 
 def _pointer(operation: Mapping[str, Any], name: str) -> list[str]:
-    """The tokens of a JSON pointer (RFC 6901)."""
+    """The steps of a JSON pointer (RFC 6901)."""
     text = operation.get(name)
     if not isinstance(text, str):
         raise PatchError(422, f"the operation has no {name}")
@@ -142,7 +142,7 @@ def _pointer(operation: Mapping[str, Any], name: str) -> list[str]:
         raise PatchError(422, f"{name} {_shown(text)} does not start with /")
     if "~" not in text:
         return text[1:].split("/")
-    return [token.replace("~1", "/").replace("~0", "~") for token in text[1:].split("/")]
+    return [step.replace("~1", "/").replace("~0", "~") for step in text[1:].split("/")]
 
 
 def _value(operation: Mapping[str, Any]) -> Any:
@@ -151,25 +151,25 @@ def _value(operation: Mapping[str, Any]) -> Any:
     return operation["value"]
 
 
-def _child(value: Any, token: str, path: list[str]) -> Any:
+def _child(value: Any, step: str, path: list[str]) -> Any:
     if type(value) is dict:
-        if token in value:
-            return value[token]
+        if step in value:
+            return value[step]
     elif type(value) is list:
-        index = _index(token, path)
+        index = _index(step, path)
         if index < len(value):
             return value[index]
     raise _missing(path)
 
 
-def _index(token: str, path: list[str]) -> int:
-    if token.isascii() and token.isdigit() and (token == "0" or token[0] != "0") and len(token) < 10:
-        return int(token)
+def _index(step: str, path: list[str]) -> int:
+    if step.isascii() and step.isdigit() and (step == "0" or step[0] != "0") and len(step) < 10:
+        return int(step)
     raise _missing(path)
 
 
 def _missing(path: list[str]) -> PatchError:
-    shown = "/".join(["", *(token.replace("~", "~0").replace("/", "~1") for token in path)])
+    shown = "/".join(["", *(step.replace("~", "~0").replace("/", "~1") for step in path)])
     return PatchError(422, f"path {shown} does not exist in the object")
 
 

@@ -84,8 +84,8 @@ class FieldType:
             if value is MISSING:
                 value = self.defaults.get(name)
                 if value is None:
-                    text = f'associative list with keys has an element that omits key field "{name}" (and doesn\'t have default value)'
-                    raise FieldTypeError(text)
+                    text = f'associative list with keys has an element that omits key field "{name}"'
+                    raise FieldTypeError(f"{text} (and doesn't have default value)")
             keys[name] = value
         return elements.of_keys(keys)
 

@@ -18,14 +18,29 @@ from plum_controller.resources.schema.pruning import pruner
 from plum_controller.resources.schema.validation import explain, pattern_check
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
-_KNOWN = frozenset(
-    "$ref $schema additionalItems additionalProperties allOf anyOf default definitions dependencies description enum example "
-    "exclusiveMaximum exclusiveMinimum externalDocs format id items maxItems maxLength maxProperties maximum minItems minLength "
-    "minProperties minimum multipleOf not nullable oneOf pattern patternProperties properties required title type uniqueItems "
-    "x-kubernetes-embedded-resource x-kubernetes-int-or-string x-kubernetes-list-map-keys x-kubernetes-list-type "
-    "x-kubernetes-map-type x-kubernetes-patch-merge-key x-kubernetes-patch-strategy x-kubernetes-preserve-unknown-fields "
-    "x-kubernetes-validations".split()
+_EXTENSIONS = (
+    "embedded-resource",
+    "int-or-string",
+    "list-map-keys",
+    "list-type",
+    "map-type",
+    "patch-merge-key",
+    "patch-strategy",
+    "preserve-unknown-fields",
+    "validations",
 )
+# fmt: off
+_KNOWN = frozenset(
+    (
+        "$ref", "$schema", "additionalItems", "additionalProperties", "allOf", "anyOf", "default", "definitions",
+        "dependencies", "description", "enum", "example", "exclusiveMaximum", "exclusiveMinimum", "externalDocs",
+        "format", "id", "items", "maxItems", "maxLength", "maxProperties", "maximum", "minItems", "minLength",
+        "minProperties", "minimum", "multipleOf", "not", "nullable", "oneOf", "pattern", "patternProperties",
+        "properties", "required", "title", "type", "uniqueItems",
+        *(f"x-kubernetes-{name}" for name in _EXTENSIONS),
+    )
+)
+# fmt: on
 _UNSUPPORTED = ("$ref", "definitions", "dependencies", "patternProperties", "additionalItems", "id", "$schema")
 _NOT_IN_RULES = (
     "description",
@@ -41,6 +56,7 @@ _NOT_IN_RULES = (
     "x-kubernetes-list-map-keys",
     "x-kubernetes-map-type",
 )
+_LIST_TYPE = "x-kubernetes-list-type"
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 MAX_DEPTH = 100
 """Deeper schemas are refused: every walk over them is recursive."""
@@ -206,7 +222,7 @@ def _list(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
             yield Cause(
                 FORBIDDEN, "Forbidden: cannot be nullable when x-kubernetes-list-type is set", _at(path, "items.nullable")
             )
-        if items.get("type") == "object" and items.get("x-kubernetes-map-type") != "atomic" or not is_atomic:
+        if (items.get("type") == "object" and items.get("x-kubernetes-map-type") != "atomic") or not is_atomic:
             text = "Invalid value: must be atomic as item of a list with x-kubernetes-list-type=set"
             yield Cause(INVALID, text, _at(path, "items"))
 
@@ -228,11 +244,11 @@ def _map_keys(schema: Mapping[str, Any], keys: list[str], path: str) -> Iterator
         else:
             child = properties[key]
             if child.get("type") in ("object", "array"):
-                text = f"Invalid value: {_shown(child['type'])}: must be a scalar type if parent array's x-kubernetes-list-type is map"
+                text = f"Invalid value: {_shown(child['type'])}: must be a scalar type if parent array's {_LIST_TYPE} is map"
                 yield Cause(INVALID, text, _at(path, f"items.properties[{key}].type"))
             if "default" not in child and key not in (items.get("required") or ()):
-                text = "Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
-                yield Cause(REQUIRED, text, _at(path, f"items.properties[{key}].default"))
+                text = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+                yield Cause(REQUIRED, f"Required value: {text}", _at(path, f"items.properties[{key}].default"))
 
 
 def _rules(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -277,8 +293,7 @@ def _defaults(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
             yield Cause(INVALID, f"Invalid value: {_shown(schema['default'])}: must not have unknown field {name}", at)
         if complete:
             complete(value)
-        for cause in explain(value, schema, at):
-            yield cause
+        yield from explain(value, schema, at)
     for name, child in (schema.get("properties") or {}).items():
         yield from _defaults(child, _at(path, f"properties[{name}]"))
     additional = schema.get("additionalProperties")

@@ -152,17 +152,17 @@ def _number_problems(value: float, schema: Mapping[str, Any], path: str) -> Iter
         if not low <= value <= high:
             text = f"Checked value must be of type integer with format {schema['format']} in {path}"
             yield Cause(INVALID, f"Invalid value: {_shown(value)}: {text}", path)
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if high is not None:
-        if schema.get("exclusiveMaximum") is True and value >= high:
-            yield _invalid(path, value, f"should be less than {_shown(high)}")
-        elif value > high:
-            yield _invalid(path, value, f"should be less than or equal to {_shown(high)}")
-    if low is not None:
-        if schema.get("exclusiveMinimum") is True and value <= low:
-            yield _invalid(path, value, f"should be greater than {_shown(low)}")
-        elif value < low:
-            yield _invalid(path, value, f"should be greater than or equal to {_shown(low)}")
+    minimum, maximum = schema.get("minimum"), schema.get("maximum")
+    if maximum is not None:
+        if schema.get("exclusiveMaximum") is True and value >= maximum:
+            yield _invalid(path, value, f"should be less than {_shown(maximum)}")
+        elif value > maximum:
+            yield _invalid(path, value, f"should be less than or equal to {_shown(maximum)}")
+    if minimum is not None:
+        if schema.get("exclusiveMinimum") is True and value <= minimum:
+            yield _invalid(path, value, f"should be greater than {_shown(minimum)}")
+        elif value < minimum:
+            yield _invalid(path, value, f"should be greater than or equal to {_shown(minimum)}")
     step = schema.get("multipleOf")
     if step is not None and not _is_multiple(value, step):
         yield _invalid(path, value, f"should be a multiple of {_shown(step)}")
