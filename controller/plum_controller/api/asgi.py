@@ -226,8 +226,8 @@ class Asgi:
         gone = asyncio.ensure_future(_wait_for_disconnect(receive))
         gone.add_done_callback(lambda _: stream.close())
         try:
-            async for data in sink.lines(stream):
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+            async for line in sink.lines(stream):
+                await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             gone.cancel()
@@ -290,9 +290,8 @@ class Asgi:
         gone = asyncio.ensure_future(_wait_for_disconnect(receive))
         gone.add_done_callback(lambda _: stream.close())
         try:
-            async for data in sink.lines(stream):
-                for line in data.splitlines():
-                    await send({"type": "websocket.send", "text": line.decode()})
+            async for line in sink.lines(stream):
+                await send({"type": "websocket.send", "text": line.decode()})
             if not gone.done():
                 await send({"type": "websocket.close", "code": 1000})
         finally:

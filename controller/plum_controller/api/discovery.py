@@ -27,8 +27,9 @@ _encode = msgspec.json.Encoder().encode
 OBJECT_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 PART_VERBS = ("get", "patch", "update")
 
-SERVICES = KindInfo(kind="Service", plural="services", group="", short_names=("svc",), categories=("all",), has_status=False)
-"""Core services: always an empty list. `kubectl cluster-info` looks for them, and would else stumble over ours."""
+SERVICES = KindInfo(kind="Service", plural="services", group="", categories=(), has_status=False)
+"""Core services: always an empty list. `kubectl cluster-info` looks for them, and would else stumble over ours, to which
+the short name `svc` stays."""
 
 REVIEWS = (
     KindInfo(

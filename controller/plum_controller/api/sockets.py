@@ -139,12 +139,12 @@ class QueueSink:
         self._event.set()
 
     async def lines(self, stream: WatchStream) -> AsyncIterator[bytes]:
-        """What is written, until the watch ends and everything has been taken. One item may hold several lines."""
+        """The lines, without their newline, until the watch ends and everything has been taken."""
         while True:
             while self._lines:
                 data = self._lines.popleft()
                 self._size -= len(data)
-                yield data
+                yield data[:-1]
             if stream.ended:
                 return
             self._event.clear()

@@ -43,7 +43,7 @@ class Sink(Protocol):
     """Lines are wanted as HTTP chunks."""
 
     def write(self, data: bytes) -> None:
-        """Take complete lines. Must not block and must not raise."""
+        """Take a line, or with `framed` one or more chunks. Must not block and must not raise."""
 
     def buffered(self) -> int:
         """Bytes taken but not sent yet."""
@@ -249,10 +249,11 @@ class WatchStream:
         sink = self._sink
         assert sink is not None
         self._hub.metrics.watch_events += len(events)
-        if len(events) == 1:
-            sink.write(self._line(events[0]))
-        else:
+        if self._framed and len(events) > 1:
             sink.write(b"".join([self._line(event) for event in events]))
+        else:
+            for event in events:
+                sink.write(self._line(event))
 
     def _watch_buffer(self) -> None:
         """Cut a client that does not read. The initial events do not count until they are through."""
