@@ -1,0 +1,45 @@
+"""`plum controller`: become the controller program."""
+
+from __future__ import annotations
+
+import argparse
+
+from plum_cli import arguments
+from plum_cli.execute import become
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `plum controller`: those of the program, passed on as they are."""
+    arguments.describe(
+        parser,
+        """
+        Run the controller: store, API and controllers. `plum dev` runs it together with agents. All other arguments go to
+        the program; `plum controller -- --help` lists them.
+        """,
+        """
+        plum controller --listen 127.0.0.1:8080 --data-dir /var/lib/plum
+        plum controller --store sqlite:////var/lib/plum/plum.db --log-format json
+        """,
+    )
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="address of the API; default: 127.0.0.1:8080; port 0 takes a free one"
+    )
+    data = parser.add_argument("--data-dir", metavar="DIR", help="where the store is; default: .plum")
+    arguments.completes(data, arguments.DIRECTORY_COMPLETION)
+    parser.add_argument("--store", metavar="URL", help="sqlite:///PATH or memory:; default: plum.db in the data folder")
+    parser.add_argument("--log-format", choices=["text", "json"], help="default: text")
+    parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
+    parser.add_argument("--die-with-parent", action="store_true", help="end when the parent process ends")
+    parser.add_argument("rest", nargs="*", metavar="-- ...", help="further arguments of the program, after --")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replace this process by the program."""
+    flags: list[str] = []
+    for option in ("listen", "data_dir", "store", "log_format", "log_level"):
+        value = getattr(args, option)
+        if value is not None:
+            flags += [f"--{option.replace('_', '-')}", value]
+    if args.die_with_parent:
+        flags.append("--die-with-parent")
+    become("plum_controller", [*flags, *args.rest])

@@ -1,0 +1,132 @@
+"""`plum edit`: change an object in an editor; a refusal opens it again with the reason on top."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plum_cli import arguments
+from plum_cli.errors import FAILED, OK, CliError
+
+if TYPE_CHECKING:
+    from plum_cli.session import Session, Target
+
+HEADER = "# Change the object, save and leave the editor. Lines that begin with # are ignored; an empty file cancels.\n"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `plum edit`."""
+    arguments.describe(
+        parser,
+        """
+        Open an object in an editor (PLUM_EDITOR, VISUAL, EDITOR, else vi) and write what was saved. When the server
+        refuses it, the editor opens again with the reason as comments. Someone else's change in the meantime is not lost:
+        the write is refused.
+        """,
+        """
+        plum edit deployment/web
+        EDITOR=nano plum edit node node-1
+        """,
+    )
+    parser.add_argument("what", nargs="+", metavar="KIND NAME | KIND/NAME", help="what to edit")
+    arguments.server(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Edit the object."""
+    from plum_cli import session
+
+    return session.run(args, lambda connected: edit(args, connected), "plum-edit")
+
+
+async def edit(args: argparse.Namespace, session: Session) -> int:
+    """Open, check, write; again while it is refused."""
+    from plum_client.errors import BadRequestError, ConflictError, InvalidObjectError
+
+    from plum_cli.manifests import ManifestError
+    from plum_cli.output import to_yaml, without_managed_fields
+
+    target = await session.target(args.what)
+    original = without_managed_fields(await session.get(target))
+    original.pop("status", None)
+    text = to_yaml(original)
+    problems: list[str] = []
+    with tempfile.NamedTemporaryFile("w", prefix=f"plum-{target.name}-", suffix=".yaml", delete=False) as opened:
+        path = Path(opened.name)
+    while True:
+        path.write_text(HEADER + "".join(f"# error: {problem}\n" for problem in problems) + text, encoding="utf-8")
+        open_editor(path)
+        edited = strip_comments(path.read_text(encoding="utf-8"))
+        if not edited.strip():
+            path.unlink()
+            print("cancelled, nothing was changed")
+            return OK
+        if edited.strip() == text.strip():
+            if problems:
+                raise CliError(f"saved without a change, so it is still refused; what you wrote is in {path}", FAILED)
+            path.unlink()
+            print(f"{target} unchanged")
+            return OK
+        text = edited
+        try:
+            await write(session, target, original, text)
+        except ManifestError as error:
+            problems = [problem.message for problem in error.problems]
+        except (InvalidObjectError, BadRequestError) as error:
+            problems = [f"{cause.field}: {cause.message}" for cause in error.causes if cause.field] or [error.message]
+        except ConflictError as error:
+            raise CliError(f"{error.message}\n  what you wrote is in {path}", 5) from error
+        else:
+            path.unlink()
+            print(f"{target} edited")
+            return OK
+
+
+async def write(session: Session, target: Target, original: dict[str, Any], text: str) -> None:
+    """Parse the text and replace the object. Raises `ManifestError` and the refusals of the server."""
+    from plum_cli.manifests import Loaded, ManifestError, load_text
+
+    loaded = Loaded()
+    load_text("the text", text, loaded)
+    if not loaded.problems and len(loaded.manifests) != 1:
+        raise CliError(f"one object was expected, and there are {len(loaded.manifests)}")
+    if loaded.problems:
+        raise ManifestError(loaded.problems)
+    manifest = loaded.manifests[0]
+    for field in ("apiVersion", "kind"):
+        if manifest.data[field] != original[field]:
+            raise ManifestError(
+                [manifest.problem(field, f"{field} is {manifest.data[field]} and cannot be changed from {original[field]}")]
+            )
+    for field in ("name", "namespace"):
+        if manifest.metadata.get(field) != original["metadata"].get(field):
+            raise ManifestError(
+                [
+                    manifest.problem(
+                        f"metadata.{field}", f"metadata.{field} cannot be changed from {original['metadata'].get(field)}"
+                    )
+                ]
+            )
+    manifest.metadata.setdefault("resourceVersion", original["metadata"]["resourceVersion"])
+    await session.api.update(manifest.data, kind=target.info, field_validation="Strict")
+
+
+def open_editor(path: Path) -> None:
+    """Open the file and wait. Raises `CliError` when the editor cannot be started or fails."""
+    command = os.environ.get("PLUM_EDITOR") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        code = subprocess.run([*shlex.split(command), str(path)], check=False).returncode
+    except OSError as error:
+        raise CliError(f"the editor {command!r} cannot be started: {error.strerror}; set EDITOR") from error
+    if code:
+        raise CliError(f"the editor {command!r} ended with {code}; nothing was changed")
+
+
+def strip_comments(text: str) -> str:
+    """The text without the lines that begin with #."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))

@@ -1,0 +1,207 @@
+"""`plum logs`: the output of instances, from the files on their nodes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from plum_cli import arguments
+from plum_cli.errors import NOT_FOUND, OK, CliError, UsageError
+
+if TYPE_CHECKING:
+    from plum_cli.session import Session
+
+RETRY_SECONDS = 1.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `plum logs`."""
+    arguments.describe(
+        parser,
+        """
+        Print what instances wrote to stdout and stderr. Output outlives the process: --previous shows the run before.
+        """,
+        """
+        plum logs web-7c2f-0                        an instance
+        plum logs deployment/web                    one instance of a deployment
+        plum logs -f deployment/web --all-instances all of them, each line with its instance
+        plum logs instance/web-7c2f-0 --previous
+        plum logs -l app=web --since 10m --timestamps
+        """,
+    )
+    parser.add_argument("what", nargs="*", metavar="NAME | KIND/NAME", help="an instance, or a deployment")
+    arguments.server(parser)
+    parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="all instances with these labels")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on, until Ctrl-C; also with instances that come later")
+    parser.add_argument("-p", "--previous", action="store_true", help="the run before the current one")
+    parser.add_argument("--since", type=arguments.seconds, metavar="DURATION", help="only the last 10m, 1h, ...")
+    parser.add_argument("--tail", type=int, default=-1, metavar="N", help="only the last lines; default: all")
+    parser.add_argument("--timestamps", action="store_true", help="the time before each line")
+    parser.add_argument("--stream", choices=["all", "stdout", "stderr"], default="all", help="default: all")
+    parser.add_argument("--all-instances", action="store_true", help="of a deployment: all of them")
+    parser.add_argument("--prefix", action="store_true", help="the instance's name before each line, also for a single one")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the output."""
+    from plum_cli import session
+
+    if bool(args.what) == bool(args.selector):
+        raise UsageError("say whose output: NAME, deployment/NAME, or -l SELECTOR")
+    if args.follow and args.previous:
+        raise UsageError("the previous run has ended; there is nothing to follow")
+    return session.run(args, lambda connected: _Logs(args, connected).run())
+
+
+class _Logs:
+    """One run of the command."""
+
+    def __init__(self, args: argparse.Namespace, session: Session) -> None:
+        self._args = args
+        self._session = session
+        self._colours: dict[str, str] = {}
+
+    async def run(self) -> int:
+        names, labels = await self._instances()
+        several = bool(labels)
+        if not several:
+            await self._print(names[0], prefix=self._args.prefix)
+            return OK
+        if not self._args.follow:
+            for name in names:
+                await self._print(name, prefix=True)
+            return OK
+        await self._follow_all(labels)
+        return OK
+
+    async def _instances(self) -> tuple[list[str], str]:
+        """The names of the instances, and the selector that finds all of them if several were meant. Raises `CliError`."""
+        if self._args.selector:
+            names = [item["metadata"]["name"] for item in await self._list(self._args.selector)]
+            return self._some(names, f"with {self._args.selector}"), self._args.selector
+        if len(self._args.what) > 2:
+            raise UsageError("one instance or deployment at a time; select several with -l")
+        words = (
+            self._args.what
+            if len(self._args.what) == 2 or "/" in self._args.what[0]
+            else ["instances.plum.dev", self._args.what[0]]
+        )
+        target = await self._session.target(words)
+        if target.info.kind == "Instance":
+            return [target.name], ""
+        if target.info.kind != "Deployment":
+            raise UsageError(f"{target} has no output; instances and deployments have")
+        await self._session.get(target)
+        labels = f"plum.dev/deployment={target.name}"
+        items = await self._list(labels)
+        names = self._some([item["metadata"]["name"] for item in items], f"of {target}")
+        if self._args.all_instances:
+            return names, labels
+        best = max(
+            items,
+            key=lambda item: (
+                bool((item.get("status") or {}).get("ready")),
+                str(item["metadata"].get("creationTimestamp")),
+                item["metadata"]["name"],
+            ),
+        )
+        if len(names) > 1:
+            from plum_cli.terminal import note
+
+            note(f"{target} has {len(names)} instances; this is {best['metadata']['name']} (--all-instances shows all)")
+        return [best["metadata"]["name"]], ""
+
+    def _some(self, names: list[str], which: str) -> list[str]:
+        if not names:
+            raise CliError(f"there is no instance {which} in namespace {self._session.namespace}", NOT_FOUND)
+        return names
+
+    async def _list(self, labels: str) -> list[dict[str, Any]]:
+        info = await self._session.kind("instances.plum.dev")
+        return (await self._session.api.list(info, self._session.namespace, labels=labels)).items
+
+    # ---- printing
+
+    async def _print(self, name: str, *, prefix: bool) -> None:
+        """Print the output of one instance."""
+        shown = self._prefix(name) if prefix else ""
+        out = sys.stdout.buffer
+        async for line in self._lines(name):
+            out.write(shown.encode() + line)
+            out.flush()
+
+    def _prefix(self, name: str) -> str:
+        from plum_cli import terminal
+
+        colour = self._colours.setdefault(name, terminal.PREFIX_COLOURS[len(self._colours) % len(terminal.PREFIX_COLOURS)])
+        return terminal.paint(f"[{name}]", colour, sys.stdout) + " "
+
+    async def _lines(self, name: str) -> AsyncIterator[bytes]:
+        """Whole lines, each with its newline."""
+        from plum_client.transport import Request
+
+        info = await self._session.kind("instances.plum.dev")
+        query = {"stream": self._args.stream}
+        for option in ("follow", "previous", "timestamps"):
+            if getattr(self._args, option):
+                query[option] = "true"
+        if self._args.tail >= 0:
+            query["tailLines"] = str(self._args.tail)
+        if self._args.since is not None:
+            query["sinceSeconds"] = str(max(1, round(self._args.since)))
+        request = Request("GET", info, self._session.namespace, name, "log", query=query, accept="text/plain")
+        rest = b""
+        async with self._session.stream(request) as chunks:
+            async for chunk in chunks:
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    yield line + b"\n"
+        if rest:
+            yield rest + b"\n"
+
+    # ---- following several
+
+    async def _follow_all(self, labels: str) -> None:
+        """Follow every instance that matches, also those that come later."""
+        info = await self._session.kind("instances.plum.dev")
+        running: dict[str, asyncio.Task[None]] = {}
+
+        def start(name: str) -> None:
+            if name not in running:
+                running[name] = asyncio.create_task(self._follow(name))
+
+        try:
+            while True:
+                await self._watch(info, labels, start)
+                await asyncio.sleep(0.1)
+        finally:
+            for task in running.values():
+                task.cancel()
+            await asyncio.gather(*running.values(), return_exceptions=True)
+
+    async def _watch(self, info: Any, labels: str, start: Callable[[str], None]) -> None:
+        async with aclosing(self._session.api.watch(info, self._session.namespace, labels=labels)) as events:
+            async for event in events:
+                # Without a node there is no output yet; a later change of the object says when there is.
+                if event.type != "DELETED" and (event.object.get("spec") or {}).get("nodeName"):
+                    start(event.object["metadata"]["name"])
+
+    async def _follow(self, name: str) -> None:
+        from plum_client.errors import ApiError, NotFoundError
+
+        from plum_cli.terminal import note
+
+        while True:
+            try:
+                await self._print(name, prefix=True)
+                return
+            except NotFoundError:
+                return
+            except ApiError as error:
+                note(f"[{name}] {error.message}; trying again")
+                await asyncio.sleep(RETRY_SECONDS)
+                self._args.tail = 0

@@ -1,0 +1,281 @@
+"""What `plum dev` does: one controller and some agents as processes that end with it, and what a person needs to go on.
+
+    lock the data folder -> controller -> ready line -> kubeconfig -> agents -> nodes ready -> manifests -> wait for a signal
+
+Workloads are children of their shims, not of the agents, so they go on when all of this ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from plum_client.errors import ApiError
+from plum_client.kubeconfig import Server, write
+
+from plum_cli import terminal
+from plum_cli.errors import CONFLICT, FAILED, OK, CliError
+from plum_cli.execute import command_of
+from plum_cli.session import Session
+from plum_cli.sqlite_file import STORE_NAME, locked_by
+from plum_cli.supervisor import Part, prefixed_printer
+from plum_cli.why import condition
+
+READY_SECONDS = 60.0
+"""Time for the first start of the controller; a large store is loaded, an old one migrated."""
+NODES_SECONDS = 20.0
+PREDECESSOR_SECONDS = 20.0
+"""Time for the controller of a run that was killed to end."""
+AGENT_GRACE_SECONDS = 10.0
+CONTROLLER_GRACE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class DevOptions:
+    """The arguments of `plum dev`."""
+
+    listen: str
+    data_dir: Path
+    agents: int
+    manifests: str
+    verbose: bool
+    is_default: bool
+    """Address and data folder are what other commands assume."""
+
+
+async def run_dev(options: DevOptions) -> int:
+    """Run everything until a signal comes. Raises `CliError` when it cannot start."""
+    prepare(options)
+    with locked(options.data_dir) as lock:
+        return await _Dev(options, lock).run()
+
+
+def prepare(options: DevOptions) -> None:
+    """Make the data folder, see that the manifests are there. Raises `CliError`."""
+    if options.manifests and not Path(options.manifests).exists():
+        raise CliError(f"--manifests {options.manifests} does not exist")
+    try:
+        options.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(f"the data folder {options.data_dir} cannot be made: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path) -> Iterator[int]:
+    """Only one `plum dev` per data folder. Raises `CliError` that names the other one."""
+    descriptor = os.open(data_dir / "dev.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            other = os.read(descriptor, 500).decode(errors="replace").split()
+            who = f"process {other[0]}" if other else "another process"
+            where = f", at {other[1]}" if len(other) > 1 else ""
+            raise CliError(
+                f"`plum dev` runs on {data_dir} already ({who}{where}); use that one, stop it, or take another --data-dir",
+                CONFLICT,
+            ) from error
+        note_holder(descriptor, "")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def note_holder(descriptor: int, url: str) -> None:
+    """Write who holds the lock, for the message to the next one."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()} {url}\n".encode(), 0)
+
+
+class _Dev:
+    """One run: the parts, and the address of the controller."""
+
+    def __init__(self, options: DevOptions, lock: int) -> None:
+        self._options = options
+        self._lock = lock
+        self._say = prefixed_printer()
+        self._url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        level = "info" if options.verbose else "warning"
+        self._environment = {"PLUM_LOG_LEVEL": level, "AGENT_LOG_LEVEL": level, **os.environ, "PYTHONUNBUFFERED": "1"}
+        self._controller = Part(
+            "controller", self._controller_command, self._say, self._environment, self._controller_line, only_once=True
+        )
+        self._agents = [
+            Part(f"node-{number}", lambda number=number: self._agent_command(number), self._say, self._environment)  # type: ignore[misc]
+            for number in range(1, options.agents + 1)
+        ]
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        return self._url.result()
+
+    async def run(self) -> int:
+        """Start everything, wait, end everything."""
+        self._handle_signals()
+        await self._wait_for_predecessor()
+        try:
+            if not await self._start_controller():
+                return OK if self._stop.is_set() else FAILED
+            path = self._options.data_dir / "kubeconfig"
+            write(path, Server(self.url))
+            note_holder(self._lock, self.url)
+            self._tasks += [asyncio.create_task(part.run()) for part in self._agents]
+            await self._until_stopped(self._wait_for_nodes())
+            if self._options.manifests:
+                await self._until_stopped(self._apply())
+            if not self._stop.is_set():
+                print(self._welcome(path), flush=True)
+            await self._stop.wait()
+            return OK
+        finally:
+            await self._end()
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            if self._stop.is_set():
+                for part in (*self._agents, self._controller):
+                    part.kill()
+            self._stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop)
+
+    async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
+        """Do something, or stop doing it when the person wants to leave."""
+        task = asyncio.ensure_future(work)
+        stopped = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+        finally:
+            for waiter in (task, stopped):
+                waiter.cancel()
+            await asyncio.gather(task, stopped, return_exceptions=True)
+
+    # ---- the controller
+
+    def _controller_command(self) -> list[str]:
+        listen = self._options.listen
+        if self._url.done():
+            listen = self.url.partition("://")[2]  # the same port again, also when it was chosen freely
+        return command_of("plum_controller", ["--listen", listen, "--data-dir", str(self._options.data_dir), "--die-with-parent"])
+
+    def _controller_line(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            self._say("controller", line)
+            return
+        if isinstance(event, dict) and event.get("event") == "ready":
+            if not self._url.done():
+                self._url.set_result(str(event["url"]))
+            else:
+                self._say("controller", "is ready again")
+
+    async def _wait_for_predecessor(self) -> None:
+        """After a kill the old controller ends by itself, but it takes a moment to let go of the store."""
+        store = self._options.data_dir / STORE_NAME
+        deadline = time.monotonic() + PREDECESSOR_SECONDS
+        told = False
+        while (holder := locked_by(store)) and time.monotonic() < deadline and not self._stop.is_set():
+            if not told:
+                terminal.note(f"waiting for the controller of the last run (process {holder}) to end")
+                told = True
+            await asyncio.sleep(0.1)
+
+    async def _start_controller(self) -> bool:
+        """Start it and wait for its ready line. False when that did not come; the reason is on the screen."""
+        task = asyncio.create_task(self._controller.run())
+        self._tasks.append(task)
+        stopped = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait({task, stopped, self._url}, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if self._url.done():
+            self._controller.only_once = False
+            if task.done():
+                self._tasks.append(asyncio.create_task(self._controller.run()))
+            return True
+        if task.done():
+            await task
+            terminal.note(f"error: the controller {self._controller.exit_text} before it was ready; its reason is above")
+        elif not self._stop.is_set():
+            terminal.note(f"error: the controller was not ready within {READY_SECONDS:.0f} s")
+        return False
+
+    # ---- the agents
+
+    def _agent_command(self, number: int) -> list[str]:
+        data = self._options.data_dir / "agents"
+        return command_of(
+            "plum_agent", ["--node", f"node-{number}", "--controller", self.url, "--data-dir", str(data), "--die-with-parent"]
+        )
+
+    async def _wait_for_nodes(self) -> None:
+        """Wait until all nodes are ready, a while at most: a node that comes later is no failure."""
+        wanted = {part.name for part in self._agents}
+        deadline = time.monotonic() + NODES_SECONDS
+        session = Session(Server(self.url))
+        try:
+            while time.monotonic() < deadline:
+                try:
+                    nodes = await session.api.list(await session.kind("nodes.plum.dev"))
+                    ready = {
+                        node["metadata"]["name"] for node in nodes if (condition(node, "Ready") or {}).get("status") == "True"
+                    }
+                    if wanted <= ready:
+                        return
+                except ApiError:
+                    pass  # a controller that is just being restarted; the deadline decides
+                await asyncio.sleep(0.1)
+        finally:
+            await session.close()
+        terminal.warn(f"not all of {', '.join(sorted(wanted))} are ready yet; plum get nodes shows them")
+
+    # ---- for people
+
+    async def _apply(self) -> None:
+        """Apply the manifests as the command does. A mistake in them does not end the server."""
+        command = [sys.executable, "-m", "plum_cli", "apply", "--server", self.url, "-R", "-f", self._options.manifests]
+        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+        try:
+            if await process.wait():
+                terminal.warn(
+                    f"{self._options.manifests} was not applied; mend it and run: plum apply -R -f {self._options.manifests}"
+                )
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    def _welcome(self, kubeconfig: Path) -> str:
+        options = self._options
+        nodes = ", ".join(part.name for part in self._agents) or "none (plum agent --node NAME --controller URL)"
+        first = "" if options.is_default else f"  export KUBECONFIG={kubeconfig.absolute()}\n"
+        return (
+            f"\nPlum is ready.\n  UI          {self.url}/\n  kubeconfig  {kubeconfig}\n  nodes       {nodes}\n"
+            f"\nNext, in another terminal:\n{first}"
+            "  plum get all\n  plum explain deployment/NAME     says why something does not run\n  plum apply -f FILE --wait\n"
+            "\nCtrl-C ends Plum; what it runs goes on, and the next `plum dev` takes it over."
+        )
+
+    async def _end(self) -> None:
+        """Agents first, so that they can still report; then the controller."""
+        await asyncio.gather(*(part.stop(AGENT_GRACE_SECONDS) for part in self._agents))
+        await self._controller.stop(CONTROLLER_GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,397 @@
+"""Manifests from files, with the line of every field kept.
+
+    FILE | DIR | - --> documents --> Manifest(data, where(field))        or ManifestError with every problem found
+
+The line marks of the YAML parser stay with each manifest, so that an answer of the server about `spec.template.command`
+can be shown as `web.yaml:7`. Values are exactly what JSON can say: a date stays the text that was written.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from plum_cli.errors import INVALID, NOT_FOUND, CliError
+
+SUFFIXES = (".yaml", ".yml", ".json")
+MAX_NODES = 2_000_000
+"""Values in one document, aliases counted as often as they are used: more is a mistake or an attack on memory."""
+MAX_DEPTH = 100
+"""Levels of nesting. No manifest comes near; an alias to its own parent would never end."""
+_TAG = "tag:yaml.org,2002:"
+_BOOLEAN_WORDS = frozenset({"yes", "no", "on", "off"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and where."""
+
+    where: str
+    """`web.yaml:7`."""
+    message: str
+    """Names the field, the value and what was expected."""
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class ManifestError(CliError):
+    """Manifests that cannot be used. Lists every problem, one per line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems), INVALID)
+        self.problems = tuple(problems)
+
+
+@dataclass(slots=True)
+class Manifest:
+    """One object as it was written, and where each part of it stands."""
+
+    source: str
+    """File name, or `stdin`."""
+    data: dict[str, Any]
+    node: yaml.Node
+    path: str = ""
+    """Where the object begins below `node`: `items[0]` for a member of a List."""
+
+    @property
+    def kind(self) -> str:
+        return str(self.data.get("kind", ""))
+
+    @property
+    def api_version(self) -> str:
+        return str(self.data.get("apiVersion", ""))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        found = self.data.setdefault("metadata", {})
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def name(self) -> str:
+        return str(self.metadata.get("name") or self.metadata.get("generateName") or "")
+
+    @property
+    def namespace(self) -> str:
+        return str(self.metadata.get("namespace") or "")
+
+    def where(self, field_path: str = "") -> str:
+        """`FILE:LINE` of a field, or of the nearest part that is written when the field itself is not."""
+        path = ".".join(part for part in (self.path, field_path.lstrip(".")) if part)
+        return f"{self.source}:{find_line(self.node, path.replace('.[', '['))}"
+
+    def problem(self, field_path: str, message: str) -> Problem:
+        """A problem at a field of this manifest."""
+        return Problem(self.where(field_path), f"{self.kind} {self.name}: {message}" if self.name else message)
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What was found in all sources together."""
+
+    manifests: list[Manifest] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def load_manifests(sources: Sequence[str], *, recursive: bool = False) -> Loaded:
+    """Read and parse every source. Raises `ManifestError` with all problems, or `CliError` when there is nothing to read."""
+    loaded = Loaded()
+    for source, text in read_sources(sources, recursive=recursive):
+        load_text(source, text, loaded)
+    if loaded.problems:
+        raise ManifestError(loaded.problems)
+    if not loaded.manifests:
+        raise CliError(f"no manifest found in {', '.join(sources)}", NOT_FOUND)
+    return loaded
+
+
+def read_sources(sources: Sequence[str], *, recursive: bool) -> Iterator[tuple[str, str]]:
+    """Name and text of every file behind the sources, folders in order of name."""
+    for source in sources:
+        if source == "-":
+            yield "stdin", sys.stdin.read()
+            continue
+        path = Path(source)
+        for file in list_files(path, recursive=recursive):
+            try:
+                yield str(file), file.read_text(encoding="utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise ManifestError(
+                    [Problem(f"{file}:1", f"is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}")]
+                ) from error
+            except OSError as error:
+                raise CliError(f"cannot read {file}: {error.strerror}", NOT_FOUND) from error
+
+
+def list_files(path: Path, *, recursive: bool) -> list[Path]:
+    """The manifest files behind one argument. Raises `CliError` when there is none."""
+    if not path.is_dir():
+        if not path.exists():
+            raise CliError(f"{path} does not exist", NOT_FOUND)
+        return [path]
+    found = sorted(
+        entry for entry in (path.rglob("*") if recursive else path.iterdir()) if entry.suffix in SUFFIXES and entry.is_file()
+    )
+    if not found:
+        hint = "" if recursive else "; use -R for the folders below it"
+        raise CliError(f"{path} holds no {', '.join(SUFFIXES)} file{hint}", NOT_FOUND)
+    return found
+
+
+def load_text(source: str, text: str, loaded: Loaded) -> None:
+    """Parse all documents of one text into `loaded`."""
+    loader = yaml.CSafeLoader(untabbed(source, text))
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "null"):
+                continue
+            builder = _Builder(source, loader, loaded)
+            data = builder.build(node, "")
+            if builder.failed:
+                continue
+            for manifest in expand(Manifest(source, data, node), loaded):
+                check_shape(manifest, loaded)
+                loaded.manifests.append(manifest)
+    except yaml.MarkedYAMLError as error:
+        loaded.problems.append(syntax_problem(source, text, error))
+    except yaml.YAMLError as error:
+        loaded.problems.append(Problem(f"{source}:1", str(error).splitlines()[0]))
+    finally:
+        loader.dispose()
+
+
+def untabbed(source: str, text: str) -> str:
+    """JSON may be indented with tabs and YAML may not: in JSON text they become blanks, so that line marks stay true."""
+    if "\t" in text and (source.endswith(".json") or text.lstrip()[:1] == "{"):
+        try:
+            json.loads(text)
+        except ValueError:
+            return text
+        return text.replace("\t", " ")  # JSON has no raw tab inside strings, so this changes white space only
+    return text
+
+
+def syntax_problem(source: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
+    """What the YAML parser could not read, as a sentence."""
+    mark = error.problem_mark or error.context_mark
+    line = mark.line if mark else 0
+    lines = text.splitlines()
+    content = lines[line] if line < len(lines) else ""
+    column = mark.column if mark else 0
+    if "\t" in content[: column + 1] and not content[: column + 1].replace("\t", "").strip(" "):
+        return Problem(f"{source}:{line + 1}", "a tab in the indentation; YAML is indented with blanks")
+    detail = error.problem or str(error)
+    if error.context and error.context_mark and error.context_mark.line != line:
+        detail += f" ({error.context} that began in line {error.context_mark.line + 1})"
+    elif error.context:
+        detail += f" ({error.context})"
+    shown = f": {content.strip()[:80]}" if content.strip() else ""
+    return Problem(f"{source}:{line + 1}", f"is not YAML: {detail}{shown}")
+
+
+def expand(manifest: Manifest, loaded: Loaded) -> Iterable[Manifest]:
+    """The members of a List, or the manifest itself."""
+    data = manifest.data
+    if isinstance(data, dict) and str(data.get("kind", "")).endswith("List") and isinstance(data.get("items"), list):
+        for index, item in enumerate(data["items"]):
+            member = Manifest(manifest.source, item, manifest.node, f"items[{index}]")
+            if isinstance(item, dict) and "kind" not in item and data["kind"] != "List":
+                item["kind"] = str(data["kind"])[:-4]
+                item.setdefault("apiVersion", data.get("apiVersion"))
+            yield member
+    else:
+        yield manifest
+
+
+def check_shape(manifest: Manifest, loaded: Loaded) -> None:
+    """Note what no object can do without."""
+    data: Any = manifest.data
+    if not isinstance(data, dict):
+        loaded.problems.append(Problem(manifest.where(), f"an object was expected, found {describe_type(data)}"))
+        return
+    for name in ("apiVersion", "kind"):
+        if not isinstance(data.get(name), str) or not data[name]:
+            found = "is missing" if name not in data else f"is {json.dumps(data[name])}; a text was expected"
+            example = "plum.dev/v1" if name == "apiVersion" else "Deployment"
+            loaded.problems.append(Problem(manifest.where(name), f"{name} {found}; write for example `{name}: {example}`"))
+    metadata = data.get("metadata")
+    if not isinstance(metadata, dict):
+        found = "is missing" if metadata is None else f"is {describe_type(metadata)}"
+        loaded.problems.append(
+            Problem(manifest.where("metadata"), f"metadata {found}; write for example `metadata: {{name: web}}`")
+        )
+    elif not metadata.get("name") and not metadata.get("generateName"):
+        loaded.problems.append(Problem(manifest.where("metadata"), "metadata.name is missing"))
+    elif not isinstance(metadata.get("name", ""), str):
+        found = json.dumps(metadata["name"])
+        loaded.problems.append(
+            Problem(manifest.where("metadata.name"), f'metadata.name is {found}; a text was expected: "{found}" in quotes')
+        )
+
+
+def describe_type(value: Any) -> str:
+    """`a text`, `a list`..."""
+    names = {str: "a text", list: "a list", dict: "an object", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "nothing")
+
+
+class _Builder:
+    """Turns YAML nodes into JSON values, and notes duplicate keys and words that YAML 1.1 reads in a surprising way."""
+
+    def __init__(self, source: str, loader: yaml.CSafeLoader, loaded: Loaded) -> None:
+        self._source = source
+        self._loader = loader
+        self._loaded = loaded
+        self._count = 0
+        self._depth = 0
+        self.failed = False
+
+    def build(self, node: yaml.Node, path: str) -> Any:
+        self._count += 1
+        if self._count > MAX_NODES:
+            raise yaml.YAMLError(f"the document has more than {MAX_NODES} values")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        if self._depth >= MAX_DEPTH:
+            raise yaml.YAMLError(f"the document is nested more than {MAX_DEPTH} levels deep")
+        self._depth += 1
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self._mapping(node, path)
+            return [self.build(item, f"{path}[{index}]") for index, item in enumerate(node.value)]
+        finally:
+            self._depth -= 1
+
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.tag == _TAG + "merge":
+                sources = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+                for source in reversed(sources):
+                    value = self.build(source, path)
+                    if isinstance(value, dict):
+                        merged.update(value)
+                continue
+            key = self._key(key_node, path)
+            if key in lines:
+                self._fail(line, f"{join(path, key)} is there twice, in line {lines[key]} and in line {line}; keep one")
+            lines[key] = line
+            own[key] = self.build(value_node, join(path, key))
+        return {**merged, **own}
+
+    def _key(self, node: yaml.Node, path: str) -> str:
+        line = node.start_mark.line + 1
+        if not isinstance(node, yaml.ScalarNode):
+            self._fail(line, f"a key of {path or 'the document'} is not a text")
+            return ""
+        if node.tag == _TAG + "bool":
+            self._fail(line, f"the key {node.value!r} means {self._boolean(node)} in YAML 1.1; write it in quotes")
+        return str(node.value)
+
+    def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
+        tag = node.tag.removeprefix(_TAG)
+        line = node.start_mark.line + 1
+        if tag in ("str", "timestamp", "value"):
+            return str(node.value)
+        if tag == "null":
+            return None
+        if tag == "bool":
+            if node.value.lower() in _BOOLEAN_WORDS:
+                meant = "true" if self._boolean(node) else "false"
+                text = f'{path}: {node.value} means {meant} in YAML 1.1; write {meant}, or "{node.value}" in quotes for the text'
+                self._warn(line, text)
+            return self._boolean(node)
+        if tag == "int":
+            whole = int(self._loader.construct_yaml_int(node))
+            if ":" in node.value:
+                text = f'{path}: {node.value} means the number {whole} in YAML 1.1; write "{node.value}" in quotes for the text'
+                self._warn(line, text)
+            return whole
+        if tag == "float":
+            number = float(self._loader.construct_yaml_float(node))
+            if number != number or number in (float("inf"), float("-inf")):
+                self._fail(line, f"{path} is {node.value}; JSON has no such number")
+            return number
+        self._fail(line, f"{path or 'the document'} has the tag {node.tag}, which JSON cannot say; remove it")
+        return None
+
+    def _boolean(self, node: yaml.ScalarNode) -> bool:
+        return bool(self._loader.construct_yaml_bool(node))
+
+    def _fail(self, line: int, message: str) -> None:
+        self.failed = True
+        self._loaded.problems.append(Problem(f"{self._source}:{line}", message))
+
+    def _warn(self, line: int, message: str) -> None:
+        self._loaded.warnings.append(Problem(f"{self._source}:{line}", message))
+
+
+def join(path: str, key: str) -> str:
+    """The path of a member."""
+    return f"{path}.{key}" if path else key
+
+
+def find_line(node: yaml.Node, path: str) -> int:
+    """The line, from 1, of the field at `spec.env[0].name` or `spec.env[name="A"].value`, or of its nearest written parent."""
+    line = int(node.start_mark.line) + 1
+    rest = path
+    while rest:
+        step = _step(node, rest)
+        if step is None:
+            break
+        line, node, rest = step
+    return line
+
+
+def _step(node: yaml.Node, path: str) -> tuple[int, yaml.Node, str] | None:
+    path = path.lstrip(".")
+    if isinstance(node, yaml.MappingNode):
+        best: tuple[int, int, yaml.Node] | None = None
+        bracket = path.startswith("[")
+        text = path[1:] if bracket else path
+        for key_node, value_node in node.value:
+            # A key may hold dots (`plum.dev/site`), so the longest key that fits is the one that is meant.
+            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else ""
+            fits = text.startswith(key) and (len(text) == len(key) or text[len(key)] in ("]" if bracket else ".["))
+            if key and fits and (best is None or len(key) > best[0]):
+                best = (len(key), key_node.start_mark.line + 1, value_node)
+        if best is None:
+            return None
+        return best[1], best[2], text[best[0] :].removeprefix("]")
+    if isinstance(node, yaml.SequenceNode) and path.startswith("[") and "]" in path:
+        inside, _, rest = path[1:].partition("]")
+        if inside.isdigit():
+            found = node.value[int(inside)] if int(inside) < len(node.value) else None
+        else:
+            found = next((item for item in node.value if _matches(item, inside)), None)
+        return None if found is None else (found.start_mark.line + 1, found, rest)
+    return None
+
+
+def _matches(item: yaml.Node, selector: str) -> bool:
+    """Whether a list item has the key fields of `name="A",port=80` or `{"name":"A"}`."""
+    if isinstance(item, yaml.ScalarNode):
+        return str(item.value) == selector.strip('"').removeprefix('="')
+    if not isinstance(item, yaml.MappingNode):
+        return False
+    values = {str(key.value): str(value.value) for key, value in item.value if isinstance(value, yaml.ScalarNode)}
+    if selector.startswith("{"):
+        try:
+            wanted = {key: str(value) for key, value in json.loads(selector).items()}
+        except ValueError:
+            return False
+    else:
+        wanted = dict(part.partition("=")[::2] for part in selector.split(","))
+        wanted = {key: value.strip('"') for key, value in wanted.items()}
+    return all(values.get(key) == value for key, value in wanted.items())

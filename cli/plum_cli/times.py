@@ -1,0 +1,81 @@
+"""Times and durations, as people and the API write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from plum_cli.errors import UsageError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+def parse_seconds(text: str) -> float:
+    """`90`, `90s`, `1m30s`, `2h`, `1d` in seconds. Raises `UsageError`."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not text or _PART.sub("", text):
+        raise UsageError(f"{text!r} is no duration; write for example 30s, 5m or 1h30m")
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def parse_time(text: object) -> datetime | None:
+    """An RFC 3339 time of the API, or None for anything else."""
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def parse_moment(text: str, now: datetime) -> str:
+    """A moment that a person names (`10m` ago, `14:30` today, a date, RFC 3339), as RFC 3339 in UTC. Raises `UsageError`."""
+    if _PART.match(text) and not _PART.sub("", text):
+        return format_time(now - timedelta(seconds=parse_seconds(text)))
+    if clock := re.fullmatch(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", text):
+        local = now.astimezone()
+        hour, minute, second = (int(part or 0) for part in clock.groups())
+        if hour > 23 or minute > 59 or second > 59:
+            raise UsageError(f"{text!r} is no time of day")
+        return format_time(local.replace(hour=hour, minute=minute, second=second, microsecond=0))
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no time; write 10m (ago), 14:30, 2025-01-31T14:30 or 2025-01-31T14:30:00Z") from error
+    return format_time(found if found.tzinfo else found.astimezone())
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC; whole seconds without a fraction."""
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def age(since: object, now: datetime) -> str:
+    """How long ago a time of the API is: `45s`, `2m3s`, `5h10m`, `3d`."""
+    moment = parse_time(since)
+    return "<unknown>" if moment is None else duration((now - moment).total_seconds())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `45s`, `2m3s`, `17m`, `5h10m`, `3d`: two units while they matter, as tables of the API show it."""
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole}s"
+    minutes, second = divmod(whole, 60)
+    if minutes < 10:
+        return f"{minutes}m{second}s" if second else f"{minutes}m"
+    if minutes < 180:
+        return f"{minutes}m"
+    hours, minute = divmod(minutes, 60)
+    if hours < 8:
+        return f"{hours}h{minute}m" if minute else f"{hours}h"
+    if hours < 48:
+        return f"{hours}h"
+    days, hour = divmod(hours, 24)
+    if days < 8:
+        return f"{days}d{hour}h" if hour else f"{days}d"
+    return f"{days}d"
