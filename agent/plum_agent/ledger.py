@@ -107,12 +107,12 @@ class Ledger:
                 logger.warning("ledger record is corrupt, set aside", extra={"key": f"{namespace}/{name}", "error": str(error)})
         return records
 
-    def list_folders(self) -> list[ObjectKey]:
-        """Instances that left anything on disk, with a readable record or without."""
-        if self.directory is None:
-            return []
-        names = [folder.name.partition("_") for folder in self.directory.iterdir() if (folder / "runs").is_dir()]
-        return [ObjectKey(namespace, name) for namespace, underscore, name in names if underscore]
+    def last_run_number(self, key: ObjectKey) -> int:
+        """The highest number of a run that left a folder, 0 for none: also where the record itself was lost."""
+        runs = self.folder(key) / "runs"
+        if self.directory is None or not runs.is_dir():
+            return 0
+        return max((int(folder.name) for folder in runs.iterdir() if folder.name.isdigit()), default=0)
 
     async def record(self, key: ObjectKey, record: Record) -> None:
         """On disk when this returns. Calls for one key must not overlap."""

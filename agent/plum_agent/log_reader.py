@@ -88,9 +88,9 @@ class LogReader:
                 yield chunk
             while self.query.follow:
                 running = self.is_running()
-                if running and self.keeper is not None:
+                if running and self.keeper is not None and not self._growth():
                     await self.keeper.wait_for_growth(self.folder, POLL_SECONDS)
-                for chunk in self._chunks(self._segments()):
+                for chunk in self._chunks(self._growth()):
                     yield chunk
                 if not running:
                     break
@@ -139,6 +139,11 @@ class LogReader:
                 segments.append(_Segment(self.now(), source.stream, begin, size))
         segments.sort(key=lambda segment: segment.time)
         return segments
+
+    def _growth(self) -> list[_Segment]:
+        """What was written since the last look, as written now."""
+        sizes = [(source, os.fstat(source.descriptor).st_size) for source in self._sources.values()]
+        return [_Segment(self.now(), source.stream, source.offset, size) for source, size in sizes if size > source.offset]
 
     def _from(self, segments: list[_Segment], position: int) -> list[_Segment]:
         """Leave out the segments before a position; a line that began in one of them is left out too."""

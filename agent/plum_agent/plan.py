@@ -148,7 +148,7 @@ def next_step(wanted: Wanted, observed: Observed, now: float) -> Step:
     if observed.state in (RunState.NONE, RunState.ENDED):
         return _without_process(wanted, observed, now)
     if observed.state is RunState.KILLING:
-        return Wait()
+        return Kill()
     if observed.state is RunState.STOPPING:
         deadline = observed.stop_deadline
         if wanted.exclusive and observed.fence_at is not None:

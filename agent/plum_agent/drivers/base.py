@@ -126,6 +126,9 @@ class Driver(Protocol):
     async def execute(self, launch: Launch, command: tuple[str, ...], timeout_seconds: float) -> int:
         """Run a program beside the workload, in its folder and environment: its exit code. Raises `TimeoutError`."""
 
+    async def list_markers(self, prefix: str) -> list[str]:
+        """Markers of living runs that begin so."""
+
     async def release(self, run: Run) -> None:
         """Let go of what the host keeps for an ended run (cgroups). Its folder stays. Safe to repeat."""
 

@@ -136,6 +136,9 @@ class FakeDriver:
     async def execute(self, launch: Launch, command: tuple[str, ...], timeout_seconds: float) -> int:
         return 0
 
+    async def list_markers(self, prefix: str) -> list[str]:
+        return [marker for marker, run in self._runs.items() if run.exit is None and marker.startswith(prefix)]
+
     async def release(self, run: Run) -> None:
         self._runs.pop(run.marker, None)
 

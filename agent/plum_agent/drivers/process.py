@@ -237,6 +237,10 @@ class ProcessDriver:
         os.close(descriptor)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # noqa: ASYNC222 -- it has ended
 
+    async def list_markers(self, prefix: str) -> list[str]:
+        markers = {entry.marker or entry.shim_of for entry in await self._table.scan()}
+        return sorted(marker for marker in markers if marker.startswith(prefix))
+
     async def release(self, run: Run) -> None:
         groups = run_files.read_groups(run.directory)
         if groups:
@@ -248,7 +252,7 @@ class ProcessDriver:
     def _user_prefix(self, user: str) -> list[str]:
         if not user:
             return []
-        uid, gid = _find_user(user)
+        uid, gid = find_user(user)
         if uid == os.getuid() and gid == os.getgid():
             return []
         if os.geteuid() != 0:
@@ -307,7 +311,8 @@ async def _reap_later(pid: int, descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _find_user(user: str) -> tuple[int, int]:
+def find_user(user: str) -> tuple[int, int]:
+    """User and group ids of `name` or `uid[:gid]`. Raises `RefusedError`."""
     name, _, group = user.partition(":")
     try:
         entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)

@@ -1,0 +1,389 @@
+"""The instances of one node: keeps what runs equal to what is wanted of this node.
+
+    Instance (informer, or the ledger while no controller answers) -> key -> reconcile
+       next_step -> Start | Stop | Kill | Rest | Finish | Forget -> ledger, driver -> again, until it is Wait
+       exit, probe, lease, timer -> key                          -> status -> delivery queue
+
+`plan` decides, this file acts. Every act first writes down what it is about to do where a crash in the middle would
+otherwise leave something unexplained; every act may be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from plum_client.clock import Clock
+from plum_client.errors import ApiUnavailableError, ConflictError
+from plum_client.events import EventRecorder
+from plum_client.finalizers import remove_finalizer
+from plum_client.informer import Informer
+from plum_client.reconciler import Result
+from plum_client.work_queue import WorkQueue
+from plum_schemas.base import ObjectKey
+from plum_schemas.instance import INSTANCE_FINALIZER, Instance
+from plum_schemas.quantities import parse_bytes
+
+from plum_agent import status as statuses
+from plum_agent.adoption import Adopter
+from plum_agent.delivery import DeliveryQueue, Report
+from plum_agent.drivers.base import Driver, Exit
+from plum_agent.errors import RefusedError, StartError
+from plum_agent.ledger import Ledger, Record
+from plum_agent.output import OutputKeeper
+from plum_agent.plan import Finish, Forget, Kill, Rest, RunState, Start, Step, Stop, StopReason, Wait, next_step
+from plum_agent.probes import Prober
+from plum_agent.starter import Starter
+from plum_agent.stopping import stop_run
+from plum_agent.unit import Fence, Refusal, Unit
+
+logger = logging.getLogger(__name__)
+
+MAX_STEPS = 8
+"""Steps of one reconcile; more would mean that two rules fight."""
+MAX_REFUSAL_SECONDS = 30.0
+EXIT_SECONDS = 2.0
+"""How long the exit of a run is waited for after nothing of it is left."""
+
+
+class InstanceReconciler:
+    """Owns the units of one node. `reconcile` is never called twice at once for one key."""
+
+    def __init__(
+        self,
+        informer: Informer[Instance],
+        starter: Starter,
+        delivery: DeliveryQueue,
+        queue: WorkQueue[ObjectKey],
+        keeper: OutputKeeper | None,
+        events: EventRecorder | None,
+        fence: Callable[[], Fence],
+    ) -> None:
+        self.units: dict[ObjectKey, Unit] = {}
+        self._informer = informer
+        self._starter = starter
+        self._driver: Driver = starter.driver
+        self._ledger: Ledger = starter.ledger
+        self._clock: Clock = starter.clock
+        self._delivery = delivery
+        self._queue = queue
+        self._keeper = keeper
+        self._events = events
+        self._fence = fence
+        self._adopter = Adopter(starter)
+        self._ending = False
+
+    # ---- life of the agent
+
+    async def load(self) -> None:
+        """Take in the ledger: everything in it is looked for, and wanted, until the API says otherwise."""
+        for key, record in self._ledger.load().items():
+            self.units[key] = self._adopter.unit_of(key, record)
+            self._queue.add(key)
+        await self._adopter.find_strays(self.units.values())
+
+    def on_synced(self) -> None:
+        """The first list is here: instances that are not in it are gone."""
+        for key in list(self.units):
+            self._queue.add(key)
+
+    async def end_strays(self) -> None:
+        """End what an agent with this ledger started for objects that are gone, where the record of it was lost."""
+        await self._adopter.end_strays({obj.metadata.uid for obj in self._informer.list()})
+
+    def enqueue_exclusive(self) -> None:
+        """The lease changed: those that depend on it look again."""
+        for key, unit in self.units.items():
+            if unit.record.instance.spec.template.exclusive:
+                self._queue.add(key)
+
+    async def stop_all(self) -> None:
+        """End every run, as `onStop: stop` wants it; what is wanted stays in the ledger and starts with the next agent."""
+        self._ending = True
+        for key in self.units:
+            self._queue.add(key)
+        while any(unit.alive for unit in self.units.values()):
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Stop watching. Runs go on."""
+        for unit in self.units.values():
+            for task in (unit.watch, unit.stopping):
+                if task is not None:
+                    task.cancel()
+            if unit.prober is not None:
+                unit.prober.stop()
+
+    # ---- reconcile
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """Bring one instance one or several steps closer to its spec, then tell how it is."""
+        unit = self.units.get(key)
+        instance = self._find(key, unit)
+        if unit is None:
+            if instance is None:
+                return Result.wait_for_change()
+            unit = self.units[key] = self._adopter.unit_of(key, Record(instance=_without_status(instance)))
+        replaced = instance is not None and instance.metadata.uid != unit.record.instance.metadata.uid
+        deleted = instance is None or replaced
+        current = unit.record.instance if instance is None or replaced else instance
+        await self._remember(unit, current)
+
+        step = await self._step_until_waiting(unit, current, deleted)
+        if isinstance(step, Forget):
+            if replaced:
+                self._queue.add(key)
+            return Result.wait_for_change()
+        if not deleted:
+            self._report(unit, current)
+        return self._when_again(unit, step)
+
+    def _find(self, key: ObjectKey, unit: Unit | None) -> Instance | None:
+        if self._informer.is_synced:
+            return self._informer.get(key)
+        return unit.record.instance if unit is not None else None
+
+    async def _remember(self, unit: Unit, instance: Instance) -> None:
+        """Keep what is wanted on disk. An instance that never started is written with its first intent."""
+        known = unit.record.instance
+        if known.metadata.resource_version == instance.metadata.resource_version:
+            return
+        changed = known.spec != instance.spec or known.metadata.deletion_timestamp != instance.metadata.deletion_timestamp
+        unit.record.instance = _without_status(instance)
+        if changed and unit.record.run is not None:
+            await self._ledger.record(unit.key, unit.record)
+
+    async def _step_until_waiting(self, unit: Unit, instance: Instance, deleted: bool) -> Step:
+        step: Step = Wait()
+        for _ in range(MAX_STEPS):
+            if unit.state is RunState.STARTING:
+                await self._adopt(unit, instance)
+            if unit.exit is not None and unit.alive:
+                await self._finish_run(unit)
+            fence = self._fence() if instance.spec.template.exclusive else None
+            wanted = unit.wanted(instance, deleted)
+            step = next_step(wanted, unit.observed(self._clock.monotonic(), fence), self._clock.monotonic())
+            if self._ending and not isinstance(step, (Stop, Kill, Wait)):
+                return Wait()
+            if self._ending and isinstance(step, Wait) and unit.state is RunState.RUNNING:
+                step = Stop(StopReason.WANTED, self._clock.monotonic() + wanted.grace_seconds)
+            unit.next_start = step.until if isinstance(step, Wait) and unit.state is RunState.ENDED else None
+            if isinstance(step, Wait):
+                return step
+            await self._act(unit, instance, step)
+            if isinstance(step, Forget):
+                return step
+        self._queue.add(unit.key)
+        return step
+
+    async def _act(self, unit: Unit, instance: Instance, step: Step) -> None:
+        match step:
+            case Start():
+                await self._start(unit, instance)
+            case Stop():
+                await self._stop(unit, instance, step)
+            case Kill():
+                await self._kill(unit)
+            case Rest():
+                unit.record.at_rest, unit.state = True, RunState.NONE
+                unit.record.failures, unit.record.finished = 0, ""
+                await self._ledger.record(unit.key, unit.record)
+            case Finish():
+                unit.record.finished = step.verdict.value
+                await self._ledger.record(unit.key, unit.record)
+                logger.info("instance ended for good", extra={"key": str(unit.key), "verdict": step.verdict.value})
+            case Forget():
+                await self._forget(unit, instance)
+
+    def _when_again(self, unit: Unit, step: Step) -> Result:
+        times = [step.until] if isinstance(step, Wait) and step.until is not None else []
+        if unit.refusal is not None and not unit.alive:
+            times.append(unit.refusal.retry_at)
+        if not times:
+            return Result.wait_for_change()
+        return Result.requeue(after=max(0.0, min(times) - self._clock.monotonic()) + 0.001)
+
+    # ---- acts
+
+    async def _start(self, unit: Unit, instance: Instance) -> None:
+        try:
+            await self._starter.start(unit, instance)
+        except RefusedError as error:
+            self._refuse(unit, instance, error)
+            return
+        except StartError as error:
+            unit.refusal, unit.failure = None, str(error)
+            unit.exit = Exit(None, "", self._clock.now().timestamp())
+            logger.warning("instance did not start", extra={"key": str(unit.key), "error": str(error)})
+            self._tell(instance, "StartFailed", str(error))
+            unit.state = RunState.RUNNING  # it ends like a run that failed: backoff, then again
+            return
+        unit.refusal, unit.failure = None, ""
+        handle = unit.record.run.handle if unit.record.run else None
+        logger.info("instance started", extra={"key": str(unit.key), "pid": handle.pid if handle else None})
+        self._follow(unit, instance)
+
+    def _refuse(self, unit: Unit, instance: Instance, error: RefusedError) -> None:
+        count = unit.refusal.count + 1 if unit.refusal is not None and unit.refusal.reason == error.reason else 1
+        pause = min(MAX_REFUSAL_SECONDS, 0.5 * 2.0 ** min(count - 1, 10))
+        unit.refusal = Refusal(error.reason, error.message, self._clock.monotonic() + pause, count)
+        if count == 1:
+            logger.warning("instance cannot start", extra={"key": str(unit.key), "reason": error.reason, "error": error.message})
+            self._tell(instance, error.reason, error.message)
+
+    def _follow(self, unit: Unit, instance: Instance, adopted: bool = False) -> None:
+        """Watch a run that is there: its exit, its probes, its output."""
+        run, launch = unit.run, unit.launch
+        assert run is not None and launch is not None and unit.record.run is not None  # noqa: S101 -- set by start and adopt
+        template = instance.spec.template
+        if self._keeper is not None:
+            self._keeper.add(run.directory, parse_bytes(template.logs.max_size), template.logs.max_files)
+        unit.exit = None
+        unit.watch = asyncio.get_running_loop().create_task(self._watch(unit))
+
+        async def execute(command: tuple[str, ...], timeout_seconds: float) -> int:
+            return await self._driver.execute(launch, command, timeout_seconds)
+
+        unit.prober = Prober(
+            template.probes, unit.record.run.ports, execute, lambda: self._queue.add(unit.key), self._driver.ready_seconds
+        )
+        unit.prober.start(known_started=adopted and statuses.was_started(unit, instance))
+
+    async def _watch(self, unit: Unit) -> None:
+        run, record = unit.run, unit.record.run
+        assert run is not None and record is not None and record.handle is not None  # noqa: S101 -- set by start and adopt
+        unit.exit = await self._driver.wait(run, record.handle)
+        self._queue.add(unit.key)
+
+    async def _adopt(self, unit: Unit, instance: Instance) -> None:
+        """Find out what became of a run whose start was written down by an agent before this one."""
+        found = await self._adopter.adopt(unit, instance)
+        if isinstance(found, Exit):
+            unit.exit, unit.state = found, RunState.RUNNING
+        elif found is None:
+            unit.state = RunState.NONE
+        else:
+            unit.state, unit.adopted = RunState.RUNNING, True
+            self._follow(unit, instance, adopted=True)
+            if unit.record.run is not None and unit.record.run.stop_reason:
+                logger.info("instance was being stopped when the agent ended", extra={"key": str(unit.key)})
+                unit.record.run.stop_reason = ""
+
+    async def _stop(self, unit: Unit, instance: Instance, step: Stop) -> None:
+        run = unit.record.run
+        assert run is not None  # noqa: S101 -- a run that can be stopped has a record
+        run.stop_reason = step.reason.value
+        unit.state, unit.stop_deadline = RunState.STOPPING, step.deadline
+        await self._ledger.record(unit.key, unit.record)
+        logger.info("instance is stopped", extra={"key": str(unit.key), "reason": step.reason.value})
+        if step.reason is StopReason.PROBE and unit.prober is not None:
+            self._tell(instance, "Unhealthy", unit.prober.state.failed)
+        if self._find(unit.key, unit) is not None:
+            self._report(unit, instance)
+        stopping = stop_run(unit, instance, step, self._driver, self._delivery, self._clock)
+        unit.stopping = asyncio.get_running_loop().create_task(stopping)
+
+    async def _kill(self, unit: Unit) -> None:
+        """End all of it. Raises `StartError` for processes that do not die; then it is tried again."""
+        unit.state = RunState.KILLING
+        if unit.stopping is not None:
+            unit.stopping.cancel()
+        await self._kill_rest(unit)
+        if unit.watch is not None:
+            await asyncio.wait({unit.watch}, timeout=EXIT_SECONDS)
+        if unit.exit is None:
+            unit.exit = Exit(None, "", self._clock.now().timestamp())
+
+    async def _kill_rest(self, unit: Unit) -> None:
+        if unit.run is None:
+            return
+        try:
+            await self._driver.kill(unit.run, unit.record.run.handle if unit.record.run else None)
+        except StartError as error:
+            unit.state, unit.failure = RunState.KILLING, str(error)
+            self._report(unit, unit.record.instance)
+            raise
+
+    async def _finish_run(self, unit: Unit) -> None:
+        """The first process has ended: end the rest of it, then write down how it was."""
+        seen, record, run = unit.exit, unit.record, unit.record.run
+        assert seen is not None and run is not None  # noqa: S101 -- called for a run whose exit was seen
+        message = unit.prober.state.failed if unit.prober is not None else ""
+        if unit.prober is not None:
+            unit.prober.stop()
+        if unit.stopping is not None:
+            unit.stopping.cancel()
+        if unit.run is not None:
+            await self._kill_rest(unit)
+            await self._driver.release(unit.run)
+            if self._keeper is not None:
+                self._keeper.remove(unit.run.directory)
+        now = self._clock.monotonic()
+        if seen.fenced and not run.stop_reason:
+            run.stop_reason = StopReason.FENCED.value
+        finished_at = datetime.fromtimestamp(seen.finished_at, UTC)
+        run.exit = statuses.exit_of(seen, run.started_at, finished_at, run.stop_reason, message or unit.failure)
+        if run.handle is None and unit.failure:
+            run.exit.reason = "StartFailed"
+        run.ended_seconds = now
+        if run.stop_reason in ("", StopReason.PROBE.value):
+            lasted = now - run.started_seconds if run.started_seconds and run.boot_id == self._starter.boot_id else 0.0
+            policy = unit.wanted(record.instance, False).policy
+            record.failures = policy.backoff.failures_after(record.failures, lasted)
+        self._starter.ports.release(str(unit.key))
+        unit.state, unit.exit, unit.watch, unit.stopping, unit.prober = RunState.ENDED, None, None, None, None
+        record.last_exit = run.exit
+        await self._ledger.record(unit.key, record)
+        logger.info("instance ended", extra={"key": str(unit.key), "code": run.exit.code, "reason": run.exit.reason})
+        if run.exit.reason in ("OutOfMemory", "Fenced"):
+            self._tell(record.instance, run.exit.reason, run.exit.message or "the lease of the node was not renewed in time")
+
+    async def _forget(self, unit: Unit, instance: Instance) -> None:
+        """Release the object, then delete what is on disk. In this order: the other way round a crash could leave an
+        object that nobody releases."""
+        current = self._informer.get(unit.key) if self._informer.is_synced else instance
+        if current is not None and current.metadata.uid == unit.record.instance.metadata.uid:
+            if not self._informer.is_synced:
+                raise ApiUnavailableError("the controller is away, the instance cannot be released")
+            try:
+                await remove_finalizer(self._starter.api, current, INSTANCE_FINALIZER)
+            except ConflictError:
+                fresh = await self._starter.api.get(Instance, unit.key)
+                if fresh is not None and fresh.metadata.uid == current.metadata.uid:
+                    await remove_finalizer(self._starter.api, fresh, INSTANCE_FINALIZER)
+        self._delivery.drop(unit.key)
+        self.units.pop(unit.key, None)
+        await self._ledger.forget(unit.key)
+        logger.info("instance is gone", extra={"key": str(unit.key)})
+
+    # ---- telling
+
+    def _report(self, unit: Unit, instance: Instance) -> None:
+        """Put the status on its way, if it says anything new."""
+        moment = statuses.Moment(self._clock.now(), self._clock.monotonic(), self._starter.boot_id, self._starter.address)
+        status = statuses.status_of(unit, instance, moment)
+        waiting = self._delivery.newest(unit.key)
+        unit.conditions = status.conditions
+        if waiting is not None and waiting.uid == instance.metadata.uid:
+            changed = unit.told is None or statuses.differs(unit.told, status)
+        elif int(instance.metadata.resource_version or 0) < unit.delivered and unit.told is not None:
+            changed = statuses.differs(unit.told, status)
+        else:
+            changed = not self._informer.is_synced or statuses.differs(instance.status, status)
+        unit.told = status
+        if changed:
+            fields = statuses.builtins_of(status)
+            self._delivery.put(Report(unit.key.namespace, unit.key.name, instance.metadata.uid, fields))
+
+    def _tell(self, instance: Instance, reason: str, message: str) -> None:
+        if self._events is not None:
+            with suppress(Exception):
+                self._events.event(instance, "Warning", reason, message)
+
+
+def _without_status(instance: Instance) -> Instance:
+    """What is kept on disk: the wish, not the answer."""
+    return Instance(metadata=instance.metadata, spec=instance.spec)

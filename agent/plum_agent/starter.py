@@ -1,0 +1,181 @@
+"""From an instance to a launch: environment, ports, folders, limits. What the node cannot do is refused with a reason.
+
+prepare (may ask the API) -> intent in the ledger -> driver.start -> handle in the record
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from plum_client.client import ApiClient
+from plum_client.clock import Clock
+from plum_client.errors import ApiError
+from plum_schemas.instance import Instance
+from plum_schemas.node import TAINT_UNREACHABLE, Node
+from plum_schemas.quantities import parse_bytes, parse_cpu
+from plum_schemas.template import Template
+
+from plum_agent import environment
+from plum_agent.drivers.base import Driver, Launch, Run
+from plum_agent.errors import RefusedError
+from plum_agent.ledger import Ledger, RunRecord
+from plum_agent.plan import RunState
+from plum_agent.ports import PortBook
+from plum_agent.unit import Unit, launch_hash
+
+
+@dataclass(slots=True)
+class Starter:
+    """Prepares and starts runs of one node."""
+
+    node: str
+    api: ApiClient
+    driver: Driver
+    ledger: Ledger
+    ports: PortBook
+    clock: Clock
+    boot_id: str
+    address: str
+    fence_file: Path | None
+    """Deadline of exclusive runs, kept by the lease keeper."""
+
+    async def start(self, unit: Unit, instance: Instance) -> None:
+        """Write down the intent, then start. Raises `RefusedError` before anything was written, `StartError` after."""
+        launch, numbers = await self._prepare(unit, instance)
+        known = unit.record
+        run = RunRecord(
+            number=known.runs + 1,
+            marker=launch.run.marker,
+            boot_id=self.boot_id,
+            launch=launch_hash(instance.spec.template),
+            restart_request=instance.spec.restart_request,
+            ports=numbers,
+        )
+        record = msgspec.structs.replace(known, run=run, runs=run.number, at_rest=False, finished="")
+        try:
+            self.ledger.make_run_folder(unit.key, run.number)
+            await self.ledger.record(unit.key, record)
+        except OSError as error:
+            self.ports.release(str(unit.key))
+            message = f"the node could not write down what it starts, so it does not start it: {error}"
+            raise RefusedError("NodeStorageFailed", message) from error
+        unit.record = record
+        unit.state, unit.run, unit.launch = RunState.STARTING, launch.run, launch
+        started = await self.driver.start(launch)
+        run.started_at = self.clock.now().replace(microsecond=0)
+        run.started_seconds = self.clock.monotonic()
+        run.handle = started.handle
+        run.unenforced = list(started.unenforced)
+        unit.state, unit.adopted = RunState.RUNNING, False
+
+    async def _prepare(self, unit: Unit, instance: Instance) -> tuple[Launch, dict[str, int]]:
+        template = instance.spec.template
+        if template.runtime not in self.driver.runtimes:
+            can = ", ".join(self.driver.runtimes)
+            message = f"runtime {template.runtime} is not supported by this node; it can run: {can}"
+            raise RefusedError("RuntimeNotSupported", message)
+        self.driver.check(template)
+        if template.exclusive:
+            await self._confirm(instance)
+        if environment.needs_api(instance):
+            await self._resolve(unit, instance)
+        owner = str(unit.key)
+        numbers = self.ports.acquire(owner, template.ports)
+        try:
+            return self.launch_of(unit, instance, unit.record.runs + 1, numbers), numbers
+        except BaseException:
+            self.ports.release(owner)
+            raise
+
+    def launch_of(self, unit: Unit, instance: Instance, number: int, numbers: dict[str, int], marker: str = "") -> Launch:
+        """The launch of a run: of a new one, or (with its marker) of one that is adopted."""
+        template = instance.spec.template
+        folder = self.ledger.folder(unit.key).absolute()
+        work = self._work_directory(folder, template)
+        values = environment.environment_of(
+            instance, unit.record.environment, self.node, numbers, _home_of(template.user, work), self.address
+        )
+        limits = template.resources.limits
+        return Launch(
+            run=Run(marker or self._new_marker(instance, number), self.ledger.run_folder(unit.key, number).absolute()),
+            command=tuple(template.command),
+            environment=values,
+            work_directory=work,
+            user=template.user,
+            cpu_millis=parse_cpu(limits["cpu"]) if "cpu" in limits else None,
+            memory_bytes=parse_bytes(limits["memory"]) if "memory" in limits else None,
+            fence=self.fence_file if template.exclusive else None,
+        )
+
+    def _new_marker(self, instance: Instance, number: int) -> str:
+        """Which agent, which object, which run; the end keeps a run that was never seen apart from its successor."""
+        return f"{self.ledger.agent_id}.{instance.metadata.uid}.{number}.{secrets.token_hex(3)}"
+
+    def _work_directory(self, folder: Path, template: Template) -> Path:
+        wanted = Path(template.working_dir)
+        if not self.driver.keeps_runs:
+            return wanted
+        own = folder / "work"
+        if not own.exists():
+            own.mkdir(parents=True)
+            folder.chmod(0o711)
+            own.chmod(0o755)
+        if template.user:
+            _give_to(own, template.user)
+        work = own / wanted
+        if not work.is_dir():
+            raise RefusedError("WorkingDirMissing", f"workingDir {work} does not exist on this node; create it")
+        return work
+
+    async def _resolve(self, unit: Unit, instance: Instance) -> None:
+        try:
+            unit.record.environment = await environment.resolve(self.api, instance)
+        except ApiError as error:
+            if not unit.record.environment:
+                message = f"the values of env could not be read, the controller does not answer: {error}"
+                raise RefusedError("EnvironmentUnavailable", message) from error
+
+    async def _confirm(self, instance: Instance) -> None:
+        """An exclusive run starts only on the word of the controller, given now: a cached object may be from before a
+        partition, and somebody else may hold the right to run since then."""
+        try:
+            fresh = await self.api.get(Instance, instance.key)
+            node = await self.api.get(Node, self.node)
+        except ApiError as error:
+            message = f"an exclusive instance starts only while the controller answers: {error}"
+            raise RefusedError("LeaseNotHeld", message) from error
+        metadata = instance.metadata
+        if fresh is None or fresh.metadata.uid != metadata.uid or fresh.metadata.deletion_timestamp is not None:
+            raise RefusedError("Replaced", "the instance is being deleted or was replaced; it does not start again")
+        if node is not None and any(taint.key == TAINT_UNREACHABLE for taint in node.spec.taints):
+            raise RefusedError(
+                "NodeUnreachable", "the controller still counts this node as unreachable; waiting until it does not"
+            )
+
+
+def _home_of(user: str, work: Path) -> str:
+    name = user.partition(":")[0]
+    try:
+        if not name:
+            return str(work)
+        return (pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)).pw_dir
+    except KeyError:
+        return str(work)
+
+
+def _give_to(folder: Path, user: str) -> None:
+    """The workload owns the folder it starts in. A user that does not exist is refused by the driver."""
+    from plum_agent.drivers.process import find_user
+
+    uid, gid = find_user(user)
+    status = folder.stat()
+    if (status.st_uid, status.st_gid) != (uid, gid):
+        try:
+            os.chown(folder, uid, gid)
+        except PermissionError as error:
+            raise RefusedError("UserNotPermitted", f"the agent may not run anything as user {user!r}: {error}") from error
