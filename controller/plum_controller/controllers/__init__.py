@@ -15,13 +15,14 @@ class ControllerSettings(Protocol):
         """Whether instances of a lost node are replaced, where a Deployment does not say."""
 
 
-def build(manager: Manager, settings: ControllerSettings) -> None:
-    """Register every built-in controller."""
+def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool = True) -> None:
+    """Register every built-in controller. `watch_nodes` false: nodes are not judged by their leases (for plans)."""
     from plum_controller.controllers import deployment, event_expiry, garbage, namespace, node, scheduler
 
     deployment.add_to(manager, settings.failover_enabled)
     scheduler.add_to(manager)
-    node.add_to(manager)
+    if watch_nodes:
+        node.add_to(manager)
     garbage.add_to(manager)
     namespace.add_to(manager)
     event_expiry.add_to(manager)

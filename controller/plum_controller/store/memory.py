@@ -137,6 +137,12 @@ class MemoryStore:
         Path(path).write_bytes(msgspec.msgpack.encode(content))  # noqa: ASYNC240 - a copy in memory, for tests and plans
         return self._revision
 
+    def adopt(self, entries: Sequence[LogEntry], revision: Revision) -> None:
+        """Start from the live objects of another store at one revision. Their bytes are shared, their history is not taken."""
+        self._log = sorted(entries, key=_revision_of)
+        self._live = {entry.key: entry for entry in entries}
+        self._revision = self._compacted = revision
+
     def _load(self, path: str) -> None:
         """Start from a backup. Revisions given since then may be known to clients: continue far above them."""
         try:
