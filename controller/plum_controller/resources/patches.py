@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from plum_controller.resources.fields.compare import is_same
-from plum_controller.resources.fields.merge import copy_json
+from plum_controller.resources.fields.copying import copy_json, copy_object
 from plum_controller.resources.schema.metadata import OBJECT_META
 
 MAX_OPERATIONS = 10_000
@@ -44,10 +44,18 @@ def json_patch(doc: Any, operations: Any) -> Any:
         raise PatchError(400, "error decoding patch: a JSON patch is an array of operations")
     if len(operations) > MAX_OPERATIONS:
         raise PatchError(413, f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}")
-    result = _JsonPatch(copy_json(doc))
+    result = _JsonPatch(copy_object(doc) if _spares_entries(doc, operations) else copy_json(doc))
     for operation in operations:
         result.do(operation)
     return result.doc
+
+
+def _spares_entries(doc: Any, operations: list[Any]) -> bool:
+    """True if no operation reaches into managedFields, so that they need not be copied."""
+    return type(doc) is dict and not any(
+        type(operation) is dict and (operation.get("op") == "move" or "/managedFields/" in str(operation.get("path")))
+        for operation in operations
+    )
 
 
 class _JsonPatch:
@@ -178,16 +186,21 @@ def _shown(value: Any) -> str:
 
 
 def merge_patch(doc: Any, patch: Any) -> Any:
-    """Objects merge key by key, null removes a key, anything else replaces."""
+    """Objects merge key by key, null removes a key, anything else replaces. Keys keep their place, new ones follow."""
+    merged = _merge_patch(doc, patch)
+    return copy_object(merged) if type(merged) is dict else copy_json(merged)
+
+
+def _merge_patch(doc: Any, patch: Any) -> Any:
     if type(patch) is not dict:
-        return copy_json(patch)
-    out = {name: copy_json(value) for name, value in doc.items() if name not in patch} if type(doc) is dict else {}
-    if type(doc) is not dict:
-        doc = {}
-    merged = {name: merge_patch(doc.get(name), value) for name, value in patch.items() if value is not None}
-    # Keys keep their place, new ones follow: a patched object still reads like the one before.
-    ordered = {name: out[name] if name in out else merged[name] for name in doc if name in out or name in merged}
-    return {**ordered, **merged}
+        return patch
+    out = dict(doc) if type(doc) is dict else {}
+    for name, value in patch.items():
+        if value is None:
+            out.pop(name, None)
+        else:
+            out[name] = _merge_patch(out.get(name), value) if type(value) is dict else value
+    return out
 
 
 def strategic_merge_patch(doc: dict[str, Any], patch: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +211,7 @@ def strategic_merge_patch(doc: dict[str, Any], patch: Any, schema: Mapping[str, 
     if type(patch) is not dict:
         raise PatchError(400, "error decoding patch: a strategic merge patch is an object")
     properties = {**(schema.get("properties") or {}), "metadata": OBJECT_META}
-    return _merge_map(doc, patch, {"properties": properties})
+    return copy_object(_merge_map(doc, patch, {"properties": properties}))
 
 
 _PATCH = "$patch"
@@ -210,13 +223,13 @@ _DELETE_FROM = "$deleteFromPrimitiveList/"
 def _merge_map(doc: dict[str, Any], patch: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     directive = patch.get(_PATCH, "merge")
     if directive == "replace":
-        return {name: copy_json(value) for name, value in patch.items() if name != _PATCH}
+        return {name: value for name, value in patch.items() if name != _PATCH}
     if directive == "delete":
         return {}
     if directive != "merge":
         raise PatchError(400, f"unknown patch type found: {_shown(directive)}; use replace, delete or merge")
     retained = patch.get(_RETAIN)
-    out = {name: copy_json(value) for name, value in doc.items() if retained is None or name in retained}
+    out = {name: value for name, value in doc.items() if retained is None or name in retained}
     for name, value in patch.items():
         if name[:1] == "$" and (name in (_PATCH, _RETAIN) or name.startswith((_ORDER, _DELETE_FROM))):
             continue
@@ -286,8 +299,8 @@ def _merge_items(items: list[Any], patch: list[Any], key: str, schema: Mapping[s
         if type(change) is not dict:
             raise PatchError(400, f"a list with merge key {key} has an item that is no object")
     if any(change.get(_PATCH) == "replace" for change in patch):
-        return [copy_json(change) for change in patch if _PATCH not in change]
-    out = [copy_json(item) for item in items]
+        return [change for change in patch if _PATCH not in change]
+    out = list(items)
     for change in patch:
         if key not in change:
             raise PatchError(400, f"map: {_shown(change)} does not contain declared merge key: {key}")
@@ -303,7 +316,7 @@ def _merge_items(items: list[Any], patch: list[Any], key: str, schema: Mapping[s
 
 def _without_directives(items: list[Any]) -> list[Any]:
     """The items of a list that replaces another: `{"$patch": "replace"}` only says so."""
-    return [copy_json(item) for item in items if not (type(item) is dict and item.get(_PATCH) == "replace" and len(item) == 1)]
+    return [item for item in items if not (type(item) is dict and item.get(_PATCH) == "replace" and len(item) == 1)]
 
 
 def _ordered(items: list[Any], order: list[Any], before: list[Any], key: str) -> list[Any]:

@@ -16,9 +16,11 @@ import msgspec
 from plum_controller.resources.errors import Cause
 from plum_controller.resources.fields.compare import compare, is_same
 from plum_controller.resources.fields.config import check_types, field_set
+from plum_controller.resources.fields.copying import copy_json
 from plum_controller.resources.fields.elements import Path, shown_path
 from plum_controller.resources.fields.managed import APPLY, UPDATE, Owned, Owner, Owners, cap, read_stored, write_entries
-from plum_controller.resources.fields.merge import copy_json, merge, remove, with_declared
+from plum_controller.resources.fields.merge import merge
+from plum_controller.resources.fields.prune import prune
 from plum_controller.resources.fields.sets import (
     LEAF,
     FieldSet,
@@ -122,7 +124,7 @@ def apply(
             attempt = _attempt(base, config, owners, Owner(manager, APPLY, "", subresource), api_version, now, True, schema)
     except FieldTypeError as error:
         raise ApplyError(str(error)) from error
-    result = attempt.object
+    result = copy_json(attempt.object)
     changed = attempt.changed or live is None
     if manager == "kubectl":
         changed = _rewrite_last_applied(result, config) or changed
@@ -183,7 +185,7 @@ def _attempt(
             owned = owned._replace(fields=difference(owned.fields, STRIP))
         if owned.fields:
             out[owner] = owned
-    changed = not is_same(base, merged)
+    changed = merged != base or (root.loose and not is_same(base, merged))
     if changed and me in out:
         out[me] = out[me]._replace(time=now)
     return _Attempt(merged, out, changed, conflicts)
@@ -191,19 +193,10 @@ def _attempt(
 
 def _prune(merged: Json, last: Tree, owners: Owners, schema: FieldSchema) -> Json:
     """Take out what the manager applied last time, does not apply now, and nobody else has."""
-    root = schema.root
     managed: Tree = LEAF
     for owned in owners.values():
         managed = union(managed, owned.fields)
-    if not difference(last, managed):
-        return merged
-    declared_last = with_declared(last, root)
-    whole = with_declared(field_set(merged, root), root)
-    without_last = remove(merged, declared_last, root)
-    kept = union(with_declared(field_set(without_last, root), root), with_declared(managed, root))
-    with_owned = remove(merged, difference(whole, kept), root)
-    given_up = difference(whole, with_declared(field_set(with_owned, root), root))
-    return remove(merged, intersection(given_up, declared_last), root)
+    return prune(merged, last, managed, schema.root) if difference(last, managed) else merged
 
 
 def _not_last_applied(live: Json, conflicts: list[Conflict], api_version: str, schema: FieldSchema) -> list[Conflict]:

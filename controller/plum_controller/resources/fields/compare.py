@@ -9,6 +9,7 @@ modified. Most of two objects is usually equal, so whole subtrees are compared b
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -59,12 +60,20 @@ def _is_same(a: Any, b: Any) -> bool:
     return (type(a) is bool) == (type(b) is bool)
 
 
+@functools.lru_cache(maxsize=4096)
+def flat_tree(names: tuple[str, ...]) -> Tree:
+    """A new object that has only leaves. Cached: objects of one kind have few different sets of keys."""
+    return {SELF: LEAF, **{"f:" + name: LEAF for name in names}}
+
+
 def whole(value: Any, node: FieldType) -> Tree:
     """A value that appears or disappears as a whole: itself and every path in it."""
     kind = type(value)
     if kind is dict:
         if not value or node.fields is None or node.atomic_map:
             return LEAF
+        if node.flat and (node.element is not None or node.fields.keys() >= value.keys()):
+            return flat_tree(tuple(value))
         out: Tree = {SELF: LEAF}
         fields, element = node.fields, node.element or FREE
         for name, child in value.items():

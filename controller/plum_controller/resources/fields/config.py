@@ -8,6 +8,7 @@ fields of `spec` do not both own `spec`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,22 @@ def _of(value: Any, node: FieldType) -> Tree | None:
     return LEAF
 
 
+def contributes(value: Any, declared: FieldType) -> bool:
+    """Whether a declared field with this value is in the set of its object. An empty list with parts is not."""
+    kind = type(value)
+    return (kind is not dict and kind is not list) or (kind is dict and not value) or _of(value, declared) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def _flat_set(names: tuple[str, ...]) -> Tree | None:
+    """The set of an object that has only leaves; see `compare.flat_tree`."""
+    return {"f:" + name: LEAF for name in names} or None
+
+
 def _of_map(value: Mapping[str, Any], node: FieldType) -> Tree | None:
     fields, element = node.fields or {}, node.element or FREE
+    if node.flat and (node.element is not None or fields.keys() >= value.keys()):
+        return _flat_set(tuple(value))
     out: Tree = {}
     for name, child in value.items():
         declared = fields.get(name)

@@ -1,9 +1,8 @@
-"""The two ways an apply changes an object: it merges the configuration in, and takes out what the manager gave up.
+"""Merging a configuration into an object: the configuration wins, what it does not speak of stays.
 
-    merge(live, config) -> merged        remove(merged, fields) -> pruned
+    merge(live, config, type) -> merged
 
-Neither changes its arguments, and the result of `merge` shares no container with them, so that defaults may be filled
-into it in place.
+Neither argument is changed; the result shares their containers, so it is for reading until it is copied.
 """
 
 from __future__ import annotations
@@ -12,21 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from plum_controller.resources.fields.compare import by_element
-from plum_controller.resources.fields.sets import LEAF, SELF, Tree
 from plum_controller.resources.fields.typed import FREE, FieldType
-
-
-def copy_json(value: Any) -> Any:
-    """A deep copy of a JSON value."""
-    kind = type(value)
-    if kind is dict:
-        return {
-            name: child if (kind := type(child)) is not dict and kind is not list else copy_json(child)
-            for name, child in value.items()
-        }
-    if kind is list:
-        return [copy_json(child) for child in value]
-    return value
 
 
 def merge(live: Mapping[str, Any], config: Mapping[str, Any], root: FieldType) -> dict[str, Any]:
@@ -38,14 +23,14 @@ def _merge(live: Any, config: Any, node: FieldType) -> Any:
     kind = type(config)
     if kind is dict:
         if node.fields is None or node.atomic_map:
-            return copy_json(config)
+            return config
         return _merge_maps(live if type(live) is dict else {}, config, node)
     if kind is list:
         if node.item is None or node.list_type == "atomic":
-            return copy_json(config)
+            return config
         return _merge_lists(live if type(live) is list else [], config, node)
     if config is None and _has_parts(live, node):
-        return copy_json(live)  # null owns the field but does not empty what others put into it
+        return live  # null owns the field but does not empty what others put into it
     return config
 
 
@@ -59,17 +44,9 @@ def _has_parts(value: Any, node: FieldType) -> bool:
 
 def _merge_maps(live: Mapping[str, Any], config: Mapping[str, Any], node: FieldType) -> dict[str, Any]:
     fields, element = node.fields or {}, node.element or FREE
-    out: dict[str, Any] = {}
-    for name, value in live.items():
-        if name in config:
-            out[name] = _merge(value, config[name], fields.get(name, element))
-        else:
-            kind = type(value)
-            out[name] = copy_json(value) if kind is dict or kind is list else value
+    out = dict(live)
     for name, value in config.items():
-        if name not in live:
-            kind = type(value)
-            out[name] = copy_json(value) if kind is dict or kind is list else value
+        out[name] = _merge(live[name], value, fields.get(name, element)) if name in live else value
     return out
 
 
@@ -83,7 +60,7 @@ def _merge_lists(live: list[Any], config: list[Any], node: FieldType) -> list[An
 
     def merged(element: str) -> Any:
         value = right_values[element]
-        return _merge(left_values[element], value, item_type) if element in left_values else copy_json(value)
+        return _merge(left_values[element], value, item_type) if element in left_values else value
 
     known = set(lefts)
     shared = [element for element in rights if element in known]
@@ -107,7 +84,7 @@ def _merge_lists(live: list[Any], config: list[Any], node: FieldType) -> list[An
         if left < len(lefts):
             element = lefts[left]
             if element not in right_values:
-                out.append(copy_json(live[left]))
+                out.append(live[left])
                 left += 1
                 continue
             if element in done:
@@ -120,69 +97,3 @@ def _merge_lists(live: list[Any], config: list[Any], node: FieldType) -> list[An
             if next_shared == element:
                 next_shared = shared.pop() if shared else None
     return out
-
-
-def remove(value: dict[str, Any], fields: Tree, root: FieldType) -> dict[str, Any]:
-    """The object without the members of `fields` and what is below them. An emptied object or list becomes null."""
-    return (_remove_from_map(value, fields, root) or {}) if fields else value
-
-
-def _remove(value: Any, fields: Tree, node: FieldType) -> Any:
-    kind = type(value)
-    if kind is dict:
-        return None if node.fields is None or node.atomic_map else _remove_from_map(value, fields, node)
-    if kind is list:
-        return None if node.item is None or node.list_type == "atomic" else _remove_from_list(value, fields, node)
-    return value
-
-
-def _remove_from_map(value: dict[str, Any], fields: Tree, node: FieldType) -> dict[str, Any] | None:
-    types, element = node.fields or {}, node.element or FREE
-    out: dict[str, Any] = {}
-    for name, child in value.items():
-        below = fields.get("f:" + name)
-        if below is None:
-            out[name] = child
-        elif below and SELF not in below:
-            out[name] = _remove(child, below, types.get(name, element))
-    return out or None
-
-
-def _remove_from_list(items: list[Any], fields: Tree, node: FieldType) -> list[Any] | None:
-    item_type = node.item or FREE
-    out = []
-    for item in items:
-        below = fields.get(node.item_element(item))
-        if below is None:
-            out.append(item)
-        elif below and SELF not in below:
-            out.append(_remove(item, below, item_type))
-    return out or None
-
-
-def with_declared(fields: Tree, node: FieldType) -> Tree:
-    """The set with every declared field on the way to its members as a member too.
-
-    A configuration does not own `spec` although it sets fields in it; when the last of them goes, `spec` goes with it.
-    """
-    out: Tree = {}
-    for element, below in fields.items():
-        if element == SELF:
-            out[SELF] = LEAF
-            continue
-        child, declared = _step(node, element)
-        inner = with_declared(below, child) if below else LEAF
-        out[element] = {SELF: LEAF, **inner} if declared and inner and SELF not in inner else inner
-    return out
-
-
-_UNKNOWN = FieldType()
-"""Below a path that the schema does not have: nothing is declared."""
-
-
-def _step(node: FieldType, element: str) -> tuple[FieldType, bool]:
-    """The type of the element below a node, and whether it is a declared field."""
-    if element[0] == "f":
-        declared = (node.fields or {}).get(element[2:])
-        return declared or node.element or _UNKNOWN, declared is not None
-    return (node.item if element[0] == "k" else None) or _UNKNOWN, False

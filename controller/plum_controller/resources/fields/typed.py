@@ -40,7 +40,19 @@ class FieldTypeError(ValueError):
 class FieldType:
     """One node of a schema. A node without a declared type may be scalar, list or object: the value decides."""
 
-    __slots__ = ("atomic_map", "defaults", "element", "fields", "item", "item_prefix", "keys", "list_type", "loose", "scalar")
+    __slots__ = (
+        "atomic_map",
+        "defaults",
+        "element",
+        "fields",
+        "flat",
+        "item",
+        "item_prefix",
+        "keys",
+        "list_type",
+        "loose",
+        "scalar",
+    )
 
     def __init__(self) -> None:
         self.scalar = ""
@@ -58,6 +70,8 @@ class FieldType:
         """Defaults of key fields."""
         self.item_prefix = ""
         """For list maps with one key: everything of the element before the value."""
+        self.flat = False
+        """An object whose values are all leaves: its field set follows from its keys alone."""
         self.loose = False
         """Values below may differ although Python calls them equal: `True == 1`."""
 
@@ -174,8 +188,14 @@ def _add_map(node: FieldType, schema: Mapping[str, Any], preserve: bool) -> None
         node.element = _type_of(additional, preserve)
     elif additional or (additional is None and (preserve or not properties)) or additional == {}:
         node.element = FREE
+    node.flat = not node.atomic_map and node.element is not FREE and all(map(_is_leaf, (*node.fields.values(), node.element)))
     if schema.get("x-kubernetes-embedded-resource"):
         node.fields = {"apiVersion": _scalar("string"), "kind": _scalar("string"), "metadata": METADATA, **node.fields}
+        node.flat = False
+
+
+def _is_leaf(node: FieldType | None) -> bool:
+    return node is None or ((node.fields is None or node.atomic_map) and (node.item is None or node.list_type == "atomic"))
 
 
 def _add_list(node: FieldType, schema: Mapping[str, Any], preserve: bool) -> None:

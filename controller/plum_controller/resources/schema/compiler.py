@@ -16,7 +16,8 @@ from plum_controller.resources.errors import INVALID, Cause
 from plum_controller.resources.schema.defaulting import Defaulter, defaulter
 from plum_controller.resources.schema.formats import STRING_FORMATS
 from plum_controller.resources.schema.pruning import Pruner, pruner
-from plum_controller.resources.schema.validation import Uniqueness, explain, fast_schema, uniqueness
+from plum_controller.resources.schema.uniqueness import Uniqueness, uniqueness
+from plum_controller.resources.schema.validation import explain, fast_schema
 
 
 class CompiledSchema:

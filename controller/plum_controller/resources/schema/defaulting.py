@@ -12,6 +12,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from plum_controller.resources.schema.pruning import FEW
+
 Defaulter = Callable[[Any], None]
 
 _SCALARS = (str, int, float, bool)
@@ -25,58 +27,101 @@ def defaulter(schema: Mapping[str, Any], *, is_resource: bool = False) -> Defaul
     additional = schema.get("additionalProperties")
     inner = {name: found for name, child in properties.items() if (found := defaulter(child)) is not None}
     if is_resource or schema.get("x-kubernetes-embedded-resource"):
-        inner["metadata"] = _drop_nulls
+        inner["metadata"] = _drop_metadata_nulls
     rest = defaulter(additional) if isinstance(additional, dict) and additional else None
     if not properties and not isinstance(additional, dict) and not inner:
         return None
-    return _ObjectDefaulter(properties, inner, additional if isinstance(additional, dict) else None, rest).complete
+    drop_nulls = _null_dropper(properties, additional)
+    fill = _filler(properties)
+    return _completer(drop_nulls, fill, _inner_defaulter(frozenset(properties), inner, rest))
 
 
-class _ObjectDefaulter:
-    """Completes objects of one schema."""
+def _completer(drop_nulls: Defaulter, fill: Defaulter | None, complete_inner: Defaulter | None) -> Defaulter:
+    """The steps that this kind of object needs, in order."""
 
-    __slots__ = ("_copied", "_droppable", "_filled", "_find", "_is_rest_droppable", "_known", "_rest")
+    def complete_scalars(value: Any) -> None:
+        if type(value) is dict and None in value.values():
+            drop_nulls(value)
 
-    def __init__(
-        self,
-        properties: Mapping[str, Any],
-        inner: Mapping[str, Defaulter],
-        additional: Mapping[str, Any] | None,
-        rest: Defaulter | None,
-    ) -> None:
-        defaults = {name: child["default"] for name, child in properties.items() if child.get("default") is not None}
-        self._filled = tuple((name, value) for name, value in defaults.items() if isinstance(value, _SCALARS))
-        self._copied = tuple((name, value) for name, value in defaults.items() if not isinstance(value, _SCALARS))
-        self._droppable = frozenset(name for name, child in properties.items() if not child.get("nullable"))
-        self._known = frozenset(properties)
-        self._find = inner.get
-        self._rest = rest
-        self._is_rest_droppable = additional is not None and not additional.get("nullable")
+    def complete_inside(value: Any) -> None:
+        if type(value) is dict:
+            if None in value.values():
+                drop_nulls(value)
+            complete_inner(value)  # type: ignore[misc]
 
-    def complete(self, value: Any) -> None:
-        if type(value) is not dict:
+    def complete(value: Any) -> None:
+        if type(value) is dict:
+            if None in value.values():
+                drop_nulls(value)
+            fill(value)  # type: ignore[misc]
+            if complete_inner is not None:
+                complete_inner(value)
+
+    if fill is not None:
+        return complete
+    return complete_inside if complete_inner is not None else complete_scalars
+
+
+def _filler(properties: Mapping[str, Any]) -> Defaulter | None:
+    defaults = {name: child["default"] for name, child in properties.items() if child.get("default") is not None}
+    if not defaults:
+        return None
+    have_all = frozenset(defaults).issubset
+    scalars = tuple((name, value) for name, value in defaults.items() if isinstance(value, _SCALARS))
+    others = tuple((name, value) for name, value in defaults.items() if not isinstance(value, _SCALARS))
+
+    def fill(value: Any) -> None:
+        if have_all(value):
             return
-        if None in value.values():
-            self._drop_nulls(value)
-        for name, default in self._filled:
+        for name, default in scalars:
             if name not in value:
                 value[name] = default
-        for name, default in self._copied:
+        for name, default in others:
             if name not in value:
                 value[name] = copy.deepcopy(default)
-        find, rest = self._find, self._rest
+
+    return fill
+
+
+def _inner_defaulter(known: frozenset[str], inner: Mapping[str, Defaulter], rest: Defaulter | None) -> Defaulter | None:
+    pairs, find = tuple(inner.items()), inner.get
+
+    def complete_few(value: Any) -> None:
+        for name, below in pairs:
+            child = value.get(name)
+            if child is not None:
+                below(child)
+
+    def complete_many(value: Any) -> None:
         for name, child in value.items():
             below = find(name)
             if below is not None:
                 below(child)
-            elif rest is not None and name not in self._known:
-                rest(child)
 
-    def _drop_nulls(self, value: dict[str, Any]) -> None:
-        known, droppable = self._known, self._droppable
+    def complete_map(value: Any) -> None:
+        for name, child in value.items():
+            below = find(name) if name in known else rest
+            if below is not None:
+                below(child)
+
+    if rest is not None:
+        return complete_map
+    if not inner:
+        return None
+    return complete_few if len(pairs) <= FEW else complete_many
+
+
+def _null_dropper(properties: Mapping[str, Any], additional: Any) -> Defaulter:
+    droppable = frozenset(name for name, child in properties.items() if not child.get("nullable"))
+    known = frozenset(properties)
+    is_rest_droppable = isinstance(additional, dict) and not additional.get("nullable")
+
+    def drop_nulls(value: Any) -> None:
         for name in [name for name, child in value.items() if child is None]:
-            if name in droppable or (self._is_rest_droppable and name not in known):
+            if name in droppable or (is_rest_droppable and name not in known):
                 del value[name]
+
+    return drop_nulls
 
 
 def _list_defaulter(items: Mapping[str, Any]) -> Defaulter | None:
@@ -97,7 +142,7 @@ def _list_defaulter(items: Mapping[str, Any]) -> Defaulter | None:
     return complete
 
 
-def _drop_nulls(metadata: Any) -> None:
+def _drop_metadata_nulls(metadata: Any) -> None:
     """Metadata has no nulls: clients in Go send `creationTimestamp: null` for "not set"."""
     if type(metadata) is dict and None in metadata.values():
         for name in [name for name, child in metadata.items() if child is None]:

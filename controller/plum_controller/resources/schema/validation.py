@@ -2,7 +2,6 @@
 
     explain(value, schema, path) -> causes        the slow walk, for values that are known to be wrong
     fast_schema(schema) -> JSON Schema            the same rules for jsonschema-rs, which answers only yes or no
-    uniqueness(schema) -> function(value) -> causes   sets and list maps without duplicates
 
 The two descriptions of the rules must agree; a property test compares them.
 """
@@ -16,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from plum_controller.resources.errors import DUPLICATE, INVALID, NOT_SUPPORTED, REQUIRED, TOO_LONG, TYPE_INVALID, Cause
+from plum_controller.resources.errors import INVALID, NOT_SUPPORTED, REQUIRED, TOO_LONG, TYPE_INVALID, Cause
 from plum_controller.resources.schema.formats import INTEGER_RANGES, STRING_FORMATS
 
 TOO_MANY = "FieldValueTooMany"
@@ -96,7 +95,7 @@ def _problems(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Caus
         yield _wrong_type(path, expected, json.dumps(_type_name(value)))
         return
     if "enum" in schema and not any(_equal(value, allowed) for allowed in schema["enum"]):
-        yield Cause(NOT_SUPPORTED, f"Unsupported value: {_shown(value)}: supported values: {_options(schema['enum'])}", path)
+        yield Cause(NOT_SUPPORTED, f"Unsupported value: {shown(value)}: supported values: {_options(schema['enum'])}", path)
     if kind is str:
         yield from _string_problems(value, schema, path)
     elif kind is int or kind is float:
@@ -131,7 +130,7 @@ def _wrong_type(path: str, expected: str, shown: str) -> Cause:
 
 
 def _invalid(path: str, value: Any, text: str) -> Cause:
-    return Cause(INVALID, f"Invalid value: {_shown(value)}: {path} in body {text}", path)
+    return Cause(INVALID, f"Invalid value: {shown(value)}: {path} in body {text}", path)
 
 
 def _string_problems(value: str, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -143,7 +142,7 @@ def _string_problems(value: str, schema: Mapping[str, Any], path: str) -> Iterat
         yield _invalid(path, value, f"should match '{schema['pattern']}'")
     check = STRING_FORMATS.get(schema.get("format", ""))
     if check is not None and not check(value):
-        yield _wrong_type(path, schema["format"], _shown(value))
+        yield _wrong_type(path, schema["format"], shown(value))
 
 
 def _number_problems(value: float, schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -151,21 +150,21 @@ def _number_problems(value: float, schema: Mapping[str, Any], path: str) -> Iter
         low, high = INTEGER_RANGES[schema["format"]]
         if not low <= value <= high:
             text = f"Checked value must be of type integer with format {schema['format']} in {path}"
-            yield Cause(INVALID, f"Invalid value: {_shown(value)}: {text}", path)
+            yield Cause(INVALID, f"Invalid value: {shown(value)}: {text}", path)
     minimum, maximum = schema.get("minimum"), schema.get("maximum")
     if maximum is not None:
         if schema.get("exclusiveMaximum") is True and value >= maximum:
-            yield _invalid(path, value, f"should be less than {_shown(maximum)}")
+            yield _invalid(path, value, f"should be less than {shown(maximum)}")
         elif value > maximum:
-            yield _invalid(path, value, f"should be less than or equal to {_shown(maximum)}")
+            yield _invalid(path, value, f"should be less than or equal to {shown(maximum)}")
     if minimum is not None:
         if schema.get("exclusiveMinimum") is True and value <= minimum:
-            yield _invalid(path, value, f"should be greater than {_shown(minimum)}")
+            yield _invalid(path, value, f"should be greater than {shown(minimum)}")
         elif value < minimum:
-            yield _invalid(path, value, f"should be greater than or equal to {_shown(minimum)}")
+            yield _invalid(path, value, f"should be greater than or equal to {shown(minimum)}")
     step = schema.get("multipleOf")
     if step is not None and not _is_multiple(value, step):
-        yield _invalid(path, value, f"should be a multiple of {_shown(step)}")
+        yield _invalid(path, value, f"should be a multiple of {shown(step)}")
 
 
 def _is_multiple(value: float, step: float) -> bool:
@@ -252,90 +251,8 @@ def _options(values: list[Any]) -> str:
     )
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as Kubernetes prints it: 3, "x", {"name":"A"}."""
     if type(value) is float and value.is_integer() and abs(value) < 1e21:
         return str(int(value))
     return _encode(value).decode()
-
-
-Uniqueness = Callable[[Any, str, list[Cause]], None]
-"""Reports repeated items of a value at a path."""
-
-
-def uniqueness(schema: Mapping[str, Any]) -> Uniqueness | None:
-    """What looks for duplicates in the sets and list maps of a schema; None if it has neither."""
-    if schema.get("items"):
-        return _list_uniqueness(schema)
-    properties = schema.get("properties") or {}
-    additional = schema.get("additionalProperties")
-    inner = {name: found for name, child in properties.items() if (found := uniqueness(child)) is not None}
-    rest = uniqueness(additional) if isinstance(additional, dict) and additional else None
-    if not inner and rest is None:
-        return None
-    find = inner.get
-
-    def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if type(value) is not dict:
-            return
-        for name, child in value.items():
-            below = find(name)
-            if below is None:
-                if rest is None or name in properties:
-                    continue
-                below = rest
-            below(child, _child(path, name), causes)
-
-    return check
-
-
-def _list_uniqueness(schema: Mapping[str, Any]) -> Uniqueness | None:
-    below = uniqueness(schema["items"])
-    list_type = schema.get("x-kubernetes-list-type")
-    identify: Callable[[Any], Any] | None = None
-    if list_type == "set":
-        identify = _same
-    elif list_type == "map":
-        identify = _keys_of(schema)
-    if identify is None and below is None:
-        return None
-
-    def check(value: Any, path: str, causes: list[Cause]) -> None:
-        if type(value) is not list:
-            return
-        if identify is not None and len(value) > 1:
-            _report_duplicates(value, identify, path, causes)
-        if below is not None:
-            for index, child in enumerate(value):
-                below(child, f"{path}[{index}]", causes)
-
-    return check
-
-
-def _same(item: Any) -> Any:
-    return item
-
-
-def _keys_of(schema: Mapping[str, Any]) -> Callable[[Any], Any]:
-    names = sorted(schema.get("x-kubernetes-list-map-keys") or ())
-    properties = schema["items"].get("properties") or {}
-    defaults = {name: properties[name]["default"] for name in names if "default" in properties.get(name, {})}
-
-    def identify(item: Any) -> Any:
-        if type(item) is not dict:
-            return None
-        return {name: item.get(name, defaults.get(name)) for name in names if name in item or name in defaults}
-
-    return identify
-
-
-def _report_duplicates(items: list[Any], identify: Callable[[Any], Any], path: str, causes: list[Cause]) -> None:
-    seen: set[bytes] = set()
-    for index, item in enumerate(items):
-        identity = identify(item)
-        if identity is None:
-            continue
-        key = _encode(identity)
-        if key in seen:
-            causes.append(Cause(DUPLICATE, f"Duplicate value: {_shown(identity)}", f"{path}[{index}]"))
-        seen.add(key)
