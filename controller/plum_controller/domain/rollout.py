@@ -146,13 +146,18 @@ def _groups(deployment: Deployment) -> dict[str, int]:
 
 
 def _budget(deployment: Deployment, wanted: int) -> tuple[int, int]:
-    """Instances that may be too many, and too few. One of them is never zero, or nothing could move."""
+    """Instances that may be too many, and too few. One of them is never zero, or nothing could move.
+
+    Of an exclusive template there is never one too many: its successor waits until it is gone.
+    """
     if deployment.spec.state == "Stopped":
         return 0, wanted
     surge = resolve(deployment.spec.strategy.max_surge, wanted, round_up=True)
     unavailable = min(wanted, resolve(deployment.spec.strategy.max_unavailable, wanted, round_up=False))
     if deployment.spec.strategy.type == "Recreate":
         return 0, wanted
+    if deployment.spec.template.exclusive:
+        return 0, max(unavailable, min(1, wanted))
     return (surge, unavailable) if surge or unavailable else (0, min(1, wanted))
 
 
@@ -216,9 +221,15 @@ def _stopping_old(todo: Plan) -> bool:
 def _occupying(deployment: Deployment, todo: Plan) -> int:
     """Instances that hold a place: also those that still stop, unless the template says replacements need not wait."""
     states = {State.ALIVE}
-    if deployment.spec.strategy.replacement_policy == "TerminationComplete":
+    if _waits_for_the_end(deployment):
         states.add(State.STOPPING)
     return sum(m.state in states for m in todo.members)
+
+
+def _waits_for_the_end(deployment: Deployment) -> bool:
+    """Whether a replacement starts only when the one before it is gone."""
+    spec = deployment.spec
+    return spec.template.exclusive or spec.strategy.replacement_policy == "TerminationComplete"
 
 
 def _settle_returned(deployment: Deployment, todo: Plan) -> None:
@@ -327,7 +338,7 @@ def _roll(deployment: Deployment, todo: Plan, groups: Mapping[str, int], surge: 
         may_delete -= 1
 
     occupied = _occupying(deployment, todo)
-    if deployment.spec.strategy.replacement_policy == "TerminationStarted":
+    if not _waits_for_the_end(deployment):
         occupied -= sum(1 for i in todo.delete if i.metadata.deletion_timestamp is None)
     room = todo.wanted + surge - occupied
     room = min(room, target - len(updated)) - _held_by_backoff(deployment, todo, now)
