@@ -11,6 +11,7 @@ set and not yet on the server.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -29,6 +30,8 @@ PARALLEL = 16
 """Requests under way at once: enough to fill the server's group commit."""
 DEFINITION_SECONDS = 30.0
 """How long a new kind may take until its objects can be written."""
+MAX_PROBLEMS = 20
+"""Unknown fields of one object that are looked for before the rest is left for the next try."""
 OWN_COMMANDS = frozenset({"plum-edit", "plum-rollback", "plum-rollout", "plum-scale"})
 """Field managers of this program's other commands. What one of them changed, an apply takes back and says so: the person who
 scaled by hand and then applies the file wants the file."""
@@ -36,6 +39,7 @@ SET_LABEL = "applyset.kubernetes.io/part-of"
 _UNKNOWN = re.compile(
     r'unknown field "([^"]+)"|duplicate field "([^"]+)"|\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): field not declared in schema'
 )
+_MISTYPED = re.compile(r"\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): expected (\w+), got (.+?)(?: at |, |$)")
 _CONFLICT = re.compile(r'conflicts? with "([^"]+)"')
 
 
@@ -169,16 +173,10 @@ async def check(session: Session, items: Sequence[Item], options: ApplyOptions) 
         if item.new_kind:
             return []
         async with gate:
-            try:
-                if not item.new_namespace:
-                    item.live = await session.find(item.info, item.name, item.namespace)
-                keep_membership(item, options)
-                item.result = await try_write(session, item, options)
-            except (ApiUnavailableError, UnauthorizedError):
-                raise
-            except ApiError as error:
-                return [(problem, isinstance(error, ConflictError)) for problem in await problems_of(session, item, error)]
-        return []
+            if not item.new_namespace:
+                item.live = await session.find(item.info, item.name, item.namespace)
+            keep_membership(item, options)
+            return await try_item(session, item, options)
 
     found = [entry for entries in await asyncio.gather(*(check_one(item) for item in items)) for entry in entries]
     if found:
@@ -186,6 +184,48 @@ async def check(session: Session, items: Sequence[Item], options: ApplyOptions) 
         if all(conflict for _, conflict in found):
             failure.code = CONFLICT
         raise failure
+
+
+async def try_item(session: Session, item: Item, options: ApplyOptions) -> list[tuple[Problem, bool]]:
+    """Problems of one object, each with whether it is a conflict.
+
+    The server names one unknown or mistyped field at a time, so the field is left out and the rest tried again: a person
+    wants to see all mistakes at once.
+    """
+    found: list[tuple[Problem, bool]] = []
+    written = item.data
+    try:
+        for _ in range(MAX_PROBLEMS):
+            try:
+                item.result = await try_write(session, item, options)
+                break
+            except (ApiUnavailableError, UnauthorizedError):
+                raise
+            except ApiError as error:
+                found += [(problem, isinstance(error, ConflictError)) for problem in await problems_of(session, item, error)]
+                refused = [*unknown_fields(error.message), *(path for path, _, _ in _MISTYPED.findall(error.message))]
+                rest = functools.reduce(without_field, refused, item.data)
+                if rest == item.data:
+                    break
+                item.data = rest
+    finally:
+        item.data = written
+    return found
+
+
+def unknown_fields(message: str) -> list[str]:
+    """Paths of the fields that a refusal calls unknown or duplicate."""
+    return list(dict.fromkeys(next(filter(None, match)).lstrip(".") for match in _UNKNOWN.findall(message)))
+
+
+def without_field(data: dict[str, Any], path: str) -> dict[str, Any]:
+    """A copy of an object without the field at a path such as `spec.env[name="A"].valeu`; the same object if it is not there."""
+    from plum_cli.paths import find_parents
+
+    copy = json.loads(json.dumps(data))
+    for parent, key in find_parents(path, copy):
+        del parent[key]
+    return dict(copy)
 
 
 def keep_membership(item: Item, options: ApplyOptions) -> None:
@@ -232,6 +272,8 @@ async def problems_of(session: Session, item: Item, error: ApiError) -> list[Pro
         return [
             manifest.problem(path, await _unknown_text(session, item, path, error.message)) for path in dict.fromkeys(unknown)
         ]
+    if mistyped := _MISTYPED.findall(error.message):
+        return [manifest.problem(path, _mistyped_text(item, path, wanted)) for path, wanted, _ in mistyped]
     conflicts = [cause for cause in error.causes if cause.reason == "FieldManagerConflict"]
     if conflicts:
         return [manifest.problem(cause.field, _conflict_text(item, cause.field, cause.message)) for cause in conflicts]
@@ -245,7 +287,6 @@ async def problems_of(session: Session, item: Item, error: ApiError) -> list[Pro
 
 
 async def _unknown_text(session: Session, item: Item, path: str, message: str) -> str:
-    path = path.lstrip(".")
     if f'duplicate field "{path}"' in message:
         return f"{path} is there twice"
     from plum_cli.schema import load_schemas
@@ -257,15 +298,28 @@ async def _unknown_text(session: Session, item: Item, path: str, message: str) -
     return f"{path} is no field of {item.info.kind}{hint}"
 
 
+def _mistyped_text(item: Item, path: str, wanted: str) -> str:
+    from plum_cli.paths import find_parents
+
+    found = [parent[key] for parent, key in find_parents(path, item.data)]
+    value = f"is {json.dumps(found[0])[:80]}" if found else "has another type"
+    names = {
+        "string": "a text (in quotes)",
+        "numeric": "a number",
+        "boolean": "true or false",
+        "list": "a list",
+        "map": "an object",
+    }
+    return f"{path} {value}; {names.get(wanted, wanted)} was expected"
+
+
 def _conflict_text(item: Item, path: str, message: str) -> str:
-    from plum_cli.jsonpath import JsonPathError, find
+    from plum_cli.paths import find_parents
 
     owner = _CONFLICT.search(message)
     path = path.lstrip(".")
-    try:
-        there, here = find(path, item.live or {}), find(path, item.data)
-    except JsonPathError:
-        there, here = [], []
+    there = [parent[key] for parent, key in find_parents(path, item.live or {})]
+    here = [parent[key] for parent, key in find_parents(path, item.data)]
     values = f" (there: {json.dumps(there[0])}, here: {json.dumps(here[0])})" if there and here else ""
     who = owner[1] if owner else "someone else"
     return f"{path} belongs to {who}{values}; leave it out of the manifest, or take it over with --force-conflicts"

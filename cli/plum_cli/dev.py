@@ -18,6 +18,7 @@ import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from plum_client.errors import ApiError
 from plum_client.kubeconfig import Server, write
@@ -158,7 +159,7 @@ class _Dev:
         task = asyncio.ensure_future(work)
         stopped = asyncio.ensure_future(self._stop.wait())
         try:
-            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 await task
         finally:
@@ -202,7 +203,8 @@ class _Dev:
         task = asyncio.create_task(self._controller.run())
         self._tasks.append(task)
         stopped = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait({task, stopped, self._url}, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        waiting: list[asyncio.Future[Any]] = [task, stopped, self._url]
+        await asyncio.wait(waiting, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if self._url.done():
             self._controller.only_once = False

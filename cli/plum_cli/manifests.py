@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from plum_cli.errors import INVALID, NOT_FOUND, CliError
+from plum_cli.paths import matches
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_NODES = 2_000_000
@@ -374,24 +375,13 @@ def _step(node: yaml.Node, path: str) -> tuple[int, yaml.Node, str] | None:
         if inside.isdigit():
             found = node.value[int(inside)] if int(inside) < len(node.value) else None
         else:
-            found = next((item for item in node.value if _matches(item, inside)), None)
+            found = next((item for item in node.value if matches(inside, _plain(item))), None)
         return None if found is None else (found.start_mark.line + 1, found, rest)
     return None
 
 
-def _matches(item: yaml.Node, selector: str) -> bool:
-    """Whether a list item has the key fields of `name="A",port=80` or `{"name":"A"}`."""
-    if isinstance(item, yaml.ScalarNode):
-        return str(item.value) == selector.strip('"').removeprefix('="')
-    if not isinstance(item, yaml.MappingNode):
-        return False
-    values = {str(key.value): str(value.value) for key, value in item.value if isinstance(value, yaml.ScalarNode)}
-    if selector.startswith("{"):
-        try:
-            wanted = {key: str(value) for key, value in json.loads(selector).items()}
-        except ValueError:
-            return False
-    else:
-        wanted = dict(part.partition("=")[::2] for part in selector.split(","))
-        wanted = {key: value.strip('"') for key, value in wanted.items()}
-    return all(values.get(key) == value for key, value in wanted.items())
+def _plain(item: yaml.Node) -> Any:
+    """The texts of a node, as far as they tell items of a list apart."""
+    if isinstance(item, yaml.MappingNode):
+        return {str(key.value): str(value.value) for key, value in item.value if isinstance(value, yaml.ScalarNode)}
+    return str(item.value)

@@ -109,8 +109,7 @@ class ApplySet:
         leaving = [member for member in members if (_group_kind(member.info), *member.key) not in wanted]
         if members and not staying:
             raise CliError(
-                f"nothing of the set {self.name} ({len(members)} objects) is in these manifests; they are probably another set
-"
+                f"nothing of the set {self.name} ({len(members)} objects) is in these manifests; they are probably another set\n"
                 f"  name it with --set NAME, or delete the old one first: plum delete KIND -l {SET_LABEL}={self.id}"
             )
         return leaving

@@ -60,7 +60,8 @@ def explain(item: Object, situation: Situation) -> Finding:
     finding = special.get(str(item["kind"]), _other)(item, situation)
     if finding.settled:
         return finding
-    return Finding(finding.text, (*finding.because, *_warnings(item, situation)))
+    said = "\n".join(finding.lines())
+    return Finding(finding.text, (*finding.because, *_warnings(item, situation, said)))
 
 
 def name_of(item: Object) -> str:
@@ -107,7 +108,7 @@ def _deployment(item: Object, situation: Situation) -> Finding:
     if progressing is not None and progressing.get("status") == "False":
         reasons.append(Finding(f"The rollout failed {_since(progressing, situation)}: {_reason(progressing)}"))
     elif progressing is not None and progressing.get("status") == "True" and available < wanted:
-        reasons.append(Finding(f"The rollout goes on {_since(progressing, situation)}: {_reason(progressing)}"))
+        reasons.append(Finding(f"The rollout goes on {_since(progressing, situation)}: {_message(progressing)}"))
     if spec.get("paused"):
         reasons.append(
             Finding(
@@ -138,7 +139,7 @@ def wanted_replicas(spec: Object) -> int:
 def _troubled(instances: Sequence[Object], situation: Situation) -> list[Finding]:
     """The instances that are not ready, the ones that say most first."""
     findings = [(instance, _instance(instance, situation)) for instance in instances]
-    open_ = [(instance, finding) for instance, finding in findings if not finding.settled]
+    open_ = [(instance, finding) for instance, finding in merged(findings) if not finding.settled]
     shown = [finding for _, finding in open_[:INSTANCES_SHOWN]]
     rest = open_[INSTANCES_SHOWN:]
     if rest:
@@ -146,6 +147,23 @@ def _troubled(instances: Sequence[Object], situation: Situation) -> list[Finding
         listed = ", ".join(f"{number} {phase}" for phase, number in phases.most_common())
         shown.append(Finding(f"{len(rest)} more instances are not ready: {listed}."))
     return shown
+
+
+def merged(findings: Sequence[tuple[Object, Finding]]) -> Iterator[tuple[Object, Finding]]:
+    """Instances that wait for a node for the same reasons become one finding, which counts them."""
+    waiting: dict[tuple[Finding, ...], list[tuple[Object, Finding]]] = defaultdict(list)
+    for instance, finding in findings:
+        placed = (instance.get("spec") or {}).get("nodeName") or instance["metadata"].get("deletionTimestamp")
+        if placed or not finding.because:
+            yield instance, finding
+        else:
+            waiting[finding.because].append((instance, finding))
+    for group in waiting.values():
+        instance, finding = group[0]
+        if len(group) > 1:
+            more = _listed([str(other["metadata"]["name"]) for other, _ in group[1:]], "instance", "more instances")
+            finding = Finding(finding.text, (*finding.because, Finding(f"The same holds for {more}.")))
+        yield instance, finding
 
 
 # ---- instances
@@ -213,7 +231,10 @@ def _unplaced(item: Object, situation: Situation) -> Finding:
         named = [node for node in nodes if node]
         where = _listed(named, "node", "nodes") if named else "every node"
         reasons.append(Finding(f"{where}: {reason}{': ' + _sentence(message) if message else '.'}"))
-    if not reasons and not situation.nodes:
+    said = (item.get("status") or {}).get("message")
+    if not reasons and said:
+        reasons.append(Finding(_sentence(str(said))))
+    elif not reasons and not situation.nodes:
         reasons.append(Finding("There is no node. Start an agent: plum agent --node node-1 --controller URL"))
     elif not reasons and scheduled is not None and scheduled.get("message"):
         reasons.append(Finding(_reason(scheduled)))
@@ -377,12 +398,13 @@ def _unseen(item: Object, situation: Situation) -> Finding | None:
     return Finding(f"{name_of(item)} is at generation {generation}, and its controller {acted} so far.", (hint,))
 
 
-def _warnings(item: Object, situation: Situation) -> Iterator[Finding]:
-    """Recent warnings about the object and what it owns, the newest of each kind."""
+def _warnings(item: Object, situation: Situation, said: str) -> Iterator[Finding]:
+    """Recent warnings about the object and what it owns, the newest of each kind, unless their text was said already."""
     newest: dict[tuple[str, str], Object] = {}
     for event in situation.events:
         seen = parse_time(last_seen(event))
-        if event.get("type") == "Warning" and seen and (situation.now - seen).total_seconds() < RECENT_SECONDS:
+        recent = seen is not None and (situation.now - seen).total_seconds() < RECENT_SECONDS
+        if event.get("type") == "Warning" and recent and str(event.get("message") or event.get("reason")) not in said:
             newest[str((event.get("involvedObject") or {}).get("name")), str(event.get("reason"))] = event
     for event in list(newest.values())[-3:]:
         involved = event.get("involvedObject") or {}
@@ -426,6 +448,11 @@ def _reason(entry: Object) -> str:
     """Reason and message of a condition as a sentence."""
     reason, message = str(entry.get("reason") or ""), str(entry.get("message") or "")
     return _sentence(f"{reason}: {message}" if reason and message else reason or message or "no reason was given")
+
+
+def _message(entry: Object) -> str:
+    """Message of a condition as a sentence; its reason where it has none."""
+    return _sentence(str(entry.get("message") or entry.get("reason") or "no reason was given"))
 
 
 def _sentence(text: str) -> str:

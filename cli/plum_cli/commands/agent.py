@@ -9,7 +9,7 @@ from plum_cli.execute import become
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `plum agent`: those of the program, passed on as they are."""
+    """Arguments of `plum agent`: those of the program."""
     arguments.describe(
         parser,
         """
@@ -32,7 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--on-stop", choices=["leave", "drain", "stop"], help="what SIGTERM does with instances; default: leave")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the parent process ends")
-    parser.add_argument("rest", nargs="*", metavar="-- ...", help="further arguments of the program, after --")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,4 +43,4 @@ def run(args: argparse.Namespace) -> int:
             flags += [f"--{option.replace('_', '-')}", str(value)]
     if args.die_with_parent:
         flags.append("--die-with-parent")
-    become("plum_agent", [*flags, *args.rest])
+    become("plum_agent", flags)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plum_cli import arguments
-from plum_cli.errors import OK, CliError
+from plum_cli.errors import NOT_FOUND, OK, CliError
 
 if TYPE_CHECKING:
     from plum_cli.session import Session
@@ -57,6 +57,8 @@ async def backup(args: argparse.Namespace, session: Session) -> int:
     partial = path.with_name(f".{path.name}.partial")
     size = 0
     async with session.transport.stream_path("GET", "/backup", {"accept": "application/octet-stream"}) as stream:
+        if stream.status == 404:
+            raise CliError(f"the server at {session.server.url} makes no backups; it is older than this command", NOT_FOUND)
         if stream.status >= 400:
             raise error_of(stream.status, b"".join([chunk async for chunk in stream.chunks]), "GET /backup")
         try:

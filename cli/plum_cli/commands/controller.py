@@ -9,12 +9,12 @@ from plum_cli.execute import become
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `plum controller`: those of the program, passed on as they are."""
+    """Arguments of `plum controller`: those of the program."""
     arguments.describe(
         parser,
         """
-        Run the controller: store, API and controllers. `plum dev` runs it together with agents. All other arguments go to
-        the program; `plum controller -- --help` lists them.
+        Run the controller: store, API and controllers. `plum dev` runs it together with agents. Further settings come from
+        the environment: docs/settings.md lists them.
         """,
         """
         plum controller --listen 127.0.0.1:8080 --data-dir /var/lib/plum
@@ -30,7 +30,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-format", choices=["text", "json"], help="default: text")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the parent process ends")
-    parser.add_argument("rest", nargs="*", metavar="-- ...", help="further arguments of the program, after --")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,4 +41,4 @@ def run(args: argparse.Namespace) -> int:
             flags += [f"--{option.replace('_', '-')}", value]
     if args.die_with_parent:
         flags.append("--die-with-parent")
-    become("plum_controller", [*flags, *args.rest])
+    become("plum_controller", flags)

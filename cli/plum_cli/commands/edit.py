@@ -59,17 +59,15 @@ async def edit(args: argparse.Namespace, session: Session) -> int:
     with tempfile.NamedTemporaryFile("w", prefix=f"plum-{target.name}-", suffix=".yaml", delete=False) as opened:
         path = Path(opened.name)
     while True:
-        path.write_text(HEADER + "".join(f"# error: {problem}\n" for problem in problems) + text, encoding="utf-8")
-        open_editor(path)
-        edited = strip_comments(path.read_text(encoding="utf-8"))
+        edited = edit_text(path, text, problems)
         if not edited.strip():
-            path.unlink()
+            discard(path)
             print("cancelled, nothing was changed")
             return OK
         if edited.strip() == text.strip():
             if problems:
                 raise CliError(f"saved without a change, so it is still refused; what you wrote is in {path}", FAILED)
-            path.unlink()
+            discard(path)
             print(f"{target} unchanged")
             return OK
         text = edited
@@ -82,7 +80,7 @@ async def edit(args: argparse.Namespace, session: Session) -> int:
         except ConflictError as error:
             raise CliError(f"{error.message}\n  what you wrote is in {path}", 5) from error
         else:
-            path.unlink()
+            discard(path)
             print(f"{target} edited")
             return OK
 
@@ -114,6 +112,18 @@ async def write(session: Session, target: Target, original: dict[str, Any], text
             )
     manifest.metadata.setdefault("resourceVersion", original["metadata"]["resourceVersion"])
     await session.api.update(manifest.data, kind=target.info, field_validation="Strict")
+
+
+def edit_text(path: Path, text: str, problems: list[str]) -> str:
+    """Let the person edit a text, with the problems of the last try on top. Answers with the text without comments."""
+    path.write_text(HEADER + "".join(f"# error: {problem}\n" for problem in problems) + text, encoding="utf-8")
+    open_editor(path)
+    return strip_comments(path.read_text(encoding="utf-8"))
+
+
+def discard(path: Path) -> None:
+    """Remove the file of the editor."""
+    path.unlink(missing_ok=True)
 
 
 def open_editor(path: Path) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from plum_cli import arguments
-from plum_cli.errors import OK
+from plum_cli.errors import NOT_FOUND, OK, CliError
 
 if TYPE_CHECKING:
     from plum_cli.manifests import Loaded
@@ -79,8 +79,12 @@ async def plan(args: argparse.Namespace, session: Session, loaded: Loaded) -> in
 
 async def ask_plan(session: Session, manifests: list[dict[str, Any]]) -> dict[str, Any]:
     """The server's answer: `hash` and `changes`."""
-    answer = await session.raw("POST", "/plan", body={"manifests": manifests})
-    return dict(answer)
+    from plum_client.errors import NotFoundError
+
+    try:
+        return dict(await session.raw("POST", "/plan", body={"manifests": manifests}))
+    except NotFoundError as error:
+        raise CliError(f"the server at {session.server.url} makes no plans; it is older than this command", NOT_FOUND) from error
 
 
 def show(answer: dict[str, Any], *, everything: bool) -> None:
