@@ -54,21 +54,22 @@ class Adopter:
         unit.launch = self._launch_of(unit, instance, run)
         unit.run = unit.launch.run
         found = await self.starter.driver.find(unit.run)
-        if (isinstance(found, Handle) and run.boot_id != self.starter.boot_id) or (
-            found is None and (run.handle is not None or run.boot_id != self.starter.boot_id)
-        ):
-            found = Exit(None, "", time.time())
         if run.boot_id != self.starter.boot_id:
             record.failures = 0
             unit.run = None  # nothing of it can be there, and nothing of this boot may be mistaken for it
+            found = found if isinstance(found, Exit) else Exit(None, "", time.time())
+        elif found is None and run.handle is not None:
+            found = Exit(None, "", time.time())
+
+        if found is None:
+            record.run, record.runs = None, record.runs - 1
+            return None
+        if found.started_at and run.started_at is None:
+            self.starter.note_start(run, found.started_at)
         if isinstance(found, Handle):
             run.handle = found
-            run.started_at = run.started_at or self.starter.clock.now().replace(microsecond=0)
-            run.started_seconds = run.started_seconds or self.starter.clock.monotonic()
             self.starter.ports.adopt(str(unit.key), instance.spec.template.ports, run.ports)
             logger.info("instance adopted", extra={"key": str(unit.key), "pid": found.pid})
-        elif found is None:
-            record.run, record.runs = None, record.runs - 1
         return found
 
     def _launch_of(self, unit: Unit, instance: Instance, run: RunRecord) -> Launch:

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 from plum_client.backoff import Backoff
 from plum_client.errors import ApiError, ApiUnavailableError, TooManyRequestsError
-from plum_schemas.base import ObjectKey, Struct
+from plum_schemas.base import Condition, ObjectKey, Struct
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,9 @@ class Report(Struct):
     uid: str
     """The incarnation it speaks of: a report never reaches a later object of the same name."""
     status: dict[str, Any]
-    """The fields of the status as a merge patch."""
+    """The agent's fields as a merge patch."""
+    conditions: list[Condition] = []
+    """The agent's conditions; those of others are added when it is sent."""
 
     @property
     def key(self) -> ObjectKey:

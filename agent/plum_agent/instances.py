@@ -105,7 +105,7 @@ class InstanceReconciler:
         self._ending = True
         for key in self.units:
             self._queue.add(key)
-        while any(unit.alive for unit in self.units.values()):
+        while any(unit.alive for unit in self.units.values()):  # noqa: ASYNC110 -- once, at the very end
             await asyncio.sleep(0.02)
 
     def close(self) -> None:
@@ -376,7 +376,11 @@ class InstanceReconciler:
         unit.told = status
         if changed:
             fields = statuses.builtins_of(status)
-            self._delivery.put(Report(unit.key.namespace, unit.key.name, instance.metadata.uid, fields))
+            uid = instance.metadata.uid
+            report = Report(
+                namespace=unit.key.namespace, name=unit.key.name, uid=uid, status=fields, conditions=status.conditions
+            )
+            self._delivery.put(report)
 
     def _tell(self, instance: Instance, reason: str, message: str) -> None:
         if self._events is not None:

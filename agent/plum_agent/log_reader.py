@@ -8,7 +8,7 @@ Memory stays bounded whatever the size of the files. A line that was cut by rota
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +74,7 @@ class LogReader:
     _skip: int = 0
     """Lines still to be left out before the tail begins."""
 
-    async def read(self) -> AsyncIterator[bytes]:
+    async def read(self) -> AsyncGenerator[bytes, None]:
         """Chunks of whole lines, ending when everything is read, or with `follow` when the run has ended too."""
         try:
             self._open()

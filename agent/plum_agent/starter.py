@@ -9,6 +9,7 @@ import os
 import pwd
 import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -67,11 +68,15 @@ class Starter:
         unit.record = record
         unit.state, unit.run, unit.launch = RunState.STARTING, launch.run, launch
         started = await self.driver.start(launch)
-        run.started_at = self.clock.now().replace(microsecond=0)
-        run.started_seconds = self.clock.monotonic()
+        self.note_start(run, started.handle.started_at)
         run.handle = started.handle
         run.unenforced = list(started.unenforced)
         unit.state, unit.adopted = RunState.RUNNING, False
+
+    def note_start(self, run: RunRecord, started_at: float) -> None:
+        """Keep when a run began, on both clocks. `started_at` in Unix seconds."""
+        run.started_at = datetime.fromtimestamp(int(started_at), UTC)
+        run.started_seconds = self.clock.monotonic() - max(0.0, self.clock.now().timestamp() - started_at)
 
     async def _prepare(self, unit: Unit, instance: Instance) -> tuple[Launch, dict[str, int]]:
         template = instance.spec.template

@@ -46,7 +46,7 @@ def status_of(unit: Unit, instance: Instance, moment: Moment) -> InstanceStatus:
     ended_for_good = bool(unit.record.finished)
     phase, reason, message = _phase(unit, instance)
     started, ready, not_ready = _readiness(unit, instance)
-    conditions = _conditions(unit, instance, moment.now, started, ready, not_ready or message or reason)
+    conditions = _conditions(unit, instance, moment.now, (started, ready), not_ready or message or reason)
     alive = unit.state in (RunState.RUNNING, RunState.STOPPING, RunState.KILLING)
     handle = run.handle if run and alive else None
     return InstanceStatus(
@@ -142,20 +142,14 @@ def _readiness(unit: Unit, instance: Instance) -> tuple[bool, bool, str]:
     if state.failed:
         return started, False, state.failed
     ready = state.ready if state.ready is not None else (unit.adopted and _was(unit, instance, "Ready"))
-    return (
-        started,
-        started and ready,
-        state.message or ("waiting for the readiness probe" if started else "waiting for the startup probe"),
-    )
+    waiting = f"waiting for the {'readiness' if started else 'startup'} probe"
+    return started, started and ready, state.message or waiting
 
 
-def _conditions(unit: Unit, instance: Instance, now: datetime, started: bool, ready: bool, why: str) -> list[Condition]:
+def _conditions(unit: Unit, instance: Instance, now: datetime, reached: tuple[bool, bool], why: str) -> list[Condition]:
     conditions = unit.conditions or [one for one in instance.status.conditions if one.type in OWN_CONDITIONS]
-    wanted = [
-        _prepared(unit),
-        _flag("Started", started, "Started", "NotStarted", why),
-        _flag("Ready", ready, "Ready", "NotReady", why),
-    ]
+    started, ready = reached
+    wanted = [_prepared(unit), _flag("Started", started, why), _flag("Ready", ready, why)]
     limits = _limits(unit, instance)
     if limits is None:
         conditions = remove_condition(conditions, "ResourceLimits")

@@ -37,6 +37,8 @@ class Handle(Struct):
     shim_pid: int = 0
     """The shim that waits for it; 0 when the shim is gone and only the workload runs."""
     shim_start_ticks: int = 0
+    started_at: float = 0.0
+    """Unix seconds."""
     container_id: str = ""
     """For containers: id of the container; a process has none."""
 
@@ -51,6 +53,8 @@ class Exit:
     """Such as SIGKILL; empty when it exited by itself."""
     finished_at: float = 0.0
     """Unix seconds."""
+    started_at: float = 0.0
+    """Unix seconds; 0 when nobody knows."""
     out_of_memory: bool = False
     """The kernel killed in it because of its memory limit."""
     fenced: bool = False

@@ -65,12 +65,12 @@ class _FakeRun:
 class FakeDriver:
     """Pretends. One for all nodes that an agent process serves."""
 
-    runtimes = ("process", "container")
+    runtimes: tuple[str, ...] = ("process", "container")
     keeps_runs = False
 
     def __init__(self, options: FakeOptions | None = None, clock: Clock | None = None, random: Random | None = None) -> None:
         self.options = options or FakeOptions()
-        self.ready_seconds = self.options.ready
+        self.ready_seconds: float | None = self.options.ready
         self._clock = clock or SystemClock()
         self._random = random or Random()  # noqa: S311 -- simulated crashes
         self._runs: dict[str, _FakeRun] = {}
@@ -158,7 +158,8 @@ class FakeDriver:
     def _end(self, run: _FakeRun, code: int, number: int = 0) -> None:
         if run.exit is not None:
             return
-        run.exit = Exit(code, signals.Signals(number).name if number else "", self._clock.now().timestamp())
+        name = signals.Signals(number).name if number else ""
+        run.exit = Exit(code, name, self._clock.now().timestamp(), started_at=run.handle.started_at)
         for waiter in run.waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -19,6 +19,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from plum_schemas.template import Template
@@ -40,9 +41,9 @@ KILL_ROUNDS = 200
 class ProcessDriver:
     """Runs programs of this machine. One for all nodes that an agent process serves."""
 
-    runtimes = ("process",)
+    runtimes: tuple[str, ...] = ("process",)
     keeps_runs = True
-    ready_seconds = None
+    ready_seconds: float | None = None
 
     def __init__(self, data_directory: Path, hierarchies: cgroups.Hierarchies | None = None) -> None:
         self._executor = ThreadPoolExecutor(2, "drivers")
@@ -96,7 +97,7 @@ class ProcessDriver:
             process = run_files.read_identity(run.directory / "process")
             shim = run_files.read_identity(run.directory / "shim")
             if process is not None and shim is not None:
-                return self._handle(process, shim)
+                return self._handle(run, process, shim)
             stat = read_stat(shim_pid)
             if stat is None or not stat.alive:
                 _reap(shim_pid)
@@ -108,13 +109,14 @@ class ProcessDriver:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.02)
 
-    def _handle(self, process: ProcessStat, shim: ProcessStat | None) -> Handle:
+    def _handle(self, run: Run, process: ProcessStat, shim: ProcessStat | None) -> Handle:
         return Handle(
             boot_id=self._boot_id,
             pid=process.pid,
             start_ticks=process.start_ticks,
             shim_pid=shim.pid if shim else 0,
             shim_start_ticks=shim.start_ticks if shim else 0,
+            started_at=run_files.read_start_time(run.directory),
         )
 
     async def find(self, run: Run) -> Handle | Exit | None:
@@ -128,12 +130,13 @@ class ProcessDriver:
             process, shim = run_files.read_identity(folder / "process"), run_files.read_identity(folder / "shim")
             shim_lives = shim is not None and is_alive(shim.pid, shim.start_ticks)
             if process is not None and (shim_lives or is_alive(process.pid, process.start_ticks)):
-                return self._handle(process, shim if shim_lives else None)
+                return self._handle(run, process, shim if shim_lives else None)
             ended = run_files.read_exit(folder)
             if ended is not None:
-                return self._with_groups(run, ended)
+                return self._complete(run, ended)
             if process is not None:
-                return run_files.exit_of_wait_status(None, time.time(), fenced=(folder / "fenced").exists())
+                unknown = run_files.exit_of_wait_status(None, time.time(), fenced=(folder / "fenced").exists())
+                return self._complete(run, unknown)
             starting = any(run.marker in (entry.marker, entry.shim_of) for entry in await self._table.scan())
             if not starting:
                 return None
@@ -141,10 +144,13 @@ class ProcessDriver:
                 raise StartError(f"a process with {SHIM_MARKER}={run.marker} is there, but never said what it started")
             await asyncio.sleep(0.02)
 
-    def _with_groups(self, run: Run, ended: Exit) -> Exit:
-        if cgroups.out_of_memory(run_files.read_groups(run.directory)):
-            return Exit(ended.code, ended.signal, ended.finished_at, out_of_memory=True, fenced=ended.fenced)
-        return ended
+    def _complete(self, run: Run, ended: Exit) -> Exit:
+        """With what only the files and groups of the run tell."""
+        return replace(
+            ended,
+            started_at=run_files.read_start_time(run.directory),
+            out_of_memory=cgroups.out_of_memory(run_files.read_groups(run.directory)),
+        )
 
     async def wait(self, run: Run, handle: Handle) -> Exit:
         """The shim's word; where the shim is gone, the kernel's; where neither can tell, an unknown exit."""
@@ -160,13 +166,13 @@ class ProcessDriver:
                     _reap(handle.shim_pid)
             ended = run_files.read_exit(run.directory)
             if ended is not None:
-                return self._with_groups(run, ended)
+                return self._complete(run, ended)
             status = None
             if process is not None:
                 await pidfd.wait_until_ended(process)
                 status = await pidfd.read_wait_status(process)
             fenced = (run.directory / "fenced").exists()
-            return self._with_groups(run, run_files.exit_of_wait_status(status, time.time(), fenced))
+            return self._complete(run, run_files.exit_of_wait_status(status, time.time(), fenced))
         finally:
             if process is not None:
                 os.close(process)

@@ -67,6 +67,14 @@ def read_identity(path: Path) -> ProcessStat | None:
     return parse_stat(line) if line else None
 
 
+def read_start_time(folder: Path) -> float:
+    """Unix seconds at which the first process began, 0 when it never did."""
+    try:
+        return (folder / "process").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def read_groups(folder: Path) -> list[Path]:
     """Groups the run was put into, as folders."""
     try:

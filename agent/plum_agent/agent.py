@@ -1,0 +1,207 @@
+"""The agent of one node: its parts, connected.
+
+informer (Instances of this node) -+
+ledger (before the first list) ----+-> queue -> workers -> InstanceReconciler -> driver, ledger
+exits, probes, lease, timers ------+                             |
+                                                                 v
+tunnel (logs)    reporter (Node)                         delivery queue -> /status
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plum_client.backoff import FAST, Backoff
+from plum_client.client import ApiClient
+from plum_client.clock import Clock
+from plum_client.errors import ApiUnavailableError, ConflictError, NotFoundError, TooManyRequestsError
+from plum_client.events import EventRecorder
+from plum_client.http_transport import HttpTransport
+from plum_client.informer import Informer
+from plum_client.work_queue import QueueClosedError, WorkQueue
+from plum_schemas.base import ObjectKey
+from plum_schemas.instance import Instance
+
+from plum_agent import status as statuses
+from plum_agent.delivery import DeliveryQueue, Report
+from plum_agent.drivers.base import Driver
+from plum_agent.errors import StartError
+from plum_agent.instances import InstanceReconciler
+from plum_agent.lease import NodeLease
+from plum_agent.ledger import Ledger
+from plum_agent.log_reader import LogQuery, LogReader
+from plum_agent.node import Facts, NodeReporter
+from plum_agent.output import OutputKeeper
+from plum_agent.ports import PortBook
+from plum_agent.starter import Starter
+from plum_agent.tunnel import StreamRefusedError, Tunnel
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 32
+"""Reconciles at the same time; most of one is waiting for a process or the disk."""
+RETRY = Backoff(initial=0.1, maximum=15.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all nodes of one agent process share."""
+
+    api: ApiClient
+    driver: Driver
+    clock: Clock
+    facts: Facts
+    keeper: OutputKeeper | None
+    ports: PortBook
+    events: EventRecorder | None
+    tunnels: HttpTransport | None
+    """None: no tunnel is opened (simulations)."""
+
+
+class NodeAgent:
+    """Makes one node match what is wanted of it, until `run` is cancelled. Then nothing is watched, and everything runs on."""
+
+    def __init__(self, name: str, directory: Path | None, lease: NodeLease, shared: Shared, workers: int = WORKERS) -> None:
+        self.name = name
+        self.lease = lease
+        self._shared = shared
+        self._workers = workers
+        self.ledger = Ledger(directory)
+        self.informer: Informer[Instance] = Informer(shared.api, Instance, fields=f"spec.nodeName={name}")
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(RETRY)
+        self.delivery = DeliveryQueue(self._send_status, directory / "outbox" if directory is not None else None)
+        starter = Starter(
+            node=name,
+            api=shared.api,
+            driver=shared.driver,
+            ledger=self.ledger,
+            ports=shared.ports,
+            clock=shared.clock,
+            boot_id=shared.facts.boot_id,
+            address=shared.facts.address,
+            fence_file=lease.fence_file.absolute() if lease.fence_file is not None else None,
+        )
+        self.reconciler = InstanceReconciler(
+            self.informer, starter, self.delivery, self.queue, shared.keeper, shared.events, lease.fence
+        )
+        self.reporter = NodeReporter(shared.api, name, shared.facts, self._set_lease_seconds)
+
+    async def run(self) -> None:
+        """Start with what the ledger says, then follow the controller whenever it answers."""
+        await self.reconciler.load()
+        self.delivery.load()
+        self.informer.add_raw_handler(lambda key, old, new: self.queue.add(key))
+        parts: list[Coroutine[Any, Any, None]] = [
+            self.informer.run(),
+            self.delivery.run(),
+            self.reporter.run(),
+            self._on_first_list(),
+            *(self._work() for _ in range(self._workers)),
+        ]
+        if self._shared.tunnels is not None:
+            parts.append(Tunnel(self._shared.tunnels, self.name, self.open_log).run())
+        tasks = [asyncio.get_running_loop().create_task(part) for part in parts]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.queue.close()
+            self.reconciler.close()
+            self.delivery.close()
+            self.ledger.close()
+
+    def on_lease(self, held: bool) -> None:
+        """The lease was got or lost: exclusive instances depend on it, and the controller may have forgotten this node."""
+        self.reconciler.enqueue_exclusive()
+        if held:
+            self.reporter.check_soon()
+
+    def open_log(self, query: LogQuery) -> AsyncGenerator[bytes, None]:
+        """The output of a run of one of this node's instances. Raises `StreamRefusedError`."""
+        key = ObjectKey(query.namespace, query.instance)
+        unit = self.reconciler.units.get(key)
+        if unit is None:
+            raise StreamRefusedError(404, f"instance {key} is not on node {self.name}")
+        if unit.record.run is None:
+            raise StreamRefusedError(404, f"instance {key} has not been started yet")
+        number = unit.record.run.number - (1 if query.previous else 0)
+        folder = self.ledger.run_folder(key, number).absolute()
+        if number < 1 or not folder.is_dir():
+            raise StreamRefusedError(404, f"instance {key} has no {'previous run' if query.previous else 'output'}")
+
+        def is_running() -> bool:
+            run = unit.record.run
+            return unit.alive and run is not None and run.number == number
+
+        keeper = self._shared.keeper
+        if keeper is not None:
+            keeper.flush(folder)
+        return LogReader(folder, query, keeper, is_running, lambda: self._shared.clock.now().timestamp()).read()
+
+    async def _on_first_list(self) -> None:
+        await self.informer.wait_synced()
+        self.reconciler.on_synced()
+        await self.reconciler.end_strays()
+
+    def _set_lease_seconds(self, seconds: float) -> None:
+        if seconds != self.lease.seconds:
+            logger.info("lease has a new length", extra={"node": self.name, "seconds": seconds})
+            self.lease.seconds = seconds
+
+    async def _work(self) -> None:
+        while True:
+            try:
+                key = await self.queue.get()
+            except QueueClosedError:
+                return
+            try:
+                result = await self.reconciler.reconcile(key)
+                self.queue.forget(key)
+                if result.after is not None:
+                    self.queue.add_after(key, result.after)
+            except Exception as error:
+                self._after_error(key, error)
+            finally:
+                self.queue.done(key)
+
+    def _after_error(self, key: ObjectKey, error: Exception) -> None:
+        fields = {"key": str(key), "error": str(error)}
+        if isinstance(error, (ConflictError, NotFoundError)):
+            self.queue.retry(key, FAST)
+        elif isinstance(error, TooManyRequestsError):
+            self.queue.retry(key, at_least=error.retry_after)
+        elif isinstance(error, (ApiUnavailableError, StartError)):
+            self.queue.retry(key)
+            logger.info("reconcile waits", extra=fields)
+        else:
+            self.queue.retry(key)
+            logger.error("reconcile failed", extra=fields, exc_info=error)
+
+    async def _send_status(self, report: Report) -> None:
+        """Write one status on the newest version of its object; conditions of others stay as they are there."""
+        api = self._shared.api
+        obj = self.informer.get(report.key) if self.informer.is_synced else await api.get(Instance, report.key)
+        while obj is not None and obj.metadata.uid == report.uid:
+            conditions = statuses.merge_conditions(obj.status.conditions, report.conditions)
+            patch = {
+                "metadata": {"resourceVersion": obj.metadata.resource_version},
+                "status": report.status | {"conditions": conditions},
+            }
+            try:
+                written = await api.patch(Instance, report.key, patch, subresource="status")
+            except ConflictError:
+                obj = await api.get(Instance, report.key)
+                continue
+            except NotFoundError:
+                return
+            unit = self.reconciler.units.get(report.key)
+            if unit is not None:
+                unit.delivered = int(written.metadata.resource_version or 0)
+            return

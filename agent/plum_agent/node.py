@@ -1,0 +1,178 @@
+"""This machine as a Node object: facts, capacity, addresses; written when they differ, read for `leaseSeconds`.
+
+The lease says that the node lives; this says what it is. Only the node controller writes the condition Ready and taints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from plum_client.client import ApiClient
+from plum_client.errors import AlreadyExistsError, ApiError
+from plum_schemas.base import ObjectMeta
+from plum_schemas.node import ARCH_LABEL, HOSTNAME_LABEL, OS_LABEL, Node
+
+from plum_agent.drain import end_drain
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 15.0
+"""Between two looks at the own Node object."""
+MAX_INSTANCES = 1000
+"""Instances a node offers to take when it does not say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about this machine."""
+
+    arch: str
+    hostname: str
+    os: str
+    kernel: str
+    cpu: str
+    memory: str
+    address: str
+    boot_id: str
+    agent_version: str
+    runtimes: tuple[str, ...]
+
+    def labels(self, node: str) -> dict[str, str]:
+        return {ARCH_LABEL: self.arch, OS_LABEL: "linux", HOSTNAME_LABEL: node}
+
+    def status(self) -> dict[str, Any]:
+        """The agent's fields of the status, as a merge patch."""
+        capacity = {"cpu": self.cpu, "memory": self.memory, "instances": str(MAX_INSTANCES)}
+        return {
+            "capacity": capacity,
+            "allocatable": capacity,
+            "addresses": [{"type": "InternalIP", "address": self.address}, {"type": "Hostname", "address": self.hostname}],
+            "agentVersion": self.agent_version,
+            "bootId": self.boot_id,
+            "runtimes": list(self.runtimes),
+            "os": self.os,
+            "arch": self.arch,
+            "kernel": self.kernel,
+        }
+
+
+def read_facts(boot_id: str, controller: str, runtimes: Sequence[str], address: str = "") -> Facts:
+    """Look at the machine. `address` overrides the one that leads to the controller."""
+    names = os.uname()
+    return Facts(
+        arch=names.machine,
+        hostname=names.nodename,
+        os=_distribution(),
+        kernel=names.release,
+        cpu=str(len(os.sched_getaffinity(0))),
+        memory=f"{_memory_kib()}Ki",
+        address=address or own_address(controller),
+        boot_id=boot_id,
+        agent_version=_version(),
+        runtimes=tuple(runtimes),
+    )
+
+
+def own_address(controller: str) -> str:
+    """The address of the interface that leads to the controller. Sends nothing."""
+    parts = urlsplit(controller)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((parts.hostname or "127.0.0.1", parts.port or 80))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
+
+
+def _memory_kib() -> int:
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1])
+    return 0
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _version() -> str:
+    try:
+        return version("plum-agent")
+    except PackageNotFoundError:
+        return "0"
+
+
+class NodeReporter:
+    """Keeps one Node object true, until cancelled."""
+
+    def __init__(self, api: ApiClient, name: str, facts: Facts, on_lease_seconds: Callable[[float], None]) -> None:
+        self._api = api
+        self._name = name
+        self._facts = facts
+        self._on_lease_seconds = on_lease_seconds
+        self._wake = asyncio.Event()
+        self._first = True
+
+    def check_soon(self) -> None:
+        """Look again now: the connection came back, or something changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        pause = 0.0
+        while True:
+            try:
+                await self.ensure()
+                pause = CHECK_SECONDS
+            except ApiError as error:
+                pause = min(5.0, max(0.2, pause * 2 if pause < CHECK_SECONDS else 0.2))
+                logger.debug("node was not reported", extra={"node": self._name, "error": str(error)})
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def ensure(self) -> None:
+        """Create the Node, or correct what differs. Safe to repeat."""
+        node = await self._api.get(Node, self._name)
+        if node is None:
+            try:
+                node = await self._api.create(Node(metadata=ObjectMeta(name=self._name, labels=self._facts.labels(self._name))))
+            except AlreadyExistsError:
+                node = await self._api.get(Node, self._name)
+            logger.info("node registered", extra={"node": self._name})
+        if node is None:
+            return
+        self._on_lease_seconds(float(node.spec.lease_seconds))
+        if self._first:
+            await end_drain(self._api, node)
+            self._first = False
+        labels = {
+            name: value for name, value in self._facts.labels(self._name).items() if node.metadata.labels.get(name) != value
+        }
+        if labels:
+            await self._api.patch(Node, self._name, {"metadata": {"labels": labels}})
+        wanted = self._facts.status() | {"observedGeneration": node.metadata.generation}
+        if differs(node, wanted):
+            await self._api.patch(Node, self._name, {"status": wanted}, subresource="status")
+
+
+def differs(node: Node, wanted: dict[str, Any]) -> bool:
+    """Would writing these fields change the status?"""
+    known: dict[str, Any] = msgspec.to_builtins(node.status)
+    return any(known.get(name) != value for name, value in wanted.items() if value or known.get(name))

@@ -1,0 +1,95 @@
+"""Settings of the agent: flags over the environment over `.env` over defaults. All are described in docs/settings.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from plum_agent.drivers.fake import FakeOptions
+
+MAX_COUNT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the agent is told at its start."""
+
+    node: str
+    controller: str
+    """`http://HOST:PORT` of the controller."""
+    data_directory: Path
+    token: str
+    driver: str
+    """`process` or `fake`."""
+    fake: FakeOptions
+    count: int
+    """With the fake driver: how many nodes this process plays, `NAME-1` to `NAME-<count>`."""
+    on_stop: str
+    """What SIGTERM does to the workloads: `leave`, `drain` or `stop`."""
+    address: str
+    """Address others reach this node at; found out when empty."""
+    die_with_parent: bool
+    log_level: str
+    log_format: str
+
+    @property
+    def nodes(self) -> list[str]:
+        return [self.node] if self.count == 1 else [f"{self.node}-{number}" for number in range(1, self.count + 1)]
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """`NAME=value` lines; comments, blank lines and quotes around values are understood. A missing file is empty."""
+    values: dict[str, str] = {}
+    if not path.is_file():
+        return values
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.strip().removeprefix("export ").partition("=")
+        if equals and not name.startswith("#"):
+            value = value.strip()
+            values[name.strip()] = value[1:-1] if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"" else value
+    return values
+
+
+def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read flags and environment. Ends the program with a sentence about what is wrong."""
+    env = {**read_dotenv(Path(".env")), **(os.environ if environment is None else environment)}
+    parser = argparse.ArgumentParser(prog="plum agent", description="Makes one node match what is wanted of it.")
+    parser.add_argument("--node", default=env.get("AGENT_NODE_ID") or socket.gethostname().lower(), help="name of this node")
+    parser.add_argument("--controller", default=env.get("CONTROLLER_BASE") or "http://127.0.0.1:8080", metavar="URL")
+    parser.add_argument("--data-dir", default=env.get("AGENT_DATA_DIR") or ".plum/agent", type=Path, metavar="DIR")
+    parser.add_argument("--token", default=env.get("PLUM_TOKEN", ""), help="bearer token; better given as PLUM_TOKEN")
+    parser.add_argument("--driver", default=env.get("AGENT_RUN_MODE") or "process", choices=("process", "fake"))
+    parser.add_argument(
+        "--fake", default="", metavar="OPTIONS", help="start=20ms,ready=1s,stop=50ms,crash-rate=0.01,fail-rate=0.1"
+    )
+    parser.add_argument("--count", default=1, type=int, help="with --driver fake: play so many nodes, NAME-1 and up")
+    parser.add_argument("--on-stop", default=env.get("PLUM_ON_STOP") or "leave", choices=("leave", "drain", "stop"))
+    parser.add_argument("--address", default=env.get("AGENT_IP", ""), help="address others reach this node at")
+    parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
+    parser.add_argument("--log-level", default=env.get("AGENT_LOG_LEVEL") or "info")
+    parser.add_argument("--log-format", default=env.get("PLUM_LOG_FORMAT") or "text", choices=("text", "json"))
+    given = parser.parse_args(arguments)
+    if not 1 <= given.count <= MAX_COUNT or (given.count > 1 and given.driver != "fake"):
+        parser.error(f"--count is {given.count}; use 1 to {MAX_COUNT}, and more than 1 only with --driver fake")
+    try:
+        fake = FakeOptions.parse(given.fake)
+    except ValueError as error:
+        parser.error(str(error))
+    return Settings(
+        node=given.node,
+        controller=given.controller,
+        data_directory=given.data_dir,
+        token=given.token,
+        driver=given.driver,
+        fake=fake,
+        count=given.count,
+        on_stop=given.on_stop,
+        address=given.address,
+        die_with_parent=given.die_with_parent,
+        log_level=given.log_level.upper(),
+        log_format=given.log_format,
+    )
