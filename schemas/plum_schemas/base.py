@@ -86,15 +86,17 @@ class Condition(Struct):
     """One named fact in a status."""
 
     type: str
+    """Name of the fact, such as `Ready`."""
     status: str
     """`True`, `False` or `Unknown`."""
-    reason: str
-    """CamelCase, for programs."""
+    reason: str = ""
+    """CamelCase, for programs. Every condition Plum writes has one."""
     message: str = ""
     """A sentence for people: what is the case, and what to do."""
     last_transition_time: datetime | None = None
     """When `status` last changed."""
     observed_generation: int = 0
+    """Generation of the spec the fact speaks of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from plum_schemas.base import Object
 from plum_schemas.crds import BUNDLE
 from plum_schemas.crds import directory as crds_directory
 from plum_schemas.kinds import builtin
 from plum_schemas.manifest import crd_manifest
+from plum_schemas.yaml_text import to_yaml
 
 __all__ = ["crds_directory", "main", "render"]
 
@@ -29,7 +29,7 @@ def render() -> dict[str, str]:
     kinds = builtin()
     manifests = [crd_manifest(kind) for kind in kinds]
     files = {
-        f"{kind.info.plural}.{kind.info.group or 'core'}.yaml": _yaml(kind, manifest)
+        f"{kind.info.plural}.{kind.info.group or 'core'}.yaml": _HEADER.format(module=kind.__module__) + to_yaml(manifest)
         for kind, manifest in zip(kinds, manifests, strict=True)
     }
     files[BUNDLE] = msgspec.json.encode(manifests).decode() + "\n"
@@ -58,13 +58,6 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             (folder / name).unlink()
     return 0
-
-
-def _yaml(kind: type[Object], manifest: object) -> str:
-    import yaml  # only here: the object model itself needs no YAML
-
-    text: str = yaml.safe_dump(manifest, sort_keys=False, width=120, allow_unicode=True)
-    return _HEADER.format(module=kind.__module__) + text
 
 
 if __name__ == "__main__":

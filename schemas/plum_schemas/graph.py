@@ -69,9 +69,12 @@ def _normalize_node(node: dict[str, Any]) -> None:
 
 
 def _text_outcome(edge: Any) -> Any:
-    """YAML reads `on: true` without quotes as a boolean; the outcome is called `true`."""
-    if isinstance(edge, dict) and isinstance(edge.get("on"), bool):
-        edge["on"] = "true" if edge["on"] else "false"
+    """Undo what YAML 1.1 readers, kubectl's among them, make of an edge: the key `on` and the outcome `true` become booleans."""
+    if isinstance(edge, dict):
+        if "on" not in edge and "true" in edge:
+            edge["on"] = edge.pop("true")
+        if isinstance(edge.get("on"), bool):
+            edge["on"] = "true" if edge["on"] else "false"
     return edge
 
 

@@ -52,7 +52,6 @@ class KV(Object):
     info: ClassVar[KindInfo] = KindInfo(
         kind="KV",
         plural="kvs",
-        short_names=("kv",),
         has_status=False,
         columns=(
             Column("Type", ".spec.type"),
