@@ -28,11 +28,8 @@ def fields(**values: Any) -> dict[str, Any]:
 
 def fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
     """What was passed as `extra`, whether through `fields` or one by one."""
-    given = dict(getattr(record, "fields", ()) or ())
-    for name, value in vars(record).items():
-        if name not in _STANDARD and name != "fields":
-            given[name] = value
-    return given
+    others = {name: value for name, value in vars(record).items() if name not in _STANDARD and name != "fields"}
+    return {**(getattr(record, "fields", None) or {}), **others}
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -1,4 +1,4 @@
-"""The controller program: builds the parts, connects them, runs until SIGTERM. The only file that knows all of them.
+r"""The controller program: builds the parts, connects them, runs until SIGTERM. The only file that knows all of them.
 
     settings -> store -> registry, watch cache -> resource service -> API -> uvicorn
                                                                    \-> controllers, through LocalTransport
@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ from plum_controller.logs import configure, fields
 from plum_controller.settings import SettingError, Settings
 
 if TYPE_CHECKING:
+    from plum_client.manager import Manager
+
     from plum_controller.api.api import Api
     from plum_controller.api.asgi import Mounted
     from plum_controller.store.base import Store
@@ -48,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = _parser().parse_args(arguments)
     try:
         settings = settings_module.load(
-            listen=flags.listen, data_dir=flags.data_dir, store=flags.store, log_format=flags.log_format, log_level=flags.log_level
+            listen=flags.listen,
+            data_dir=flags.data_dir,
+            store=flags.store,
+            log_format=flags.log_format,
+            log_level=flags.log_level,
         )
         host, port = parse_address(settings.listen)
         refuse_open_http(host)
@@ -76,8 +82,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="plum-controller", description="Plum's controller: the store, the API and the controllers.")
-    parser.add_argument("--listen", metavar="HOST:PORT", help="address of the API (default 127.0.0.1:8080; port 0 takes a free one)")
+    parser = argparse.ArgumentParser(
+        prog="plum-controller", description="Plum's controller: the store, the API and the controllers."
+    )
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="address of the API (default 127.0.0.1:8080; port 0 takes a free one)"
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="folder of everything the controller keeps (default .plum)")
     parser.add_argument("--store", metavar="URL", help="sqlite:///PATH or memory: (default: plum.db in the data folder)")
     parser.add_argument("--log-format", choices=("text", "json"), help="logs go to stderr (default text)")
@@ -153,12 +163,23 @@ async def build(settings: Settings) -> AsyncIterator[Api]:
         service = ResourceService(store, cache, registry, SystemClock())
         await service.start()
         try:
-            yield Api(service, store, settings)
+            yield Api(service, store, settings, planned_controllers(settings))
         finally:
             await service.close()
             registry.close()
     finally:
         await store.close()
+
+
+def planned_controllers(settings: Settings) -> Callable[[Manager], None]:
+    """What `/plan` tries out: all controllers but the one that judges nodes by their leases, which a copy does not renew."""
+
+    def add(manager: Manager) -> None:
+        from plum_controller.controllers import build as build_controllers
+
+        build_controllers(manager, settings, watch_nodes=False)
+
+    return add
 
 
 @contextlib.asynccontextmanager

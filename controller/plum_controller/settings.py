@@ -74,13 +74,13 @@ class Settings:
     listen: str = _setting(
         "CONTROLLER_ADDR",
         "127.0.0.1:8080",
-        "Address and port of the API. Port 0 takes a free one; the ready line names it. Plain HTTP is served on loopback addresses only.",
+        "Address and port of the API. Port 0 takes a free one; the ready line names it. Plain HTTP stays on loopback addresses.",
     )
     data_dir: str = _setting("CONTROLLER_DATA_DIR", ".plum", "Folder of everything the controller keeps.")
     store: str = _setting(
         "CONTROLLER_DB",
         "",
-        "The store: `sqlite:///PATH`, a path, or `memory:` (forgets everything at the end). Default: `plum.db` in the data folder.",
+        "The store: `sqlite:///PATH`, a path, or `memory:` (forgets at the end). Default: `plum.db` in the data folder.",
     )
     log_level: str = _setting(
         "PLUM_LOG_LEVEL", "info", "`debug`, `info`, `warning` or `error`.", _one_of("debug", "info", "warning", "error")
@@ -132,7 +132,7 @@ class Settings:
     watch_seconds: float = _setting(
         "PLUM_WATCH_SECONDS",
         1800.0,
-        "A watch that does not say `timeoutSeconds` ends after this time up to twice it, so that clients do not all return at once.",
+        "A watch that does not say `timeoutSeconds` ends after this time up to twice it, so that not all return at once.",
         _seconds,
     )
     bookmark_seconds: float = _setting(
@@ -184,7 +184,7 @@ def load(environ: Mapping[str, str] | None = None, dotenv: Path | None = None, *
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """`NAME=value` lines; blank lines, `#` comments, `export ` and quotes around the value are understood. No file is no settings."""
+    """`NAME=value` lines; blank lines, `#` comments, `export ` and quotes are understood. No file is no settings."""
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):

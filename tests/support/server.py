@@ -1,7 +1,7 @@
 """A real controller for tests: a process of its own on a free port, and a small HTTP client over raw sockets.
 
-    async with running_server(tmp_path) as server:
-        answer = await server.get("/version")
+async with running_server(tmp_path) as server:
+    answer = await server.get("/version")
 """
 
 from __future__ import annotations

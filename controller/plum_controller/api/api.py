@@ -8,13 +8,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from plum_controller.api import reviews
+from plum_controller.api.bodies import read_object
 from plum_controller.api.discovery import Discovery
 from plum_controller.api.metrics import Metrics, Sample
 from plum_controller.api.objects import ObjectsApi
@@ -26,6 +29,13 @@ from plum_controller.resources.errors import ApiStatusError, no_such_resource
 from plum_controller.resources.service import ResourceService
 from plum_controller.settings import Settings
 from plum_controller.store.base import Store
+
+if TYPE_CHECKING:
+    from plum_client.manager import Manager
+
+    from plum_controller.api.plan import Planner
+
+AddControllers = Callable[["Manager"], None]
 
 KUBERNETES_VERSION = "v1.32.0+plum"
 """What clients take us for: the release whose behaviour is followed. It must read as a semantic version."""
@@ -54,7 +64,10 @@ def plum_version() -> str:
 class Api:
     """Answers every request that is not a WebSocket or below `/docs`."""
 
-    def __init__(self, service: ResourceService, store: Store, settings: Settings) -> None:
+    def __init__(
+        self, service: ResourceService, store: Store, settings: Settings, add_controllers: AddControllers | None = None
+    ) -> None:
+        """`add_controllers` registers the controllers that `/plan` tries out; without them there is no `/plan`."""
         self.service = service
         self.store = store
         self.settings = settings
@@ -73,6 +86,7 @@ class Api:
         self.ready = True
         """False while stopping: load balancers and waiters should look elsewhere."""
         self._pages: dict[str, Answer] = {}
+        self._planner = None if add_controllers is None else self._make_planner(add_controllers)
         self._add_gauges()
 
     async def answer(self, request: ApiRequest) -> Answer | WatchAnswer:
@@ -87,12 +101,33 @@ class Api:
             return await self.objects.answer(request)
         if first == "openapi":
             return self._document(self.openapi.answer(request), request)
+        if path == ["plan"] and self._planner is not None:
+            return await self._plan(request, self._planner())
         return self._document(self._system(request), request)
+
+    @staticmethod
+    async def _plan(request: ApiRequest, planner: Planner) -> Answer:
+        if request.method != "POST":
+            raise ApiStatusError(405, "MethodNotAllowed", 'a plan is asked for with POST and {"manifests": [...]}')
+        body, _ = read_object(request)
+        namespace, manager = body.get("namespace") or "default", body.get("fieldManager") or "plum"
+        return Answer(msgspec.json.encode(await planner.plan(body.get("manifests"), str(namespace), str(manager))))
 
     def close(self) -> None:
         """End all watches cleanly and say so to whoever asks."""
         self.ready = False
         self.hub.close()
+
+    def _make_planner(self, add_controllers: AddControllers) -> Callable[[], Planner]:
+        """The planner, loaded with the first plan."""
+
+        @cache
+        def planner() -> Planner:
+            from plum_controller.api.plan import Planner
+
+            return Planner(self.service, self.settings, add_controllers)
+
+        return planner
 
     @staticmethod
     def _document(answer: Answer | None, request: ApiRequest) -> Answer:
@@ -150,7 +185,9 @@ class Api:
 
         gauge("plum_build_info", "gauge", "Always 1; the labels say what runs.", build)
         gauge("plum_store_revision", "gauge", "Last revision of the store.", lambda: [("", {}, store.revision)])
-        gauge("plum_store_compacted_revision", "gauge", "History at or before it may be gone.", lambda: [("", {}, store.compacted)])
+        gauge(
+            "plum_store_compacted_revision", "gauge", "History at or before it may be gone.", lambda: [("", {}, store.compacted)]
+        )
         gauge("plum_objects", "gauge", "Objects stored, by resource.", objects)
         gauge("plum_agents_connected", "gauge", "Agents with an open tunnel.", lambda: [("", {}, len(self.tunnels.nodes()))])
 

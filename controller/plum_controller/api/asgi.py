@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 import time
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from plum_controller.api import instance_log
@@ -50,6 +52,8 @@ Mounted = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 GZIP_FROM = 128 * 1024
 """Bytes from which an answer is compressed for clients that ask. Below it the work costs more than the bytes."""
+BACKUP_PIECE = 1024 * 1024
+"""Bytes of a backup read at once."""
 AGENT_PATH = ["agent", "v1", "connect"]
 
 
@@ -98,7 +102,10 @@ class Asgi:
         try:
             request = self._head(scope)
             if request.path[0] == "docs" and self._docs is not None:
-                await self._serve_docs(scope, receive, send)
+                await self._serve_docs(self._docs, scope, receive, send)
+                return
+            if request.path == ["backup"] and method == "GET":
+                await self._backup(send)
                 return
             target = self._log_target(request)
             if target is not None:
@@ -197,7 +204,7 @@ class Asgi:
             logger.warning("store refused", extra=fields(path=scope.get("path"), error=str(error)))
             status = ApiStatusError(503, "ServiceUnavailable", f"the store does not answer: {error}", {"retryAfterSeconds": 1})
             return error_answer(status)
-        logger.exception("request failed", exc_info=error, extra=fields(method=scope.get("method"), path=scope.get("path")))
+        logger.error("request failed", exc_info=error, extra=fields(method=scope.get("method"), path=scope.get("path")))
         return error_answer(internal(f"{type(error).__name__}; the server's log has more"))
 
     # Streams
@@ -250,16 +257,35 @@ class Asgi:
                     return
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    async def _backup(self, send: Send) -> None:
+        """A consistent copy of the store, streamed from a temporary file beside nobody else's."""
+        with tempfile.TemporaryDirectory(prefix="plum-backup-") as folder:
+            path = Path(folder) / "plum.db"
+            revision = await self.api.store.backup(str(path))
+            size = path.stat().st_size
+            head = [
+                (b"content-type", b"application/octet-stream"),
+                (b"content-length", b"%d" % size),
+                (b"x-plum-revision", b"%d" % revision),
+                (b"content-disposition", b'attachment; filename="plum.db"'),
+            ]
+            with await asyncio.to_thread(path.open, "rb") as file:
+                await send({"type": "http.response.start", "status": 200, "headers": head})
+                while data := await asyncio.to_thread(file.read, BACKUP_PIECE):
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
     # Pages that FastAPI serves
 
-    async def _serve_docs(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._mounted is None:
+    async def _serve_docs(self, docs: Callable[[], Mounted], scope: Scope, receive: Receive, send: Send) -> None:
+        mounted = self._mounted
+        if mounted is None:
             async with self._loading:
-                if self._mounted is None and self._docs is not None:
-                    # Loading FastAPI takes most of a second: in a thread, so that nobody else waits for it.
-                    self._mounted = await asyncio.to_thread(self._docs)
-        assert self._mounted is not None
-        await self._mounted(scope, receive, send)
+                # Loading FastAPI takes most of a second: in a thread, so that nobody else waits for it.
+                loaded: Mounted | None = self._mounted
+                mounted = loaded if loaded is not None else await asyncio.to_thread(docs)
+                self._mounted = mounted
+        await mounted(scope, receive, send)
 
     # WebSocket
 
@@ -333,5 +359,3 @@ async def _refuse_socket(error: ApiStatusError, scope: Scope, send: Send) -> Non
         await send({"type": "websocket.http.response.body", "body": error.body()})
     else:
         await send({"type": "websocket.close", "code": 1008, "reason": error.message[:100]})
-
-

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from plum_schemas.base import KindInfo
+
 from plum_controller.api import protobuf
 from plum_controller.api.negotiation import Form, body_form, media_type
 from plum_controller.api.requests import ApiRequest
 from plum_controller.resources.errors import ApiStatusError, Cause, bad_request, invalid_option, unsupported_media_type
 from plum_controller.resources.options import DeleteOptions, PatchType
 from plum_controller.resources.schema.strict import decode_json
-from plum_schemas.base import KindInfo
 
 _OBJECT_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 _PATCHES: dict[str, PatchType] = {
@@ -23,10 +24,8 @@ _PATCHES: dict[str, PatchType] = {
     "application/strategic-merge-patch+json": "strategic",
     "application/apply-patch+yaml": "apply",
 }
-_OWN_PATCHES = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-_CORE_PATCHES = (
-    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
-)
+_CORE_PATCHES = ", ".join(_PATCHES)
+_OWN_PATCHES = ", ".join(type_ for type_ in _PATCHES if "strategic" not in type_)
 
 
 def read_object(request: ApiRequest) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from plum_schemas.base import KindInfo
 
 from plum_controller.api.negotiation import DISCOVERY_TYPE, Form, discovery_form
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.api.yamls import as_yaml
 from plum_controller.resources.registry import Registry
-from plum_schemas.base import KindInfo
 
 _encode = msgspec.json.Encoder().encode
 
@@ -33,13 +33,25 @@ the short name `svc` stays."""
 
 REVIEWS = (
     KindInfo(
-        kind="SelfSubjectAccessReview", plural="selfsubjectaccessreviews", group="authorization.k8s.io", namespaced=False, categories=()
+        kind="SelfSubjectAccessReview",
+        plural="selfsubjectaccessreviews",
+        group="authorization.k8s.io",
+        namespaced=False,
+        categories=(),
     ),
     KindInfo(
-        kind="SelfSubjectRulesReview", plural="selfsubjectrulesreviews", group="authorization.k8s.io", namespaced=False, categories=()
+        kind="SelfSubjectRulesReview",
+        plural="selfsubjectrulesreviews",
+        group="authorization.k8s.io",
+        namespaced=False,
+        categories=(),
     ),
-    KindInfo(kind="SubjectAccessReview", plural="subjectaccessreviews", group="authorization.k8s.io", namespaced=False, categories=()),
-    KindInfo(kind="SelfSubjectReview", plural="selfsubjectreviews", group="authentication.k8s.io", namespaced=False, categories=()),
+    KindInfo(
+        kind="SubjectAccessReview", plural="subjectaccessreviews", group="authorization.k8s.io", namespaced=False, categories=()
+    ),
+    KindInfo(
+        kind="SelfSubjectReview", plural="selfsubjectreviews", group="authentication.k8s.io", namespaced=False, categories=()
+    ),
 )
 """Kinds that are only asked, never stored."""
 
@@ -235,9 +247,7 @@ def _aggregated_resource(resource: Resource) -> dict[str, Any]:
         entry["shortNames"] = list(info.short_names)
     if info.categories:
         entry["categories"] = list(info.categories)
-    parts = [
-        {"subresource": name, "responseKind": _kind_of(answer), "verbs": _part_verbs(name)} for name, answer in _parts(info)
-    ]
+    parts = [{"subresource": name, "responseKind": _kind_of(answer), "verbs": _part_verbs(name)} for name, answer in _parts(info)]
     if parts and resource.stored:
         entry["subresources"] = parts
     return entry

@@ -2,32 +2,41 @@
 
     /docs                this documentation, self-contained      /docs/openapi.json   its machine-readable form
     /docs/build          versions                                /docs/store          size, revision, history
-    /docs/doctor         what a check-up looks at                /docs/store/compact  /docs/store/backup
-    /docs/plan           what manifests would do
+    /docs/doctor         what a check-up looks at                /docs/store/compact
 
-The object routes are not FastAPI's; their description is OpenAPI v3 under `/openapi/v3`, and the page links to it.
+Everything else is routed by hand and only described here: objects (OpenAPI v3 under `/openapi/v3`), plan, backup, logs.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import shutil
 import time
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, HTTPException, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
 from plum_controller.api.api import KUBERNETES_VERSION, PAGE_POLICY, Api, plum_version
 from plum_controller.api.metrics import resident_bytes
-from plum_controller.api.plan import Planner
-from plum_controller.resources.errors import ApiStatusError
-from plum_controller.store.errors import StoreError
+
+BY_HAND = (
+    ("POST", "/plan", "What manifests would do, tried on a copy in memory: <code>{manifests: [...], namespace}</code>"),
+    ("GET", "/backup", "A consistent copy of the store, as a file"),
+    (
+        "GET",
+        "/apis/plum.dev/v1/namespaces/NAMESPACE/instances/NAME/log",
+        "Output of an Instance: follow, previous, tailLines, sinceSeconds",
+    ),
+    ("GET", "/version", "Versions, as Kubernetes' clients ask for them"),
+    ("GET", "/healthz /livez /readyz", "ok, or why not"),
+    ("GET", "/metrics", "Figures for Prometheus"),
+    ("GET", "/api /apis /openapi/v3", "What is served, for clients"),
+)
+"""Routes that FastAPI does not know: method, path, meaning."""
 
 
 class Build(BaseModel):
@@ -60,15 +69,6 @@ class CompactReport(BaseModel):
     removed: int = Field(description="Entries that are gone.")
 
 
-class BackupRequest(BaseModel):
-    path: str = Field(min_length=1, description="Absolute path of the file to write, on the controller's machine. It must not exist.")
-
-
-class BackupReport(BaseModel):
-    path: str
-    revision: int = Field(description="The copy holds everything up to it.")
-
-
 class Check(BaseModel):
     """One thing that was looked at."""
 
@@ -82,26 +82,13 @@ class Doctor(BaseModel):
     checks: list[Check]
 
 
-class PlanRequest(BaseModel):
-    manifests: list[dict[str, Any]] = Field(description="The objects as they would be applied.")
-    namespace: str = Field(default="default", description="Namespace of manifests that name none.")
-    prune: list[str] = Field(default_factory=list, description="Objects to delete, as `apiVersion|kind|namespace|name`.")
-    field_manager: str = Field(default="plum", description="Who would apply.")
-
-
 def build(api: Api) -> FastAPI:
     """The application; its routes speak about `api`."""
     application = FastAPI(title="Plum", version=plum_version(), docs_url=None, redoc_url=None, openapi_url="/docs/openapi.json")
     _add_pages(application, api)
     _add_store(application, api)
     _add_doctor(application, api)
-    _add_plan(application, api)
 
-    async def refuse(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ApiStatusError)
-        return JSONResponse(error.status(), error.code)
-
-    application.add_exception_handler(ApiStatusError, refuse)
     return application
 
 
@@ -109,7 +96,11 @@ def _add_pages(application: FastAPI, api: Api) -> None:
     @application.get("/docs", include_in_schema=False)
     @application.get("/docs/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        headers = {"content-security-policy": PAGE_POLICY, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+        headers = {
+            "content-security-policy": PAGE_POLICY.decode(),
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+        }
         return HTMLResponse(_page(application, api), headers=headers)
 
     @application.get("/docs/build", tags=["system"], summary="What runs")
@@ -140,32 +131,12 @@ def _add_store(application: FastAPI, api: Api) -> None:
         removed = await store.compact(upto)
         return CompactReport(compacted=store.compacted, removed=removed)
 
-    @application.post("/docs/store/backup", tags=["store"], summary="Write a consistent copy of the store")
-    async def backup(request: BackupRequest) -> BackupReport:
-        path = Path(request.path)
-        if not path.is_absolute():
-            raise HTTPException(400, f"path is {request.path!r}; use an absolute path: the controller has a working directory of its own")
-        if os.path.lexists(path):
-            raise HTTPException(409, f"{path} exists; use another path")
-        try:
-            return BackupReport(path=str(path), revision=await store.backup(str(path)))
-        except (OSError, StoreError) as error:
-            raise HTTPException(507, f"the copy could not be written: {error}") from error
-
 
 def _add_doctor(application: FastAPI, api: Api) -> None:
     @application.get("/docs/doctor", tags=["system"], summary="What a check-up looks at")
     async def doctor() -> Doctor:
         checks = [_check_store(api), _check_disk(api), _check_files(), _check_memory(), _check_agents(api)]
         return Doctor(ok=all(check.ok for check in checks), checks=checks)
-
-
-def _add_plan(application: FastAPI, api: Api) -> None:
-    planner = Planner(api)
-
-    @application.post("/docs/plan", tags=["plan"], summary="What manifests would do, tried on a copy of everything in memory")
-    async def plan(request: Annotated[PlanRequest, Body()]) -> dict[str, Any]:
-        return await planner.plan(request.manifests, request.namespace, request.prune, request.field_manager)
 
 
 def _check_store(api: Api) -> Check:
@@ -176,23 +147,31 @@ def _check_store(api: Api) -> Check:
 def _check_disk(api: Api) -> Check:
     folder = Path(api.settings.data_dir)
     free = shutil.disk_usage(folder if folder.exists() else Path.cwd()).free
-    return Check(name="disk", ok=free > 256 << 20, message=f"{free >> 20} MiB free for the store; below 256 MiB it is time to make room")
+    return Check(
+        name="disk", ok=free > 256 << 20, message=f"{free >> 20} MiB free for the store; below 256 MiB it is time to make room"
+    )
 
 
 def _check_files() -> Check:
-    used, limit = len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    used, limit = sum(1 for _ in Path("/proc/self/fd").iterdir()), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return Check(name="open files", ok=used < limit * 0.8, message=f"{used} of {limit}; each watch and each agent takes one")
 
 
 def _check_memory() -> Check:
-    return Check(name="memory", ok=True, message=f"{resident_bytes() >> 20} MiB resident, up {int(time.process_time())} s of CPU time")
+    return Check(
+        name="memory", ok=True, message=f"{resident_bytes() >> 20} MiB resident, up {int(time.process_time())} s of CPU time"
+    )
 
 
 def _check_agents(api: Api) -> Check:
     nodes = {key.name for key in api.service.cache.keys("nodes.plum.dev")}
     away = sorted(nodes - set(api.tunnels.nodes()))
     if away:
-        return Check(name="agents", ok=False, message=f"not connected: {', '.join(away[:10])}; start `plum agent` there, or delete the nodes")
+        return Check(
+            name="agents",
+            ok=False,
+            message=f"not connected: {', '.join(away[:10])}; start `plum agent` there, or delete the nodes",
+        )
     return Check(name="agents", ok=True, message=f"{len(nodes)} of {len(nodes)} connected")
 
 
@@ -208,18 +187,24 @@ def _page(application: FastAPI, api: Api) -> str:
     routes = []
     for path, operations in application.openapi()["paths"].items():
         for method, operation in operations.items():
-            routes.append(f"<tr><td>{method.upper()}</td><td><code>{escape(path)}</code></td><td>{escape(operation['summary'])}</td></tr>")
+            routes.append(
+                f"<tr><td>{method.upper()}</td><td><code>{escape(path)}</code></td><td>{escape(operation['summary'])}</td></tr>"
+            )
+    routes += [f"<tr><td>{method}</td><td><code>{path}</code></td><td>{text}</td></tr>" for method, path, text in BY_HAND]
     kinds = []
     for kind in api.service.registry.all():
         info = kind.info
         base = f"/apis/{info.group}/{info.version}" if info.group else f"/api/{info.version}"
         path = f"{base}/namespaces/NAMESPACE/{info.plural}" if info.namespaced else f"{base}/{info.plural}"
+        link = path.replace("NAMESPACE", "default")
         text = str(kind.openapi.get("description", "")).split("\n")[0]
         kinds.append(
-            f"<tr><td>{escape(info.kind)}</td><td><a href='{escape(path.replace('NAMESPACE', 'default'))}'><code>{escape(path)}</code></a></td>"
+            f"<tr><td>{escape(info.kind)}</td><td><a href='{escape(link)}'><code>{escape(path)}</code></a></td>"
             f"<td>{escape(', '.join(info.short_names))}</td><td>{escape(text)}</td></tr>"
         )
-    documents = sorted({f"apis/{k.info.group}/{k.info.version}" if k.info.group else "api/v1" for k in api.service.registry.all()})
+    documents = sorted(
+        {f"apis/{k.info.group}/{k.info.version}" if k.info.group else "api/v1" for k in api.service.registry.all()}
+    )
     links = " ".join(f"<a href='/openapi/v3/{escape(name)}'>{escape(name)}</a>" for name in documents)
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"

@@ -1,6 +1,6 @@
 """`GET .../instances/NAME/log`: the output of an Instance, from the node it runs on, as it is produced.
 
-    follow  previous  tailLines  sinceSeconds  timestamps  stream  -->  the agent's tunnel  -->  text/plain, chunked
+follow  previous  tailLines  sinceSeconds  timestamps  stream  -->  the agent's tunnel  -->  text/plain, chunked
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+from plum_schemas.base import ObjectKey
 
 from plum_controller.api.requests import ApiRequest, flag, number
 from plum_controller.api.routes import Target
 from plum_controller.api.tunnel import TunnelHub, TunnelStream
 from plum_controller.resources.errors import ApiStatusError, bad_request
 from plum_controller.resources.service import ResourceService
-from plum_schemas.base import ObjectKey
 
 STREAMS = ("all", "stdout", "stderr")
 
@@ -53,7 +53,7 @@ def log_params(target: Target, query: Mapping[str, str]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def open_log(service: ResourceService, hub: TunnelHub, request: ApiRequest, target: Target) -> AsyncIterator[TunnelStream]:
-    """The stream of an Instance's output. Raises `ApiStatusError`: 404, 409 when it has no node yet, 503 when the agent is away."""
+    """The stream of an Instance's output. Raises `ApiStatusError`: 404, 409 without a node, 503 without its agent."""
     params = log_params(target, request.query)
     value = service.get(target.kind, ObjectKey(target.namespace, target.name))
     node = msgspec.json.decode(value, type=_Instance).spec.node_name

@@ -51,7 +51,9 @@ class Metrics:
 
     def render(self) -> bytes:
         lines: list[str] = []
-        _family(lines, "plum_http_requests_total", "counter", "Requests answered, by method and status code.", self._request_samples())
+        _family(
+            lines, "plum_http_requests_total", "counter", "Requests answered, by method and status code.", self._request_samples()
+        )
         lines.append("# HELP plum_http_request_duration_seconds Time from the head of a request to its answer, watches excepted.")
         lines.append("# TYPE plum_http_request_duration_seconds histogram")
         for method, row in sorted(self._durations.items()):
@@ -108,5 +110,5 @@ def _process() -> list[tuple[str, str, str, float]]:
     return [
         ("process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes()),
         ("process_cpu_seconds_total", "counter", "User and system time.", times.user + times.system),
-        ("process_open_fds", "gauge", "Open file descriptors.", len(os.listdir("/proc/self/fd"))),
+        ("process_open_fds", "gauge", "Open file descriptors.", sum(1 for _ in Path("/proc/self/fd").iterdir())),
     ]

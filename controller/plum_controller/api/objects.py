@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
+from plum_schemas.base import KindInfo, ObjectKey
 
 from plum_controller.api.bodies import is_dry_run, read_delete_options, read_object, read_patch
 from plum_controller.api.discovery import SERVICES
@@ -34,7 +35,6 @@ from plum_controller.resources.errors import (
 )
 from plum_controller.resources.options import ListOptions, ListResult, Outcome, WatchOptions, WriteOptions
 from plum_controller.resources.service import ResourceService
-from plum_schemas.base import KindInfo, ObjectKey
 
 _encode = msgspec.json.Encoder().encode
 
@@ -190,7 +190,9 @@ class ObjectsApi:
         kind = target.kind
         if request.method == "POST" and not (kind.info.namespaced and not target.namespace):
             data, duplicates = read_object(request)
-            outcome = await self.service.create(kind, target.namespace, data, self._write_options(request, "CreateOptions", "", duplicates))
+            outcome = await self.service.create(
+                kind, target.namespace, data, self._write_options(request, "CreateOptions", "", duplicates)
+            )
             return self._written(request, target, outcome)
         if request.method == "DELETE" and not (kind.info.namespaced and not target.namespace):
             values = await self.service.delete_collection(kind, self._list_options(request, target), read_delete_options(request))
@@ -215,7 +217,9 @@ class ObjectsApi:
         type_, patch, duplicates = read_patch(request, kind.info)
         options = self._write_options(request, "PatchOptions", "" if is_scale else part, duplicates)
         if "force" in request.query and type_ != "apply":
-            raise invalid_option("PatchOptions", [Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")])
+            raise invalid_option(
+                "PatchOptions", [Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")]
+            )
         if type_ == "apply" and not request.query.get("fieldManager"):
             message = "Required value: is required for apply patch"
             raise invalid_option("PatchOptions", [Cause("FieldValueRequired", message, "fieldManager")])
@@ -226,7 +230,9 @@ class ObjectsApi:
         options = read_delete_options(request)
         outcome = await self.service.delete(target.kind, ObjectKey(target.namespace, target.name), options)
         if outcome.gone:
-            return Answer(success(target.kind.info, target.name, outcome.uid), revision=outcome.revision, warnings=outcome.warnings)
+            return Answer(
+                success(target.kind.info, target.name, outcome.uid), revision=outcome.revision, warnings=outcome.warnings
+            )
         return self._written(request, target, outcome)
 
     def _written(self, request: ApiRequest, target: Target, outcome: Outcome) -> Answer:
@@ -306,5 +312,3 @@ def list_body(api_version: str, kind: str, result: ListResult, values: Sequence[
 
 def _verb(method: str) -> str:
     return {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(method, method.lower())
-
-

@@ -14,11 +14,11 @@ from email.utils import formatdate
 from typing import Any
 
 import msgspec
+from plum_schemas.base import KindInfo
 
 from plum_controller.api.openapi_meta import META, SCALE, SHARED, described, ref
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.resources.registry import Registry, ResourceKind
-from plum_schemas.base import KindInfo
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,7 +36,8 @@ _PRETTY = _query("pretty", "Accepted; answers are compact.")
 _DRY_RUN = _query("dryRun", "All: do everything but store.")
 _FIELD_MANAGER = _query("fieldManager", "Who owns the fields this request sets.")
 _FIELD_VALIDATION = _query(
-    "fieldValidation", "What to do about unknown and duplicate fields: Ignore drops them, Warn drops and names them, Strict refuses."
+    "fieldValidation",
+    "What to do about unknown and duplicate fields: Ignore drops them, Warn drops and names them, Strict refuses.",
 )
 _FORCE = _query("force", "Apply only: take fields from other managers.", "boolean")
 _LIST = [
@@ -112,7 +113,8 @@ class OpenApi:
 
     def _root(self, request: ApiRequest) -> Answer:
         paths = {
-            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"} for name, (_, digest) in sorted(self._documents.items())
+            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
+            for name, (_, digest) in sorted(self._documents.items())
         }
         body = _encode({"paths": paths})
         etag = b'"' + hashlib.sha256(body).hexdigest().upper().encode() + b'"'

@@ -106,7 +106,10 @@ SHARED: dict[str, dict[str, Any]] = {
             "OwnerReference names an owner in the same namespace, or a cluster-wide one.",
             {
                 "apiVersion": {**_text("API version of the owner."), "default": ""},
-                "blockOwnerDeletion": {"type": "boolean", "description": "A foreground deletion of the owner waits for this object."},
+                "blockOwnerDeletion": {
+                    "type": "boolean",
+                    "description": "A foreground deletion of the owner waits for this object.",
+                },
                 "controller": {"type": "boolean", "description": "This owner manages the object."},
                 "kind": {**_text("Kind of the owner."), "default": ""},
                 "name": {**_text("Name of the owner."), "default": ""},
@@ -149,7 +152,11 @@ SHARED: dict[str, dict[str, Any]] = {
     META + "StatusDetails": _object(
         "StatusDetails say what a Status is about.",
         {
-            "causes": {"type": "array", "description": "The problems.", "items": {"allOf": [ref(META + "StatusCause")], "default": {}}},
+            "causes": {
+                "type": "array",
+                "description": "The problems.",
+                "items": {"allOf": [ref(META + "StatusCause")], "default": {}},
+            },
             "group": _text("Group of the kind."),
             "kind": _text("The kind."),
             "name": _text("Name of the object."),
@@ -171,7 +178,8 @@ SHARED: dict[str, dict[str, Any]] = {
         },
     ),
     "io.k8s.api.autoscaling.v1.ScaleSpec": _object(
-        "ScaleSpec is the wanted size.", {"replicas": {"type": "integer", "format": "int32", "description": "Wanted number of copies."}}
+        "ScaleSpec is the wanted size.",
+        {"replicas": {"type": "integer", "format": "int32", "description": "Wanted number of copies."}},
     ),
     "io.k8s.api.autoscaling.v1.ScaleStatus": _object(
         "ScaleStatus is the actual size.",

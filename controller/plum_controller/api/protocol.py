@@ -89,7 +89,7 @@ class Protocol(HttpToolsProtocol):
         """Give up on a client that takes too long to send its request."""
         since = self._reading_since
         if since and now - since > limit and not self.transport.is_closing():
-            if self._head_bytes or self.cycle is not None:
+            if self._head_bytes:
                 self._refuse(ApiStatusError(408, "Timeout", "the request took too long to arrive"))
             else:
                 self.transport.close()

@@ -1,6 +1,6 @@
 """From the parts of a path to what they name: a kind, and a collection, an object or a part of an object.
 
-    apis plum.dev v1 namespaces default deployments web status  ->  Target(kind, "default", "web", "status")
+apis plum.dev v1 namespaces default deployments web status  ->  Target(kind, "default", "web", "status")
 """
 
 from __future__ import annotations

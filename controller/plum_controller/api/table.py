@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from plum_schemas.base import KindInfo
 
 from plum_controller.api.jsonpath import compile_path
-from plum_schemas.base import KindInfo
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -109,7 +109,9 @@ def _plain(path: str, type_: str) -> Cell:
     return cell
 
 
-def _column(name: str, path: str, type_: str = "string", priority: int = 0, description: str = "", format_: str = "") -> TableColumn:
+def _column(
+    name: str, path: str, type_: str = "string", priority: int = 0, description: str = "", format_: str = ""
+) -> TableColumn:
     """A looked-up column. The cell of a date is the text of its age."""
     if type_ == "date":
         return TableColumn(name, "date", format_, description, priority, _age(path))
@@ -150,7 +152,9 @@ def _source(value: dict[str, Any], now: datetime) -> str:
 
 
 def _event_columns() -> tuple[TableColumn, ...]:
-    last = _first_of(_age(".series.lastObservedTime"), _age(".lastTimestamp"), _age(".eventTime"), _age(".metadata.creationTimestamp"))
+    last = _first_of(
+        _age(".series.lastObservedTime"), _age(".lastTimestamp"), _age(".eventTime"), _age(".metadata.creationTimestamp")
+    )
     first = _first_of(_age(".firstTimestamp"), _age(".eventTime"), _age(".metadata.creationTimestamp"))
     return (
         TableColumn("Last Seen", "string", "", "When the event was last seen.", 0, last),
@@ -197,7 +201,9 @@ class Tabulator:
 
     @staticmethod
     def _declared(info: KindInfo) -> tuple[TableColumn, ...]:
-        columns = tuple(_column(column.name, column.path, column.type, column.priority, column.description) for column in info.columns)
+        columns = tuple(
+            _column(column.name, column.path, column.type, column.priority, column.description) for column in info.columns
+        )
         columns = tuple(column for column in columns if column.name != "Name")
         if not any(column.name == "Age" for column in columns):
             columns = (*columns, _AGE)
@@ -241,7 +247,11 @@ class Tabulator:
         if include == "Object":
             row["object"] = msgspec.Raw(value)
         elif include == "Metadata":
-            row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": decoded.get("metadata", {})}
+            row["object"] = {
+                "kind": "PartialObjectMetadata",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": decoded.get("metadata", {}),
+            }
         return row
 
 

@@ -161,7 +161,11 @@ class TunnelHub:
         tunnel = self._tunnels.get(node)
         if tunnel is None:
             seen = self._last_seen.get(node)
-            when = f"it was last connected {int(time.monotonic() - seen)} s ago" if seen is not None else "it has not connected to this controller"
+            when = (
+                f"it was last connected {int(time.monotonic() - seen)} s ago"
+                if seen is not None
+                else "it has not connected to this controller"
+            )
             raise unavailable(f"the agent of node {node} is not connected; {when}. Its output can be read when it is back")
         return tunnel
 

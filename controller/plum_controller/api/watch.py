@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
+from plum_schemas.base import KindInfo
 
 from plum_controller.api.metrics import Metrics
 from plum_controller.api.negotiation import Form
@@ -28,7 +29,6 @@ from plum_controller.resources.options import WatchOptions
 from plum_controller.resources.service import ResourceService
 from plum_controller.store.cache import Watcher, WatchEvent
 from plum_controller.store.errors import StoreError
-from plum_schemas.base import KindInfo
 
 _encode = msgspec.json.Encoder().encode
 
@@ -191,7 +191,7 @@ class WatchStream:
         if pending:
             # A client may well take a moment for the first part, which can be larger than what a slow one may leave unread.
             before = sink.buffered()
-            self._write(pending)
+            self._write(sink, pending)
             self._allowance = max(0, sink.buffered() - before)
         if self.plan.options.send_initial_events and self.plan.options.allow_bookmarks:
             self.bookmark(initial=True)
@@ -239,15 +239,14 @@ class WatchStream:
         self.fail(expired(f"too old resource version: {error}"))
 
     def _deliver(self, events: Sequence[WatchEvent]) -> None:
-        if self._sink is None:
+        sink = self._sink
+        if sink is None:
             self._pending.extend(events)
         elif not self.ended:
-            self._write(events)
-            self._watch_buffer()
+            self._write(sink, events)
+            self._watch_buffer(sink)
 
-    def _write(self, events: Sequence[WatchEvent]) -> None:
-        sink = self._sink
-        assert sink is not None
+    def _write(self, sink: Sink, events: Sequence[WatchEvent]) -> None:
         self._hub.metrics.watch_events += len(events)
         if self._framed and len(events) > 1:
             sink.write(b"".join([self._line(event) for event in events]))
@@ -255,16 +254,16 @@ class WatchStream:
             for event in events:
                 sink.write(self._line(event))
 
-    def _watch_buffer(self) -> None:
+    def _watch_buffer(self, sink: Sink) -> None:
         """Cut a client that does not read. The initial events do not count until they are through."""
-        sink = self._sink
-        assert sink is not None
         waiting = sink.buffered()
         if waiting <= self._hub.buffer_bytes:
             self._allowance = 0
         elif waiting > self._hub.buffer_bytes + self._allowance:
             self._hub.metrics.watches_cut += 1
-            self.fail(too_many_requests("this watch reads more slowly than changes happen and was cut; resume from the last event", 1))
+            self.fail(
+                too_many_requests("this watch reads more slowly than changes happen and was cut; resume from the last event", 1)
+            )
 
     def _line(self, event: WatchEvent) -> bytes:
         plan = self.plan

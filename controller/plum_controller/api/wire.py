@@ -46,9 +46,9 @@ def head(status: int, headers: list[tuple[bytes, bytes]], common: bytes, keep_al
 def encode(answer: Answer, common: bytes, keep_alive: bool, *, with_body: bool = True) -> bytes:
     """A whole answer."""
     body = answer.body
-    if answer.status == 200 and keep_alive and with_body and not (answer.headers or answer.revision or answer.warnings):
-        if answer.content_type == b"application/json":
-            return b"%b%d\r\n%b\r\n%b" % (_PLAIN_JSON, len(body), common, body)
+    plain = answer.status == 200 and answer.content_type == b"application/json"
+    if plain and keep_alive and with_body and not (answer.headers or answer.revision or answer.warnings):
+        return b"%b%d\r\n%b\r\n%b" % (_PLAIN_JSON, len(body), common, body)
     headers = answer_headers(answer)
     if answer.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(body)))

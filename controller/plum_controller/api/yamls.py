@@ -74,7 +74,9 @@ def _loader() -> type[yaml.SafeLoader]:
             return mapping
 
     resolvers = {
-        first: [(tag, pattern) for tag, pattern in listed if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")]
+        first: [
+            (tag, pattern) for tag, pattern in listed if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
+        ]
         for first, listed in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     Loader.yaml_implicit_resolvers = resolvers
