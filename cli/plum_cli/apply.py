@@ -178,12 +178,18 @@ async def check(session: Session, items: Sequence[Item], options: ApplyOptions) 
             keep_membership(item, options)
             return await try_item(session, item, options)
 
-    found = [entry for entries in await asyncio.gather(*(check_one(item) for item in items)) for entry in entries]
+    results = await asyncio.gather(*(check_one(item) for item in items))
+    found = [entry for entries in results for entry in sorted(entries, key=by_line)]
     if found:
         failure = ManifestError([problem for problem, _ in found])
         if all(conflict for _, conflict in found):
             failure.code = CONFLICT
         raise failure
+
+
+def by_line(entry: tuple[Problem, bool]) -> int:
+    """Problems of one object in the order of the file."""
+    return int(entry[0].where.rpartition(":")[2])
 
 
 async def try_item(session: Session, item: Item, options: ApplyOptions) -> list[tuple[Problem, bool]]:
@@ -267,13 +273,12 @@ async def write(session: Session, item: Item, options: ApplyOptions, *, dry_run:
 async def problems_of(session: Session, item: Item, error: ApiError) -> list[Problem]:
     """What the server refused, with the line where it is written."""
     manifest = item.manifest
-    unknown = [next(filter(None, match)) for match in _UNKNOWN.findall(error.message)]
-    if unknown:
-        return [
-            manifest.problem(path, await _unknown_text(session, item, path, error.message)) for path in dict.fromkeys(unknown)
-        ]
-    if mistyped := _MISTYPED.findall(error.message):
-        return [manifest.problem(path, _mistyped_text(item, path, wanted)) for path, wanted, _ in mistyped]
+    unknown = unknown_fields(error.message)
+    shapes = [manifest.problem(path, await _unknown_text(session, item, path, error.message)) for path in unknown]
+    mistyped = _MISTYPED.findall(error.message)
+    shapes += [manifest.problem(path, _mistyped_text(item, path, wanted)) for path, wanted, _ in mistyped]
+    if shapes:
+        return shapes
     conflicts = [cause for cause in error.causes if cause.reason == "FieldManagerConflict"]
     if conflicts:
         return [manifest.problem(cause.field, _conflict_text(item, cause.field, cause.message)) for cause in conflicts]

@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from plum_cli import jsonpath, terminal
+from plum_cli import terminal
 from plum_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from plum_cli import jsonpath
 
 FORMATS = "table, wide, json, yaml, name, jsonpath=TEMPLATE, jsonpath-file=FILE, custom-columns=NAME:PATH,..."
 
@@ -24,6 +27,8 @@ def check_format(text: str) -> str:
     name, separator, argument = text.partition("=")
     if name in {"table", "wide", "json", "yaml", "name"} and not separator:
         return text
+    from plum_cli import jsonpath
+
     if name == "jsonpath" and argument:
         jsonpath.parse_template(argument)
         return text
@@ -67,7 +72,9 @@ def print_objects(
     elif name == "yaml":
         print(to_yaml(value), end="")
     else:
-        text = jsonpath.render(argument, value)
+        from plum_cli.jsonpath import render
+
+        text = render(argument, value)
         print(text, end="" if text.endswith("\n") else "\n")
 
 
@@ -101,6 +108,8 @@ def to_yaml(value: Any) -> str:
 
 def parse_columns(text: str) -> list[tuple[str, jsonpath.Path]]:
     """`NAME:.metadata.name,REPLICAS:.spec.replicas`. Raises `UsageError`."""
+    from plum_cli import jsonpath
+
     columns: list[tuple[str, jsonpath.Path]] = []
     for part in _split_columns(text):
         title, separator, path = part.partition(":")
@@ -124,6 +133,8 @@ def _split_columns(text: str) -> Iterable[str]:
 
 def column_rows(objects: Iterable[Mapping[str, Any]], text: str) -> tuple[list[str], list[list[str]]]:
     """Titles and rows of own columns."""
+    from plum_cli import jsonpath
+
     columns = parse_columns(text)
     rows = []
     for item in objects:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plum_cli import jsonpath
 from plum_cli.output import cell_text, format_rows
 
 
@@ -86,6 +85,8 @@ def sort_rows(rows: Sequence[Mapping[str, Any]], path: str) -> list[Mapping[str,
 
 def sort_objects(items: Sequence[Any], path: str, value: Any = lambda item: item) -> list[Any]:
     """Items in the order of the value at a JSONPath; those without one come first, numbers before texts."""
+    from plum_cli import jsonpath
+
     parsed = jsonpath.parse_path(path)
 
     def rank(item: Any) -> tuple[int, float, str]:

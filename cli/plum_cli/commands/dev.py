@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from pathlib import Path
 
 from plum_cli import arguments
@@ -50,6 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run until it is stopped."""
+    import asyncio
+
     from plum_cli.dev import DevOptions, run_dev
 
     options = DevOptions(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -46,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def show(args: argparse.Namespace, session: Session) -> int:
     """Print what is there, then what comes."""
+    import asyncio
     import sys
 
     from plum_cli import events, output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -71,6 +70,8 @@ async def explain_object(args: argparse.Namespace, session: Session) -> int:
 
 async def situation_of(session: Session, item: dict[str, Any]) -> Situation:
     """Everything around an object that the explanation needs."""
+    import asyncio
+
     from plum_cli.events import in_order
     from plum_cli.owned import owned_objects
     from plum_cli.why import Situation

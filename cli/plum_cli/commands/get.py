@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +89,8 @@ class _Get:
     # ---- once
 
     async def _tables(self, targets: list[Target]) -> int:
+        import asyncio
+
         from plum_cli.tables import TableView
         from plum_cli.terminal import note
 
@@ -199,7 +199,7 @@ class _Get:
             show_labels=self._args.show_labels,
             label_columns=[label for label in self._args.label_columns.split(",") if label],
             headers=not self._args.no_headers,
-            sort_by=self._args.sort_by,
+            sort_by="" if self._args.watch else self._args.sort_by,
         )
 
     # ---- watched
@@ -209,95 +209,18 @@ class _Get:
             raise UsageError("-w watches one kind at a time")
         if sum(bool(target.name) for target in targets) > 1:
             raise UsageError("-w watches one object or all of a kind; select several with -l")
-        target = targets[0]
-        async for line in self._watched(target):
-            print(line, flush=True)
-        return OK
-
-    async def _watched(self, target: Target) -> AsyncIterator[str]:
-        """Lines of what is there, and then of every change; goes on after the server ended the watch."""
-        from plum_client.errors import ApiUnavailableError, RevisionCompactedError
-
         from plum_cli.output import needs_table
         from plum_cli.tables import TableView
+        from plum_cli.watching import Watching
 
-        table = needs_table(self._args.output)
-        view = TableView(self._options(target, several=False))
-        revision, first = "", True
-        shown: dict[str, str] = {}
-        while True:
-            try:
-                if not revision:
-                    revision, items = await self._start(target, table, view)
-                    for key, version, lines in items:
-                        if shown.get(key) != version and not (first and self._args.watch_only):
-                            for line in lines:
-                                yield line
-                        shown[key] = version
-                    first = False
-                async for key, version, lines in self._events(target, revision, table, view):
-                    revision = version or revision
-                    if key:
-                        shown[key] = version
-                    for line in lines:
-                        yield line
-            except RevisionCompactedError:
-                revision = ""
-            except ApiUnavailableError:
-                await asyncio.sleep(1)
-
-    async def _start(self, target: Target, table: bool, view: Any) -> tuple[str, list[tuple[str, str, list[str]]]]:
-        """The list before the watch: its revision, and key, version and lines of each object."""
-        from plum_client.transport import Request
-
-        from plum_cli.session import TABLE
-
-        query = self._query(target) | self._one(target)
-        query.pop("limit", None)
+        target = targets[0]
+        view = TableView(self._options(target, several=False)) if needs_table(self._args.output) else None
         namespace = self._session.namespace_of(target.info, self._args.all_namespaces)
-        accept = TABLE if table else "application/json"
-        page = await self._session.ask(Request("GET", target.info, namespace, query=query, accept=accept))
-        revision = str(page["metadata"]["resourceVersion"])
-        items = []
-        if table:
-            view.set_columns(page["columnDefinitions"])
-            for row, texts in zip(page.get("rows") or (), view.rows({"rows": page.get("rows")}), strict=True):
-                metadata = row["object"]["metadata"]
-                items.append((_key(metadata), str(metadata["resourceVersion"]), view.lines([texts])))
-        else:
-            for item in page.get("items") or ():
-                whole = {"apiVersion": target.info.api_version, "kind": target.info.kind, **item}
-                items.append((_key(item["metadata"]), str(item["metadata"]["resourceVersion"]), [self._text(whole)]))
-        return revision, items
-
-    async def _events(self, target: Target, revision: str, table: bool, view: Any) -> AsyncIterator[tuple[str, str, list[str]]]:
-        from plum_client.errors import error_of
-        from plum_client.transport import Request
-
-        from plum_cli.session import TABLE
-
-        query = self._query(target) | self._one(target)
-        query.pop("limit", None)
-        query |= {"watch": "true", "resourceVersion": revision, "allowWatchBookmarks": "true"}
-        namespace = self._session.namespace_of(target.info, self._args.all_namespaces)
-        request = Request("GET", target.info, namespace, query=query, accept=TABLE if table else "application/json")
-        async with self._session.stream(request) as lines:
-            async for line in lines:
-                event = json.loads(line)
-                value = event["object"]
-                if event["type"] == "ERROR":
-                    raise error_of(int(value.get("code") or 500), json.dumps(value).encode(), "watch")
-                if event["type"] == "BOOKMARK":
-                    yield "", _revision_of(value), []
-                elif table:
-                    metadata = value["rows"][0]["object"]["metadata"]
-                    yield _key(metadata), str(metadata["resourceVersion"]), view.lines(view.rows({"rows": value["rows"]}))
-                else:
-                    yield _key(value["metadata"]), str(value["metadata"]["resourceVersion"]), [self._text(value)]
-
-    def _one(self, target: Target) -> dict[str, str]:
-        """Restricts a list to the object that was named."""
-        return {"fieldSelector": f"metadata.name={target.name}"} if target.name else {}
+        query = {name: value for name, value in self._query(target).items() if name != "limit"}
+        watching = Watching(self._session, target, namespace, query, view, self._text, self._args.watch_only)
+        async for line in watching.lines():
+            print(line, flush=True)
+        return OK
 
     def _text(self, item: dict[str, Any]) -> str:
         """One object of a watch, on its own."""
@@ -361,16 +284,3 @@ def plain_table(page: dict[str, Any]) -> dict[str, Any]:
 
 def _singular(target: Target) -> str:
     return str(type(target)(target.info, "x"))[:-2]
-
-
-def _key(metadata: dict[str, Any]) -> str:
-    return f"{metadata.get('namespace', '')}/{metadata['name']}"
-
-
-def _revision_of(value: dict[str, Any]) -> str:
-    """The revision of a bookmark, plain or as a table."""
-    if value.get("kind") == "Table":
-        rows = value.get("rows") or ()
-        found = rows[0]["object"]["metadata"] if rows else value.get("metadata") or {}
-        return str(found.get("resourceVersion", ""))
-    return str(value["metadata"]["resourceVersion"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -167,6 +166,8 @@ class _Logs:
 
     async def _follow_all(self, labels: str) -> None:
         """Follow every instance that matches, also those that come later."""
+        import asyncio
+
         info = await self._session.kind("instances.plum.dev")
         running: dict[str, asyncio.Task[None]] = {}
 
@@ -191,6 +192,8 @@ class _Logs:
                     start(event.object["metadata"]["name"])
 
     async def _follow(self, name: str) -> None:
+        import asyncio
+
         from plum_client.errors import ApiError, NotFoundError
 
         from plum_cli.terminal import note

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +106,8 @@ async def start(args: argparse.Namespace, session: Session, kind: str, name: str
 
 async def taken_up(session: Session, target: Target, created: dict[str, Any]) -> bool:
     """Whether a controller wrote a status within a few seconds. If none did, the run is deleted again."""
+    import asyncio
+
     from plum_client.errors import ConflictError
 
     deadline = asyncio.get_running_loop().time() + TAKE_UP_SECONDS

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +53,7 @@ class Server:
         if not self.url.startswith("https:"):
             return None
         import ssl
+        import tempfile
 
         context = ssl.create_default_context(cadata=self.ca.decode() if self.ca else None)
         if not self.verify:
