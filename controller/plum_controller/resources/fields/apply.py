@@ -168,7 +168,9 @@ def _attempt(
     owners = {**owners, me: Owned(mine, api_version, last.time if last else "")}
     merged = merge(base, config, root)
     if last is not None:
-        merged = _prune(merged, last.fields, owners, schema)
+        pruned = _prune(merged, last.fields, owners, schema)
+        # Merged again: an object that pruning emptied may be one that the configuration wants empty.
+        merged = merged if pruned is merged else merge(pruned, config, root)
     changes = exclude(compare(base, merged, root), reset)
     changed_fields = union(changes.added, changes.modified)
     conflicts: list[Conflict] = []
