@@ -73,8 +73,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.store: Store = self.engine.make(self.folder, self.clock)
         self.run(self.store.open())
         self.load()
+        self.follow([("", "app=x", ""), ("default", "", ""), ("", "", "spec.node=n1"), ("", "!app", "spec.node!=n1")], 0)
 
     def teardown(self) -> None:
+        if hasattr(self, "cache"):
+            self.settle()
+            self.agrees()
         self.run(self.store.close())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
@@ -87,10 +91,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.cache = WatchCache(self.store, index, window_changes=5)
         self.run(self.cache.load())
 
-    @rule(data=st.data(), size=st.integers(1, 4), tick=st.sampled_from([0.0, 1.0, 5.0]))
-    def commit(self, data: st.DataObject, size: int, tick: float) -> None:
+    @rule(data=st.data(), count=st.integers(1, 6), tick=st.sampled_from([0.0, 1.0, 5.0]))
+    def commit(self, data: st.DataObject, count: int, tick: float) -> None:
         self.clock.now += tick
-        self.commit_all([self.draw(data, size)])
+        for _ in range(count):
+            self.commit_all([self.draw(data, data.draw(st.integers(1, 3)))])
 
     @rule(data=st.data(), count=st.integers(2, 6))
     def commit_at_once(self, data: st.DataObject, count: int) -> None:
@@ -101,14 +106,14 @@ class StoreMachine(RuleBasedStateMachine):
         writes = [self.draw_write(data, where) for where in keys]
         others = [where for where in KEYS if where not in keys]
         checks = [
-            Check(where, data.draw(st.sampled_from([self.model.current(where), ANY, ABSENT])))
+            Check(where, data.draw(st.sampled_from([self.model.current(where)] * 6 + [ANY, ABSENT])))
             for where in data.draw(st.lists(st.sampled_from(others), max_size=1))
         ]
         return Transaction(writes, checks)
 
     def draw_write(self, data: st.DataObject, where: Key) -> Write:
         current = self.model.current(where)
-        expect = data.draw(st.sampled_from([ANY, current, current, current, ABSENT, current + 1]))
+        expect = data.draw(st.sampled_from([current, ANY] * 8 + [ABSENT, current + 1]))
         make = delete if current and data.draw(st.integers(0, 3)) == 0 else put
         return make(where, data.draw(st.integers(0, 9)), expect, labels=data.draw(LABELS), **data.draw(FIELDS))
 
@@ -135,25 +140,25 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.settle()
-        for follower in self.followers:
-            assert follower.watcher is not None
-            follower.watcher.close()
+        self.run(self.close(self.followers))
         self.run(self.store.close())
         self.store = self.engine.make(self.folder, self.clock)
         self.run(self.store.open())
         self.load()
         self.resume()
 
-    @rule(selection=SELECTIONS, back=st.integers(0, 12))
-    def follow(self, selection: tuple[str, str, str], back: int) -> None:
+    @rule(selections=st.lists(SELECTIONS, min_size=1, max_size=4), back=st.integers(0, 20))
+    def follow(self, selections: list[tuple[str, str, str]], back: int) -> None:
         since = max(self.model.revision - back, self.model.compacted)
-        self.followers.append(Follower(since, selection))
+        self.followers = self.followers[-8:] + [Follower(since, selection) for selection in selections]
         self.resume()
 
-    @rule(data=st.data())
-    def break_off(self, data: st.DataObject) -> None:
-        if self.followers:
-            follower = data.draw(st.sampled_from(self.followers))
+    @rule(which=st.integers(0, 3))
+    def break_off(self, which: int) -> None:
+        self.run(self.close(self.followers[which::4]))
+
+    async def close(self, followers: Sequence[Follower]) -> None:
+        for follower in followers:
             assert follower.watcher is not None
             follower.watcher.close()
 
@@ -184,9 +189,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def check_followers(self) -> None:
+        """Those that broke off resume, those that replay catch up; the invariant compares."""
         self.settle()
-        for follower in self.followers:
-            assert follower.seen == self.model.expected_events(follower.since, follower.selects)
 
     @rule(data=st.data())
     def check_the_past(self, data: st.DataObject) -> None:
@@ -242,6 +246,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.compacted == self.model.compacted
         assert self.run(collect(self.store)) == live
         assert self.cache.list(RESOURCE) == [entry_of(entry) for entry in live if entry.key.resource == RESOURCE]
+        for follower in self.followers:
+            if follower.watcher is not None and follower.watcher.attached and not follower.watcher.closed:
+                assert follower.seen == self.model.expected_events(follower.since, follower.selects)
 
     @rule(selection=SELECTIONS)
     def check_list(self, selection: tuple[str, str, str]) -> None:
