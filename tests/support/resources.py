@@ -74,7 +74,9 @@ class World:
 
     async def create_outcome(self, plural: str, data: Json, namespace: str = "default", **options: Any) -> Outcome:
         kind = self.kind(plural)
-        return await self.service.create(kind, namespace if kind.info.namespaced else "", copy.deepcopy(data), WriteOptions(**options))
+        return await self.service.create(
+            kind, namespace if kind.info.namespaced else "", copy.deepcopy(data), WriteOptions(**options)
+        )
 
     async def update(self, plural: str, data: Json, namespace: str = "default", name: str = "", **options: Any) -> Json:
         key = self.key(plural, name or data["metadata"]["name"], namespace)
@@ -97,8 +99,7 @@ class World:
         return await self.patch(plural, config["metadata"]["name"], config, namespace, "apply", field_manager=manager, **options)
 
     async def delete(self, plural: str, name: str, namespace: str = "default", **options: Any) -> Outcome:
-        chosen = DeleteOptions(
-**options)
+        chosen = DeleteOptions(**options)
         return await self.service.delete(self.kind(plural), self.key(plural, name, namespace), chosen)
 
     def get(self, plural: str, name: str, namespace: str = "default", revision: str | None = None) -> Json:

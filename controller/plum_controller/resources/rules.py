@@ -22,6 +22,9 @@ class KindRules:
     create_on_update = False
     """A PUT of a missing name creates it."""
 
+    is_confidential = False
+    """Values are not repeated in refusals, which end up in logs and terminals."""
+
     def defaults(self, new: Json) -> None:
         """Fill what the schema cannot default. Fields set here belong to the writer, as if written by it."""
 

@@ -5,6 +5,7 @@ Scale{spec.replicas} <--get-- object --set the path--> the ordinary write of the
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from plum_schemas.base import KindInfo, ObjectKey, ScalePaths
@@ -69,7 +70,8 @@ class ScaleEndpoint:
         return await self._change(kind, key, make, options)
 
     async def _change(self, kind: ResourceKind, key: ObjectKey, make: Make, options: WriteOptions) -> Outcome:
-        done = await self._writer.change(kind, key, make, options, "patch")
+        # Writes the object itself; only the owner of the field is told apart by the name of the part.
+        done = await self._writer.change(kind, key, make, replace(options, subresource="scale"), "patch")
         value = encode(scale_of(decode(done.value), _paths(kind)))
         return Outcome(value, done.revision, changed=done.changed, warnings=done.warnings, gone=done.gone, uid=done.uid)
 

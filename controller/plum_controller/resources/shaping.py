@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MAX_OBJECT_BYTES = 1536 * 1024
 """Of one stored object: what etcd takes, so that whatever works here works on Kubernetes."""
 MAX_MANAGER_LENGTH = 128
+NOT_SHOWN = '"(confidential)"'
 FIELD_VALIDATION = ("Ignore", "Strict", "Warn", "")
 
 
@@ -96,7 +97,7 @@ def _report(
         info, text = kind.info, f"strict decoding error: {', '.join(problems)}"
         if patch is None:
             raise bad_request(f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}: {text}')
-        shown = quote(encode(patch).decode())
+        shown = NOT_SHOWN if kind.rules.is_confidential else quote(encode(patch).decode())
         name = data.get("metadata", {}).get("name", "")
         raise invalid(info, name, [Cause(INVALID, f"Invalid value: {shown}: {text}", "patch")])
     if options.field_validation != "Ignore":
@@ -107,9 +108,16 @@ def check_shape(kind: ResourceKind, new: Json, live: Json | None) -> None:
     """Refuse what breaks the schema or the rules of metadata. Raises `ApiStatusError` 422 with every cause."""
     metadata = new["metadata"]
     causes = list(meta.check(kind.info, metadata, None if live is None else live["metadata"]))
-    causes += kind.schema.validate(new)
+    problems = kind.schema.validate(new)
+    causes += [_hidden(problem) for problem in problems] if kind.rules.is_confidential else problems
     if causes:
         raise invalid(kind.info, metadata["name"], causes)
+
+
+def _hidden(cause: Cause) -> Cause:
+    """The cause without the value: it may be the secret that somebody forgot to encode."""
+    what = cause.message.partition(":")[0]
+    return cause._replace(message=f"{what}: {NOT_SHOWN}: data holds base64, stringData holds text")
 
 
 def check_rules(context: Context, kind: ResourceKind, new: Json, live: Json | None) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from plum_controller.resources.options import ListOptions
 
 from tests.support.resources import ManualClock, World, config_map, decode, definition, make_store, refused, until, widget
@@ -24,7 +23,12 @@ async def test_the_answer_to_the_create_says_that_it_is_established(world: World
     made = await world.create(CRDS, definition())
 
     assert conditions(made) == {"NamesAccepted": "True", "Established": "True"}
-    assert made["status"]["acceptedNames"] == {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"}
+    assert made["status"]["acceptedNames"] == {
+        "plural": "widgets",
+        "singular": "widget",
+        "kind": "Widget",
+        "listKind": "WidgetList",
+    }
     assert made["status"]["storedVersions"] == ["v1"]
     assert made["spec"]["conversion"] == {"strategy": "None"}
     assert made["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
@@ -84,33 +88,61 @@ async def test_updating_with_the_same_is_no_write(widgets: World) -> None:
     assert widgets.cache.revision == before
 
 
+def set_at(data: dict[str, Any], path: str, value: Any) -> None:
+    """Set, or with None remove, what is at a dotted path."""
+    *above, last = (int(part) if part.isdigit() else part for part in path.split("."))
+    found: Any = data
+    for part in above:
+        found = found[part]
+    if value is None:
+        del found[last]
+    else:
+        found[last] = value
+
+
+VERSION = "spec.versions.0"
+SCHEMA = f"{VERSION}.schema.openAPIV3Schema"
+
+
 @pytest.mark.parametrize(
-    ("change", "problem"),
+    ("path", "value", "problem"),
     [
-        (lambda d: d["metadata"].update(name="gadgets.example.com"), 'metadata.name: Invalid value: "gadgets.example.com": must be spec.names.plural+"."+spec.group'),
-        (lambda d: d["spec"]["versions"][0].update(storage=False), "must have exactly one version marked as storage version"),
-        (lambda d: d["spec"]["versions"][0].pop("schema"), "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"),
-        (lambda d: d["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].pop("type"), "spec.versions[0].schema.openAPIV3Schema.properties[spec].type: Required value: must not be empty for specified object fields"),
-        (lambda d: d["spec"]["names"].update(kind="Wid get"), "spec.names.kind: Invalid value"),
-        (lambda d: d["spec"]["names"].update(listKind="Widget"), "kind and listKind may not be the same"),
-        (lambda d: d["spec"].update(conversion={"strategy": "Webhook"}), 'spec.conversion.strategy: Unsupported value: "Webhook"'),
-        (lambda d: d["spec"].update(scope="Galaxy"), "spec.scope: Unsupported value"),
-        (lambda d: d["spec"]["versions"].append(copy.deepcopy({**d["spec"]["versions"][0], "storage": False})), 'spec.versions[1]'),
-        (lambda d: d["spec"]["versions"][0]["subresources"]["scale"].update(specReplicasPath=".status.x"), "specReplicasPath: Invalid value"),
-        (lambda d: d["spec"].pop("group"), "spec.group: Required value"),
-        (lambda d: d.update(spec="x"), "spec"),
+        (
+            "metadata.name",
+            "gadgets.example.com",
+            'metadata.name: Invalid value: "gadgets.example.com": must be spec.names.plural+',
+        ),
+        ("spec", "x", "spec: Invalid value"),
+        ("spec.group", None, "spec.group: Required value"),
+        ("spec.scope", "Galaxy", "spec.scope: Unsupported value"),
+        ("spec.names.kind", "Wid get", "spec.names.kind: Invalid value"),
+        ("spec.names.listKind", "Widget", "kind and listKind may not be the same"),
+        ("spec.conversion", {"strategy": "Webhook"}, 'spec.conversion.strategy: Unsupported value: "Webhook"'),
+        (f"{VERSION}.storage", False, "must have exactly one version marked as storage version"),
+        (f"{VERSION}.schema", None, "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"),
+        (f"{SCHEMA}.properties.spec.type", None, "schema.openAPIV3Schema.properties[spec].type: Required value"),
+        (f"{VERSION}.subresources.scale.specReplicasPath", ".status.x", "specReplicasPath: Invalid value"),
+        (f"{VERSION}.selectableFields", [{"jsonPath": ".metadata.name"}], "spec.versions[0].selectableFields[0].jsonPath"),
     ],
-)  # fmt: skip
-async def test_an_unsound_definition_is_refused(world: World, change: Any, problem: str) -> None:
+)
+async def test_an_unsound_definition_is_refused(world: World, path: str, value: Any, problem: str) -> None:
     data = definition()
-    change(data)
+    set_at(data, path, value)
 
     async with refused(422, problem, reason="Invalid"):
         await world.create(CRDS, data)
 
 
+async def test_a_version_is_named_once(world: World) -> None:
+    data = definition()
+    data["spec"]["versions"].append({**data["spec"]["versions"][0], "storage": False})
+
+    async with refused(422, "spec.versions[1]", "Duplicate value"):
+        await world.create(CRDS, data)
+
+
 async def test_a_group_without_a_dot_is_refused(world: World) -> None:
-    async with refused(422, "spec.group: Invalid value: \"example\": should be a domain with at least one dot"):
+    async with refused(422, 'spec.group: Invalid value: "example": should be a domain with at least one dot'):
         await world.create(CRDS, definition(group="example"))
 
 
@@ -254,7 +286,9 @@ async def test_another_storage_version_is_remembered(widgets: World) -> None:
 
 async def test_a_version_that_is_not_served_is_not_found(world: World) -> None:
     data = definition()
-    data["spec"]["versions"].append({**copy.deepcopy(data["spec"]["versions"][0]), "name": "v0", "storage": False, "served": False})
+    data["spec"]["versions"].append(
+        {**copy.deepcopy(data["spec"]["versions"][0]), "name": "v0", "storage": False, "served": False}
+    )
     await world.create(CRDS, data)
 
     assert world.registry.by_path("example.com", "v0", "widgets") is None

@@ -110,10 +110,14 @@ async def test_preconditions_must_hold(world: World) -> None:
     live = await make(world)
     uid, revision = live["metadata"]["uid"], live["metadata"]["resourceVersion"]
 
-    async with refused(409, f"the UID in the precondition (other) does not match the UID in record ({uid})", reason="Conflict") as caught:
+    async with refused(
+        409, f"the UID in the precondition (other) does not match the UID in record ({uid})", reason="Conflict"
+    ) as caught:
         await world.delete("deployments", "web", uid="other")
     assert caught.value.details["kind"] == "Deployment"
-    async with refused(409, f"the ResourceVersion in the precondition (1) does not match the ResourceVersion in record ({revision})"):
+    async with refused(
+        409, f"the ResourceVersion in the precondition (1) does not match the ResourceVersion in record ({revision})"
+    ):
         await world.delete("deployments", "web", revision="1")
 
     assert (await world.delete("deployments", "web", uid=uid, revision=revision)).gone

@@ -52,7 +52,9 @@ async def test_the_revision_is_that_of_the_store_and_the_values_are_what_is_stor
     result = await page(world)
 
     assert result.revision == world.cache.revision
-    assert result.values == [world.service.get(world.kind("configmaps"), world.key("configmaps", name, "default")) for name in names(result)]
+    assert result.values == [
+        world.service.get(world.kind("configmaps"), world.key("configmaps", name, "default")) for name in names(result)
+    ]
     assert (result.continue_token, result.remaining) == ("", None)
 
 
@@ -136,7 +138,15 @@ async def test_any_revision_that_has_happened_shows_the_current_state(world: Wor
     old = world.cache.revision
     await world.create("configmaps", config_map("later"))
 
-    for revision, match in [(None, None), ("", None), ("0", None), ("1", None), (str(old), None), (str(old), "NotOlderThan"), ("0", "NotOlderThan")]:
+    for revision, match in [
+        (None, None),
+        ("", None),
+        ("0", None),
+        ("1", None),
+        (str(old), None),
+        (str(old), "NotOlderThan"),
+        ("0", "NotOlderThan"),
+    ]:
         result = await page(world, revision=revision, match=match)
         assert len(result.entries) == 3
         assert result.revision == world.cache.revision

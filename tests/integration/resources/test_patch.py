@@ -92,7 +92,7 @@ async def test_the_result_is_validated_like_an_update(world: World, live: dict[s
 
 
 async def test_uid_and_deletion_time_cannot_be_patched(world: World, live: dict[str, Any]) -> None:
-    async with refused(422, "metadata.uid: Invalid value: \"x\": field is immutable"):
+    async with refused(422, 'metadata.uid: Invalid value: "x": field is immutable'):
         await world.patch("deployments", "web", {"metadata": {"uid": "x"}})
     async with refused(422, "metadata.deletionTimestamp: Invalid value: ", "field is immutable"):
         await world.patch("deployments", "web", {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
@@ -172,7 +172,9 @@ async def test_the_last_finalizer_can_go_by_a_json_patch(world: World) -> None:
     await world.create("deployments", data)
     await world.delete("deployments", "web")
 
-    outcome = await world.patch_outcome("deployments", "web", [{"op": "remove", "path": "/metadata/finalizers/0"}], patch_type="json")
+    outcome = await world.patch_outcome(
+        "deployments", "web", [{"op": "remove", "path": "/metadata/finalizers/0"}], patch_type="json"
+    )
 
     assert outcome.gone
     assert not world.exists("deployments", "web")

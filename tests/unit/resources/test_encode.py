@@ -16,7 +16,7 @@ from plum_controller.resources.encode import (
     without_revision,
 )
 
-TEXT = st.text("ab\"\\\\{}:,0é", max_size=6)
+TEXT = st.text('ab"\\\\{}:,0é', max_size=6)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT,
     lambda below: st.lists(below, max_size=3) | st.dictionaries(TEXT, below, max_size=3),
