@@ -22,21 +22,19 @@ from plum_schemas.core import ConfigMap
 
 from tests.support.api import make_settings
 
-NAMES = st.sampled_from("abcdef")
 STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("put"), NAMES, st.sampled_from(["red", "blue", ""])),
-        st.tuples(st.just("delete"), NAMES, st.just("")),
-        st.tuples(st.just("cut"), st.just(""), st.just("")),
-        st.tuples(st.just("compact"), st.just(""), st.just("")),
-        st.tuples(st.just("wait"), st.just(""), st.just("")),
+    st.tuples(
+        st.sampled_from(["put", "put", "put", "put", "delete", "delete", "wait", "wait", "cut", "compact", "outage"]),
+        st.sampled_from("abc"),
+        st.sampled_from(["red", "blue", ""]),
     ),
-    max_size=50,
+    min_size=5,
+    max_size=60,
 )
 
 
 class Repeating(FakeApi):
-    """Sends some lines twice."""
+    """Sends lines again that it sent long before."""
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[Stream, None]:
@@ -44,13 +42,12 @@ class Repeating(FakeApi):
             yield Stream(stream.status, self._repeat(stream.chunks))
 
     async def _repeat(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        previous = b""
+        sent: list[bytes] = []
         async for chunk in chunks:
             yield chunk
+            sent.append(chunk)
             if self.random.random() < 0.3:
-                yield previous or chunk
-                yield chunk
-            previous = chunk
+                yield self.random.choice(sent)
 
 
 def color_of(found: ConfigMap) -> Sequence[str]:
@@ -98,10 +95,17 @@ def test_cache_indexes_and_handlers_end_up_at_the_truth(
                 fake.cut_watches()
             elif step[0] == "compact":
                 fake.compact()
+            elif step[0] == "outage":
+                fake.cut_watches()
+                await write(writer, ("delete", step[1], ""))
+                fake.compact()
             elif step[0] == "wait":
                 await asyncio.sleep(0.5)
             else:
                 await write(writer, step)
+                if fake.random.random() < 0.5:
+                    await settle()
+                    informer.list()  # fills the cache of decoded objects
         fake.faults.cut_watch = 0.0
         await asyncio.sleep(200)  # longer than any backoff and a bookmark
 
