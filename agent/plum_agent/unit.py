@@ -116,14 +116,14 @@ def _ending_of(run: RunRecord) -> Ending:
 def wanted_of(instance: Instance, deleted: bool) -> Wanted:
     spec = instance.spec
     gone = deleted or instance.metadata.deletion_timestamp is not None
-    grace = instance.metadata.deletion_grace_period_seconds
+    grace = instance.metadata.deletion_grace_period_seconds or 0  # 0 is what every deletion of a kind like this carries
     return Wanted(
         run=spec.state == "Running" and not gone,
         deleted=gone,
         launch=launch_hash(spec.template),
         restart_request=spec.restart_request,
         policy=RestartPolicy.of(spec.template),
-        grace_seconds=float(grace if gone and grace is not None else spec.template.termination_grace_period_seconds),
+        grace_seconds=float(grace if gone and grace else spec.template.termination_grace_period_seconds),
         exclusive=spec.template.exclusive,
     )
 

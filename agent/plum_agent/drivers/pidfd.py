@@ -12,7 +12,7 @@ import os
 import signal
 import struct
 
-from plum_agent.drivers.procfs import read_stat
+from plum_agent.drivers.procfs import read_stat, read_zombie_status
 
 _GET_INFO = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
 """`PIDFD_GET_INFO` with the first version of `struct pidfd_info`, 64 bytes."""
@@ -64,9 +64,12 @@ async def wait_until_ended(descriptor: int) -> None:
         loop.remove_reader(descriptor)
 
 
-async def read_wait_status(descriptor: int) -> int | None:
-    """The wait status of an ended process that somebody else reaps, on kernels that tell it; else None."""
+async def read_wait_status(descriptor: int, pid: int, start_ticks: int) -> int | None:
+    """The wait status of an ended process that somebody else reaps: from the zombie, or from kernels that still know it."""
     for _ in range(20):
+        status = read_zombie_status(pid, start_ticks)
+        if status is not None:
+            return status
         buffer = bytearray(struct.pack("<Q56x", _INFO_EXIT))
         try:
             fcntl.ioctl(descriptor, _GET_INFO, buffer)

@@ -170,7 +170,7 @@ class ProcessDriver:
             status = None
             if process is not None:
                 await pidfd.wait_until_ended(process)
-                status = await pidfd.read_wait_status(process)
+                status = await pidfd.read_wait_status(process, handle.pid, handle.start_ticks)
             fenced = (run.directory / "fenced").exists()
             return self._complete(run, run_files.exit_of_wait_status(status, time.time(), fenced))
         finally:

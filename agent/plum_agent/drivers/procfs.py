@@ -43,6 +43,16 @@ def parse_stat(text: str) -> ProcessStat | None:
         return None
 
 
+def read_zombie_status(pid: int, start_ticks: int) -> int | None:
+    """The wait status of a process that has ended and was not reaped; None for any other, or if we may not see it."""
+    text = read_bytes(f"{PROC}/{pid}/stat").decode("utf-8", "replace")
+    stat = parse_stat(text)
+    if stat is None or stat.start_ticks != start_ticks or stat.alive:
+        return None
+    fields = text.rpartition(") ")[2].split()
+    return int(fields[49]) if len(fields) > 49 else None
+
+
 def read_stat(pid: int) -> ProcessStat | None:
     """None for a process that is gone."""
     text = read_bytes(f"{PROC}/{pid}/stat")
