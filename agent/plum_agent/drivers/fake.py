@@ -93,9 +93,9 @@ class FakeDriver:
         if known is not None and known.exit is None:
             raise StartError(f"run {marker} is running already")
         self._pid += 1
-        run = _FakeRun(
-            Handle(boot_id="fake", pid=self._pid, start_ticks=self._pid), bool(launch.environment.get("FAKE_IGNORE_STOP"))
-        )
+        now = self._clock.now().timestamp()
+        handle = Handle(boot_id="fake", pid=self._pid, start_ticks=self._pid, started_at=now)
+        run = _FakeRun(handle, bool(launch.environment.get("FAKE_IGNORE_STOP")))
         self._runs[marker] = run
         code = int(launch.environment.get("FAKE_EXIT_CODE", "0"))
         after = launch.environment.get("FAKE_EXIT_AFTER")

@@ -30,6 +30,10 @@ STOPPED = replace(WANTED, run=False)
 DELETED = replace(WANTED, run=False, deleted=True)
 RUNNING = Observed(state=RunState.RUNNING, launch="a")
 FAILED = Observed(state=RunState.ENDED, launch="a", ending=Ending(1), failures=3, ended_at=100.0)
+EXCLUSIVE = replace(WANTED, exclusive=True)
+PROBED = replace(FAILED, stop_reason=StopReason.PROBE, ending=Ending(0, True))
+FENCED = replace(FAILED, stop_reason=StopReason.FENCED)
+GIVEN_UP = replace(FAILED, finished=Verdict.FAILED)
 NEVER = replace(WANTED, policy=RestartPolicy("Never"))
 
 TABLE: list[tuple[str, Wanted, Observed, float, Step]] = [
@@ -52,21 +56,21 @@ TABLE: list[tuple[str, Wanted, Observed, float, Step]] = [
     ("and starts again", WANTED, FAILED, 104, Start()),
     ("a changed template does not wait", replace(WANTED, launch="b"), FAILED, 101, Start()),
     ("a run the agent ended for a change does not wait", WANTED, replace(FAILED, stop_reason=StopReason.CHANGED), 101, Start()),
-    ("a run ended by a probe waits", WANTED, replace(FAILED, stop_reason=StopReason.PROBE, ending=Ending(0, True)), 101, Wait(104.0)),
+    ("a run ended by a probe waits", WANTED, PROBED, 101, Wait(104.0)),
     ("Never ends for good", NEVER, FAILED, 101, Finish(Verdict.FAILED)),
     ("with success on code 0", NEVER, replace(FAILED, ending=Ending(0)), 101, Finish(Verdict.SUCCEEDED)),
-    ("and stays so", NEVER, replace(FAILED, finished=Verdict.FAILED), 999, Wait()),
-    ("until a restart is requested", replace(NEVER, restart_request="1"), replace(FAILED, finished=Verdict.FAILED), 999, Start()),
-    ("or it is deleted", replace(DELETED, policy=RestartPolicy("Never")), replace(FAILED, finished=Verdict.FAILED), 999, Forget()),
+    ("and stays so", NEVER, GIVEN_UP, 999, Wait()),
+    ("until a restart is requested", replace(NEVER, restart_request="1"), GIVEN_UP, 999, Start()),
+    ("or it is deleted", DELETED, GIVEN_UP, 999, Forget()),
     ("an unknown exit with Never is a failure", NEVER, replace(FAILED, ending=Ending(None)), 101, Finish(Verdict.FAILED)),
-    ("an exclusive run goes on under its lease", replace(WANTED, exclusive=True),
+    ("an exclusive run goes on under its lease", EXCLUSIVE,
      replace(RUNNING, fence_stop_at=50, fence_at=53), 40, Wait(50)),
-    ("it is stopped before the lease ends", replace(WANTED, exclusive=True),
+    ("it is stopped before the lease ends", EXCLUSIVE,
      replace(RUNNING, fence_stop_at=50, fence_at=53), 50, Stop(StopReason.FENCED, 53)),
     ("never later than the fence", replace(WANTED, exclusive=True, run=False),
      replace(RUNNING, state=RunState.STOPPING, stop_deadline=80, fence_stop_at=50, fence_at=53), 53, Kill()),
-    ("a fenced run starts again at once when it may", replace(WANTED, exclusive=True), replace(FAILED, stop_reason=StopReason.FENCED), 101, Start()),
-    ("and not before", replace(WANTED, exclusive=True), replace(FAILED, stop_reason=StopReason.FENCED, may_start=False), 101, Wait()),
+    ("a fenced run starts again at once when it may", EXCLUSIVE, FENCED, 101, Start()),
+    ("and not before", EXCLUSIVE, replace(FENCED, may_start=False), 101, Wait()),
 ]  # fmt: skip
 
 
