@@ -200,16 +200,16 @@ def test_a_fleet_survives_chaos_many_times(seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_nodes_run_three_thousand_instances_through_a_rollout_and_lose_fifty() -> None:
+def test_a_thousand_nodes_lose_fifty_and_their_instances_run_elsewhere() -> None:
     async def scenario(fleet: SimulatedFleet) -> None:
-        await fleet.deploy("web", 3000)
-        await fleet.until(lambda: fleet.available("web", 3000))
+        await fleet.deploy("web", 1500)
+        await fleet.until(lambda: fleet.available("web", 1500))
 
         for name in fleet.names[:50]:
             fleet.nodes.cut_off(name)
         await asyncio.sleep(40)
         lost = set(fleet.names[:50])
         ready = [i for i in await fleet.instances("web") if i.status.ready and i.spec.node_name not in lost]
-        assert len(ready) == 3000
+        assert len(ready) == 1500
 
     simulate(scenario, seed=8, nodes=1000)

@@ -38,6 +38,10 @@ BATCH = 64
 STATUS_SECONDS = 0.1
 """Least time between two status writes of one Deployment while only counts move: a thousand starting instances would
 otherwise each cause one."""
+PACE_SECONDS_PER_INSTANCE = 0.0001
+"""Least time between two looks at one Deployment, for each of its instances: a look at a thousand takes some 10 ms, and while
+they start, every single one of them is a reason to look."""
+LONGEST_PACE_SECONDS = 0.25
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 
 
@@ -66,6 +70,7 @@ class DeploymentReconciler:
         self._nodes = manager.informer(Node)
         self._failover_enabled = failover_enabled
         self._status_written: dict[ObjectKey, float] = {}
+        self._looked: dict[ObjectKey, float] = {}
 
     def deployments_on(self, old: Node | None, new: Node | None) -> Iterable[ObjectKey]:
         """Deployments that name the node, when its being there or its readiness changed."""
@@ -80,9 +85,12 @@ class DeploymentReconciler:
         deployment = self._deployments.get(key)
         if deployment is None or deployment.metadata.deletion_timestamp is not None:
             self._status_written.pop(key, None)
+            self._looked.pop(key, None)
             return Result.wait_for_change()
-        now = self._clock.now()
         uid = deployment.metadata.uid
+        if early := self._too_early(key, len(self._instances.index_keys("owner", uid))):
+            return Result.requeue(after=early)
+        now = self._clock.now()
         revisions = self._revisions.by_index("owner", uid)
         if await self._renamed_after_collision(deployment, revisions):
             return Result.requeue(after=0)
@@ -100,6 +108,16 @@ class DeploymentReconciler:
         await self._in_batches(self._updates(deployment, todo))
         await self._note_outcome(deployment, todo, revisions, now)
         return await self._write_status(deployment, todo, revisions, now)
+
+    def _too_early(self, key: ObjectKey, instances: int) -> float:
+        """Seconds until it is worth looking at a large Deployment again; 0 now."""
+        monotonic = self._clock.monotonic()
+        pace = min(LONGEST_PACE_SECONDS, instances * PACE_SECONDS_PER_INSTANCE)
+        early = self._looked.get(key, float("-inf")) + pace - monotonic
+        if early > 0:
+            return early
+        self._looked[key] = monotonic
+        return 0.0
 
     # ---- revisions
 

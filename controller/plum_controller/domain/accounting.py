@@ -96,6 +96,11 @@ class Accounting:
         self.nodes: dict[str, NodeState] = {}
         self._where: dict[str, str] = {}
 
+    @property
+    def has_repellers(self) -> bool:
+        """Whether any instance requires others to stay away."""
+        return any(state.repellers for state in self.nodes.values())
+
     def set_node(self, name: str, node: Node | None) -> None:
         """A node appeared, changed or (None) went. A node without Node object and instances is forgotten."""
         state = self.nodes.get(name)

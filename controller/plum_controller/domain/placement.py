@@ -8,6 +8,7 @@ What depends only on the node and the template is decided once per (template, ve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from plum_schemas.instance import Refusal
@@ -61,23 +62,24 @@ class Placer:
 
     def place(self, demand: Demand) -> Placement:
         """The best node. Ties go to the first by name, so that the same fleet gives the same answer."""
-        spread = SpreadCounts(demand, self.accounting)
-        neighbours = Neighbours(demand, self.accounting)
+        wishes: list[SpreadCounts | Neighbours] = []
+        if demand.topology_spread:
+            wishes.append(SpreadCounts(demand, self.accounting))
+        if demand.affinity is not None or self.accounting.has_repellers:
+            wishes.append(Neighbours(demand, self.accounting))
         best: tuple[float, str] | None = None
         refusals: list[Refusal] = []
         for name, state in self.accounting.nodes.items():
             if state.node is None:
                 continue
             fixed = self._fixed(demand, state)
-            refusal = (
-                fixed if isinstance(fixed, Refusal) else room(demand, state) or spread.refuse(state) or neighbours.refuse(state)
-            )
+            refusal = fixed if isinstance(fixed, Refusal) else room(demand, state) or _first_refusal(wishes, state)
             if refusal is not None:
                 refusals.append(refusal)
                 continue
-            score = (
-                (fixed if isinstance(fixed, int) else 0) + balance(demand, state) + spread.score(state) + neighbours.score(state)
-            )
+            score = (fixed if isinstance(fixed, int) else 0) + balance(demand, state)
+            for wish in wishes:
+                score += wish.score(state)
             if best is None or (-score, name) < (-best[0], best[1]):
                 best = (score, name)
         if best is not None:
@@ -95,3 +97,12 @@ class Placer:
             found = refuse(demand, state) or preference(demand, state)
             self._static[key] = found
         return found
+
+
+def _first_refusal(wishes: Sequence[SpreadCounts | Neighbours], state: NodeState) -> Refusal | None:
+    """What the first wish has against the node."""
+    for wish in wishes:
+        refusal = wish.refuse(state)
+        if refusal is not None:
+            return refusal
+    return None
