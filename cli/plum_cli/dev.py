@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -97,6 +98,10 @@ def note_holder(descriptor: int, url: str) -> None:
     os.pwrite(descriptor, f"{os.getpid()} {url}\n".encode(), 0)
 
 
+def ignore_line(line: str) -> None:
+    """Takes the ready line of an agent: that its node is ready says more."""
+
+
 class _Dev:
     """One run: the parts, and the address of the controller."""
 
@@ -111,7 +116,7 @@ class _Dev:
             "controller", self._controller_command, self._say, self._environment, self._controller_line, only_once=True
         )
         self._agents = [
-            Part(f"node-{number}", lambda number=number: self._agent_command(number), self._say, self._environment)  # type: ignore[misc]
+            Part(f"node-{number}", functools.partial(self._agent_command, number), self._say, self._environment, ignore_line)
             for number in range(1, options.agents + 1)
         ]
         self._stop = asyncio.Event()

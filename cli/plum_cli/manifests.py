@@ -9,6 +9,7 @@ can be shown as `web.yaml:7`. Values are exactly what JSON can say: a date stays
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ MAX_NODES = 2_000_000
 MAX_DEPTH = 100
 """Levels of nesting. No manifest comes near; an alias to its own parent would never end."""
 _TAG = "tag:yaml.org,2002:"
+_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)(?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})+")
+"""Escapes of characters that JSON writes as a pair and YAML does not know."""
 _BOOLEAN_WORDS = frozenset({"yes", "no", "on", "off"})
 
 
@@ -148,7 +151,12 @@ def list_files(path: Path, *, recursive: bool) -> list[Path]:
 
 def load_text(source: str, text: str, loaded: Loaded) -> None:
     """Parse all documents of one text into `loaded`."""
-    loader = yaml.CSafeLoader(untabbed(source, text))
+    if json_value := json_object(source, text):
+        for manifest in expand(Manifest(source, json_value, json_node(source, text, loaded))):
+            check_shape(manifest, loaded)
+            loaded.manifests.append(manifest)
+        return
+    loader = yaml.CSafeLoader(text)
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -158,7 +166,7 @@ def load_text(source: str, text: str, loaded: Loaded) -> None:
             data = builder.build(node, "")
             if builder.failed:
                 continue
-            for manifest in expand(Manifest(source, data, node), loaded):
+            for manifest in expand(Manifest(source, data, node)):
                 check_shape(manifest, loaded)
                 loaded.manifests.append(manifest)
     except yaml.MarkedYAMLError as error:
@@ -169,15 +177,35 @@ def load_text(source: str, text: str, loaded: Loaded) -> None:
         loader.dispose()
 
 
-def untabbed(source: str, text: str) -> str:
-    """JSON may be indented with tabs and YAML may not: in JSON text they become blanks, so that line marks stay true."""
-    if "\t" in text and (source.endswith(".json") or text.lstrip()[:1] == "{"):
-        try:
-            json.loads(text)
-        except ValueError:
-            return text
-        return text.replace("\t", " ")  # JSON has no raw tab inside strings, so this changes white space only
-    return text
+def json_object(source: str, text: str) -> dict[str, Any] | None:
+    """The object of a JSON text; None when it is none. JSON is almost YAML: tabs, `1e5` and some escapes are read differently."""
+    if not source.endswith(".json") and text.lstrip()[:1] != "{":
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def json_node(source: str, text: str, loaded: Loaded) -> yaml.Node:
+    """The lines of a JSON text, read as YAML after what YAML would stumble over was replaced; duplicate keys are noted."""
+    readable = _SURROGATES.sub(
+        lambda match: match[1] + match[0][len(match[1]) :].replace("\\", ""), text.replace("\t", " ").replace("\x7f", " ")
+    )
+    loader = yaml.CSafeLoader(readable)
+    start = yaml.Mark(source, 0, 0, 0, "", 0)
+    nowhere: yaml.Node = yaml.MappingNode(_TAG + "map", [], start, start)
+    try:
+        node = loader.get_single_node() or nowhere
+        notes = Loaded()
+        _Builder(source, loader, notes).build(node, "")
+        loaded.problems += [problem for problem in notes.problems if " is there twice" in problem.message]
+        return node
+    except yaml.YAMLError:
+        return nowhere
+    finally:
+        loader.dispose()
 
 
 def syntax_problem(source: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
@@ -198,7 +226,7 @@ def syntax_problem(source: str, text: str, error: yaml.MarkedYAMLError) -> Probl
     return Problem(f"{source}:{line + 1}", f"is not YAML: {detail}{shown}")
 
 
-def expand(manifest: Manifest, loaded: Loaded) -> Iterable[Manifest]:
+def expand(manifest: Manifest) -> Iterable[Manifest]:
     """The members of a List, or the manifest itself."""
     data = manifest.data
     if isinstance(data, dict) and str(data.get("kind", "")).endswith("List") and isinstance(data.get("items"), list):

@@ -312,14 +312,7 @@ def _node(item: Object, situation: Situation) -> Finding:
         last = f" It was last seen {age(seen, situation.now)} ago." if seen else ""
         reasons.append(Finding(f"It is not ready {_since(ready, situation)}: {_reason(ready)}{last}"))
     if spec.get("drain") is not None:
-        left = len(situation.bound)
-        asked = spec["drain"].get("requestedAt")
-        since = f" {age(asked, situation.now)} ago" if asked else ""
-        drained = condition(item, "Drained")
-        detail = f": {_reason(drained)}" if drained is not None and drained.get("status") != "True" else "."
-        reasons.append(
-            Finding(f"A drain was asked for{since}; {left} {'instance is' if left == 1 else 'instances are'} left{detail}")
-        )
+        reasons.append(_drain(item, situation))
     elif spec.get("unschedulable"):
         reasons.append(
             Finding(f"It is cordoned: nothing new is placed on it until `plum node uncordon {item['metadata']['name']}`.")
@@ -332,6 +325,20 @@ def _node(item: Object, situation: Situation) -> Finding:
     if reasons:
         return Finding(f"{name} does not take everything, with {len(situation.bound)} instances on it.", tuple(reasons))
     return Finding(f"{name} is ready and takes instances; {len(situation.bound)} are on it.", settled=True)
+
+
+def _drain(item: Object, situation: Situation) -> Finding:
+    """How far a drain is."""
+    left = len(situation.bound)
+    asked = item["spec"]["drain"].get("requestedAt")
+    since = f" {age(asked, situation.now)} ago" if asked else ""
+    drained = condition(item, "Drained")
+    if drained is not None and drained.get("status") == "True":
+        return Finding(
+            f"A drain was asked for{since} and is complete; `plum node uncordon {item['metadata']['name']}` takes it back."
+        )
+    detail = f": {_message(drained)}" if drained is not None else "."
+    return Finding(f"A drain was asked for{since}; {left} {'instance is' if left == 1 else 'instances are'} left{detail}")
 
 
 def _other(item: Object, situation: Situation) -> Finding:

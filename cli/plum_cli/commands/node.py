@@ -120,7 +120,7 @@ def drained(item: Any) -> Readiness:
     if (item.get("spec") or {}).get("drain") is None:
         return Readiness(False, "the drain was cancelled", failed=True)
     entry = condition(item, "Drained")
-    if entry is None:
+    if entry is None or int(entry.get("observedGeneration") or 0) < int(item["metadata"].get("generation") or 0):
         return Readiness(False, "the drain begins")
     done = entry.get("status") == "True"
     return Readiness(
