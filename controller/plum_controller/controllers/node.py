@@ -253,8 +253,13 @@ class NodeReconciler:
             return
         old = next((c for c in live.status.conditions if c.type == "Drained"), None)
         message = f"{left} instances are still here" if left else "no instance is left that has to go"
+        # The generation tells whoever asked for this drain that the answer is not that of an earlier one.
         new = Condition(
-            type="Drained", status="False" if left else "True", reason="Draining" if left else "Drained", message=message
+            type="Drained",
+            status="False" if left else "True",
+            reason="Draining" if left else "Drained",
+            message=message,
+            observed_generation=node.metadata.generation,
         )
         moved = old is None or old.status != new.status
         new.last_transition_time = now.replace(microsecond=0) if moved or old is None else old.last_transition_time
