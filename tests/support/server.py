@@ -10,9 +10,12 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,9 +42,11 @@ class RunningServer:
     """A controller that is ready."""
 
     url: str
-    process: asyncio.subprocess.Process
+    process: subprocess.Popen[bytes]
     data_dir: Path
     log: Path
+    start_seconds: float
+    """From the start of the process to its ready line."""
 
     @property
     def host(self) -> str:
@@ -102,9 +107,10 @@ class RunningServer:
                 await writer.wait_closed()
 
     async def stop(self, number: int = signal.SIGTERM, timeout: float = 20.0) -> int:
-        if self.process.returncode is None:
+        """Send a signal and wait for the end. Answers with the exit code, negative for a signal."""
+        if self.process.poll() is None:
             self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), timeout)
+        return await asyncio.to_thread(self.process.wait, timeout)
 
 
 async def _read_events(reader: asyncio.StreamReader, events: asyncio.Queue[dict[str, Any] | None], chunked: bool) -> None:
@@ -154,32 +160,40 @@ def _unchunk(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-@contextlib.asynccontextmanager
-async def running_server(data_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> AsyncIterator[RunningServer]:
-    """Start a controller with its store in `data_dir`, stop it at the end and fail when it does not stop cleanly."""
+@contextlib.contextmanager
+def started_server(data_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[RunningServer]:
+    """Start a controller with its store in `data_dir`; stop it at the end, and fail when it does not stop by itself."""
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "controller.log"
+    started = time.monotonic()
     with log.open("ab") as errors:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "plum_controller", "--listen", "127.0.0.1:0", "--data-dir", str(data_dir), *flags,
-            stdout=asyncio.subprocess.PIPE,
+        process = subprocess.Popen(
+            [sys.executable, "-m", "plum_controller", "--listen", "127.0.0.1:0", "--data-dir", str(data_dir), *flags],
+            stdout=subprocess.PIPE,
             stderr=errors,
             cwd=data_dir,
             env={**os.environ, **(env or {})},
-        )  # fmt: skip
+        )
     assert process.stdout is not None
-    server = None
     try:
-        line = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+        readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        line = process.stdout.readline() if readable else b""
         assert line, f"the controller did not start:\n{log.read_text()[-4000:]}"
-        server = RunningServer(json.loads(line)["url"], process, data_dir, log)
-        yield server
+        yield RunningServer(json.loads(line)["url"], process, data_dir, log, time.monotonic() - started)
     finally:
-        if process.returncode is None:
+        process.stdout.close()
+        if process.poll() is None:
             process.terminate()
             try:
-                await asyncio.wait_for(process.wait(), 20)
-            except TimeoutError:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
                 process.kill()
-                await process.wait()
+                process.wait()
                 raise AssertionError("the controller did not stop within 20 s of SIGTERM") from None
+
+
+@contextlib.asynccontextmanager
+async def running_server(data_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> AsyncIterator[RunningServer]:
+    """`started_server` for one test."""
+    with started_server(data_dir, *flags, env=env) as server:
+        yield server

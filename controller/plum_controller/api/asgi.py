@@ -217,7 +217,8 @@ class Asgi:
             if error.code != 410:
                 raise
             # An expired revision is told inside the stream: clients list again only when they read it there.
-            await _respond(Answer(error_line(error), headers=tuple(head[1:])), {"method": "GET"}, send, connection)
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.body", "body": error_line(error), "more_body": False})
             return
         if connection is not None:
             connection.start_chunked(200, head)

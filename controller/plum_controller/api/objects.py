@@ -59,7 +59,7 @@ class ObjectsApi:
         if request.query or (request.accept and object_form(request.accept) is not Form.JSON):
             return None
         target = self.router.find(request.path)
-        if target is None or not target.name or target.subresource:
+        if target is None or not target.name or target.subresource or target.watch:
             return None
         return Answer(self.service.get(target.kind, ObjectKey(target.namespace, target.name)))
 
