@@ -1,0 +1,137 @@
+"""Power loss at any moment: no acknowledged commit is lost, none is half there, and the file opens.
+
+The disk forgets any part of what was not flushed: whole writes, single sectors, parts of sectors, in any combination.
+Each image is named by its seed, which is printed when something is wrong with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+import pytest
+from plum_controller.store import database, writer
+from plum_controller.store.base import LogEntry
+from plum_controller.store.sqlite import SqliteStore
+
+from tests.support.store import collect, data_of, delete, put, read_all, transaction
+from tests.support.store_disk import FaultyDisk
+
+
+@dataclass
+class Image:
+    """What a power loss left, and what had been promised by then."""
+
+    seed: str
+    operation: str
+    acknowledged: int
+    files: dict[str, bytes]
+
+
+class PowerLosses:
+    """Takes an image at random moments of a run."""
+
+    def __init__(self, seed: str, disk: FaultyDisk, wanted: int, share: float) -> None:
+        self.seed = seed
+        self.images: list[Image] = []
+        self.acknowledged = 0
+        self._disk = disk
+        self._wanted = wanted
+        self._share = share
+        self._chance = random.Random(seed)
+
+    def __call__(self, operation: str, path: str) -> None:
+        # Flushes are where everything hangs on order; writes are many and alike.
+        if len(self.images) < self._wanted and self._chance.random() < self._share * (4 if operation == "sync" else 1):
+            seed = f"{self.seed}-{len(self.images)}"
+            files = self._disk.power_loss(random.Random(seed))
+            self.images.append(Image(seed, f"{operation} {Path(path).name}", self.acknowledged, files))
+
+
+async def work(store: SqliteStore, losses: PowerLosses, chance: random.Random, rounds: int) -> None:
+    """Pairs of objects that are always written together, deletions, compactions; several callers at once."""
+
+    async def commit(number: int) -> None:
+        left, right = f"left{number}", f"right{number}"
+        alive = any(entry.key.name == left for entry in await store.read_at(store.revision, "things.plum.dev", "default", left))
+        content = "x" * chance.choice([10, 700, 9000])
+        make = delete if alive and chance.random() < 0.3 else put
+        revision = await store.commit(transaction(make(left, content), make(right, content)))
+        losses.acknowledged = max(losses.acknowledged, revision)
+
+    for turn in range(rounds):
+        await asyncio.gather(*(commit(number) for number in chance.sample(range(12), chance.randint(1, 6))))
+        if turn % 10 == 9:
+            await store.compact(store.revision - 8)
+
+
+async def check(image: Image, folder: Path, published: dict[int, list[LogEntry]]) -> None:
+    folder.mkdir()
+    for name, content in image.files.items():
+        (folder / name).write_bytes(content)
+    where = f"seed {image.seed}, power lost after {image.operation}"
+
+    store = SqliteStore(folder / "plum.db", keep=None)
+    await store.open()
+    try:
+        assert store.revision >= image.acknowledged, f"{where}: acknowledged {image.acknowledged}, found {store.revision}"
+        found: dict[int, list[LogEntry]] = {}
+        for entry in await read_all(store, store.compacted):
+            found.setdefault(entry.revision, []).append(entry)
+        for revision in range(store.compacted + 1, store.revision + 1):
+            assert len(found[revision]) == 2, f"{where}: revision {revision} is half there"
+            if revision in published:
+                assert found[revision] == published[revision], f"{where}: revision {revision} differs"
+        pairs: dict[str, list[tuple[int, object]]] = {}
+        for entry in await collect(store):
+            number = entry.key.name.removeprefix("left").removeprefix("right")
+            pairs.setdefault(number, []).append((entry.revision, data_of(entry.value)))
+        assert all(len(pair) == 2 and pair[0] == pair[1] for pair in pairs.values()), f"{where}: a pair is torn"
+        assert await store.commit(transaction(put("after"))) == store.revision > image.acknowledged
+    finally:
+        await store.close()
+    connection = apsw.Connection(str(folder / "plum.db"))
+    assert connection.execute("PRAGMA integrity_check").get == "ok", where
+    connection.close()
+
+
+async def lose_power(seed: str, folder: Path, images: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """One run, then every image of it. Answers with how many there were."""
+    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 30)  # so that checkpoints are among the moments
+    monkeypatch.setattr(database, "TRUNCATE_PAGES", 60)
+    disk = FaultyDisk()
+    losses = PowerLosses(seed, disk, images, share=0.03)
+    published: dict[int, list[LogEntry]] = {}
+    folder.mkdir()
+    store = SqliteStore(folder / "plum.db", keep=None, vfs=disk.vfs_name)
+    store.subscribe(lambda entries: [published.setdefault(entry.revision, []).append(entry) for entry in entries] and None)
+    disk.after = losses
+    await store.open()
+    await work(store, losses, random.Random(seed), rounds=max(40, images))
+    await store.close()
+
+    for number, image in enumerate(losses.images):
+        await check(image, folder / f"image-{number}", published)
+    return len(losses.images)
+
+
+@pytest.mark.parametrize("run", range(4))
+async def test_power_loss_loses_no_acknowledged_commit(run: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = f"{random.SystemRandom().randrange(1 << 32):08x}"
+    print(f"seed {seed}")
+
+    assert await lose_power(seed, tmp_path / seed, 60, monkeypatch) >= 30
+
+
+@pytest.mark.soak
+async def test_power_loss_at_thousands_of_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = 0
+    while images < 10_000:
+        seed = f"{random.SystemRandom().randrange(1 << 32):08x}"
+        print(f"seed {seed}")
+        images += await lose_power(seed, tmp_path / seed, 100, monkeypatch)
+        for file in sorted((tmp_path / seed).rglob("*"), reverse=True):
+            file.unlink() if file.is_file() else file.rmdir()
