@@ -6,9 +6,8 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
-from uuid import UUID
 
 from plum_controller.resources.errors import unavailable
 from plum_controller.store.base import Key, Revision, Store, Transaction
@@ -88,19 +87,24 @@ class Context:
         self.locks = KeyLocks()
         self._clock = clock
         self._random_bytes = random_bytes
-        self._moment = NO_MOMENT
+        self._second = NO_MOMENT
+        self._next_second = NO_MOMENT
         self._timestamp = ""
 
     def now(self) -> str:
         """The time as objects carry it: RFC 3339 in whole seconds, `Z`."""
-        moment = self._clock.now().replace(microsecond=0)
-        if moment != self._moment:
-            self._moment = moment
-            self._timestamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        moment = self._clock.now()
+        if not self._second <= moment < self._next_second:
+            self._second = moment.replace(microsecond=0)
+            self._next_second = self._second + timedelta(seconds=1)
+            self._timestamp = self._second.strftime("%Y-%m-%dT%H:%M:%SZ")
         return self._timestamp
 
     def new_uid(self) -> str:
-        return str(UUID(bytes=self._random_bytes(16), version=4))
+        """A random UUID, version 4."""
+        digits = self._random_bytes(16).hex()
+        variant = "89ab"[int(digits[16], 16) & 3]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
     def generate_name(self, base: str) -> str:
         number = int.from_bytes(self._random_bytes(8))

@@ -27,7 +27,7 @@ class WriteOptions:
     subresource: str = ""
     """`status`, `finalize` (namespaces) or empty."""
     user: str = ""
-    """Who asks, for the log."""
+    """Who asks. Decides nothing here: authorisation comes before."""
     duplicates: tuple[str, ...] = ()
     """What the decoder of the body found: `duplicate field "spec.image"`. Treated like unknown fields."""
 

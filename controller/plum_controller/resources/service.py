@@ -13,6 +13,8 @@ change, and come out as the bytes that are stored.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Any
 
 from plum_schemas.base import ObjectKey
@@ -57,10 +59,18 @@ __all__ = [
 class ResourceService:
     """One per store. `cache` is loaded, and `registry` knows the kinds, before the first call."""
 
-    def __init__(self, store: Store, cache: WatchCache, registry: Registry, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cache: WatchCache,
+        registry: Registry,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """`random_bytes` is where uids and generated names come from; simulations pass a seeded source."""
         self.registry = registry
         self.cache = cache
-        self._context = Context(store, cache, registry, clock)
+        self._context = Context(store, cache, registry, clock, random_bytes)
         self._writer = Writer(self._context)
         self._deleter = Deleter(self._context)
         self._lister = Lister(self._context)

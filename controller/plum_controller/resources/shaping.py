@@ -105,10 +105,17 @@ def _report(
 
 
 def check_shape(kind: ResourceKind, new: Json, live: Json | None) -> None:
-    """Refuse what breaks the schema or the rules of metadata. Raises `ApiStatusError` 422 with every cause."""
+    """Refuse what breaks the schema or the rules of metadata. Raises `ApiStatusError` 422 with every cause.
+
+    What was already wrong in the live object is not held against an update: after a schema became stricter, an old object
+    must still be able to lose its finalizers.
+    """
     metadata = new["metadata"]
     causes = list(meta.check(kind.info, metadata, None if live is None else live["metadata"]))
     problems = kind.schema.validate(new)
+    if problems and live is not None:
+        known = frozenset(kind.schema.validate(live))
+        problems = [problem for problem in problems if problem not in known]
     causes += [_hidden(problem) for problem in problems] if kind.rules.is_confidential else problems
     if causes:
         raise invalid(kind.info, metadata["name"], causes)
@@ -121,17 +128,24 @@ def _hidden(cause: Cause) -> Cause:
 
 
 def check_rules(context: Context, kind: ResourceKind, new: Json, live: Json | None) -> None:
-    """Refuse what breaks rules between fields. The schema has accepted the object. Raises `ApiStatusError` 422."""
+    """Refuse what breaks the kind's own rules. The schema has accepted the object. Raises `ApiStatusError` 422."""
     causes = list(kind.rules.check(context, kind, new, live))
+    if causes:
+        raise invalid(kind.info, new["metadata"]["name"], causes)
+
+
+def check_typed(kind: ResourceKind, new: Json, live: Json | None) -> None:
+    """Refuse what breaks rules between fields. The schema has accepted the object. Raises `ApiStatusError` 422."""
     typed = kind.checked_type
-    if typed is not None:
-        try:
-            old = None if live is None else msgspec.convert(live, typed)
-            errors = list(msgspec.convert(new, typed).validate(old))
-        except msgspec.ValidationError as error:
-            causes.append(Cause(INVALID, f"Invalid value: {error}", kind.info.kind))
-        else:
-            causes += [Cause(error.reason, error.message, error.field) for error in errors]
+    if typed is None:
+        return
+    try:
+        old = None if live is None else msgspec.convert(live, typed)
+        errors = list(msgspec.convert(new, typed).validate(old))
+    except msgspec.ValidationError as error:
+        causes = [Cause(INVALID, f"Invalid value: {error}", kind.info.kind)]
+    else:
+        causes = [Cause(error.reason, error.message, error.field) for error in errors]
     if causes:
         raise invalid(kind.info, new["metadata"]["name"], causes)
 

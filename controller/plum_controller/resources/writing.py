@@ -54,7 +54,16 @@ from plum_controller.resources.merging import (
 from plum_controller.resources.namespaces import admit_create
 from plum_controller.resources.options import Outcome, PatchType, WriteOptions
 from plum_controller.resources.rules import NO_RULES
-from plum_controller.resources.shaping import check_name, check_options, check_rules, check_shape, check_size, open_body, shape
+from plum_controller.resources.shaping import (
+    check_name,
+    check_options,
+    check_rules,
+    check_shape,
+    check_size,
+    check_typed,
+    open_body,
+    shape,
+)
 from plum_controller.store.base import ABSENT, Check, Key, Revision, Transaction, Write
 from plum_controller.store.cache import Entry
 from plum_controller.store.errors import PreconditionError
@@ -128,6 +137,7 @@ class Writer:
         check_shape(kind, new, None)
         kind.rules.prepare_create(context, kind, new)
         check_rules(context, kind, new, None)
+        check_typed(kind, new, None)
         store_key = Key(info.resource, key.namespace, key.name)
         self._refuse_existing(kind, store_key)
         if not tracked:
@@ -275,8 +285,10 @@ class Writer:
         kind.rules.prepare_update(context, kind, live, new, options.subresource)
         if options.subresource != "status":
             check_rules(context, kind, new, live)
-            if info.has_generation and not is_same_spec(kind, live, new):
-                metadata["generation"] = live_metadata.get("generation", 0) + 1
+            if not is_same_spec(kind, live, new):
+                check_typed(kind, new, live)
+                if info.has_generation:
+                    metadata["generation"] = live_metadata.get("generation", 0) + 1
         if style != "apply":
             track_update(live, new, options.field_manager, info.api_version, options.subresource, context.now(), kind.fields)
         if may_differ_only_in_owners(live, new) and restore_times(live, new):

@@ -287,3 +287,20 @@ async def test_a_retry_after_somebody_faster_in_another_process(world: World, mo
     with pytest.raises(ApiStatusError) as caught:
         await world.update("configmaps", {**made, "data": {"a": "3"}})
     assert caught.value.code == 409
+
+
+async def test_what_was_already_wrong_does_not_hold_an_object(widgets: World) -> None:
+    """A schema became stricter: the old object keeps its value, loses its finalizer, and takes no new wrong value."""
+    await widgets.create("widgets", {**widget(size=9), "metadata": {"name": "gear", "finalizers": ["x.dev/y"]}})
+    live = widgets.get("customresourcedefinitions", "widgets.example.com")
+    live["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["size"]["maximum"] = 5
+    await widgets.update("customresourcedefinitions", live)
+
+    made = await widgets.patch("widgets", "gear", {"metadata": {"labels": {"a": "b"}}})
+    assert made["spec"]["size"] == 9
+    async with refused(422, "spec.size: Invalid value: 8"):
+        await widgets.patch("widgets", "gear", {"spec": {"size": 8}})
+
+    await widgets.delete("widgets", "gear")
+    outcome = await widgets.patch_outcome("widgets", "gear", {"metadata": {"finalizers": None}})
+    assert outcome.gone
