@@ -254,11 +254,13 @@ async def test_a_json_patch_operates_on_paths(target: Target) -> None:
         {"op": "test", "path": "/data/x", "value": "1"},
         {"op": "replace", "path": "/data/x", "value": "2"},
         {"op": "remove", "path": "/data/y"},
-        {"op": "add", "path": "/data/z~1z", "value": "3"},
+        {"op": "add", "path": "/metadata/annotations", "value": {"plum.dev/x": "1"}},
+        {"op": "replace", "path": "/metadata/annotations/plum.dev~1x", "value": "2"},
     ]
     patched = await target.api.patch(ConfigMap, "a", operations, type="json")
 
-    assert patched.data == {"x": "2", "z/z": "3"}
+    assert patched.data == {"x": "2"}
+    assert patched.metadata.annotations == {"plum.dev/x": "2"}
 
 
 async def test_a_json_patch_whose_test_fails_is_invalid(target: Target) -> None:

@@ -82,7 +82,7 @@ async def watch_for_two(candidates: list[Candidate], seconds: float) -> list[str
     return order
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(5))
 def test_never_two_leaders_with_pauses_and_lost_answers(seed: int) -> None:
     async def main(loop: SimulatedLoop) -> None:
         fake = FakeApi(clock=SimulatedClock(loop), seed=seed)
@@ -90,10 +90,10 @@ def test_never_two_leaders_with_pauses_and_lost_answers(seed: int) -> None:
             Candidate(name, ApiClient(Pausing(fake, Random(seed * 10 + number))), loop, skew_seconds=900.0 * number)
             for number, name in enumerate(("one", "two", "three"))
         ]
-        order = await watch_for_two(candidates, 3000)
+        order = await watch_for_two(candidates, 2000)
 
         assert len(order) >= 3, "the pauses changed no leader: the test proves nothing"
-        assert sum(candidate.led for candidate in candidates) > 300
+        assert sum(candidate.led for candidate in candidates) > 200
         terms = sorted(term for candidate in candidates for term in candidate.terms)
         assert len(set(terms)) >= len(order) // 2
         for candidate in candidates:

@@ -134,7 +134,8 @@ def test_a_reconcile_sees_what_the_last_one_of_its_key_wrote(seed: int) -> None:
     simulate(body, make_deployment(replicas=1), add=Copies, seed=seed)
 
 
-def test_no_worker_starts_before_all_caches_are_filled() -> None:
+@pytest.mark.parametrize("seed", range(5))
+def test_no_worker_starts_before_all_caches_are_filled(seed: int) -> None:
     async def body(fake: FakeApi, manager: Manager) -> None:
         fake.faults.latency = (0.1, 3.0)
         await manager.wait_synced()
@@ -143,7 +144,7 @@ def test_no_worker_starts_before_all_caches_are_filled() -> None:
         assert len(fake.keys(Instance)) == 2
 
     deployment = make_deployment(replicas=2, uid="u")
-    simulate(body, deployment, [owned_instance(deployment, name) for name in ("a", "b")], add=Copies)
+    simulate(body, deployment, [owned_instance(deployment, name) for name in ("a", "b")], add=Copies, seed=seed)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -220,6 +221,9 @@ def test_changes_of_the_kind_of_what_it_owns_and_of_what_it_watches() -> None:
         assert await calls_of(api.create(owned_instance(web, "a"))) == ["default/web"]
         assert await calls_of(api.patch(Instance, "a", {"metadata": {"ownerReferences": None}})) == ["default/web"]
         assert await calls_of(api.create(make_instance("stranger"))) == []
+        loose = owned_instance(web, "loose")
+        loose.metadata.owner_references[0].controller = None
+        assert await calls_of(api.create(loose)) == []
         assert await calls_of(api.create(make_settings("s", {"settings": "yes"}, **{"for": "db"}))) == ["default/db"]
         assert await calls_of(api.create(make_settings("t", **{"for": "db"}))) == []
         assert await calls_of(api.delete(ConfigMap, "s")) == ["default/db"]
