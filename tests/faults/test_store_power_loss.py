@@ -1,12 +1,14 @@
-"""Power loss at any moment: no acknowledged commit is lost, none is half there, and the file opens.
+"""Power loss at any moment: no acknowledged commit is lost, no refused one comes back, none is half there, the file opens.
 
 The disk forgets any part of what was not flushed: whole writes, single sectors, parts of sectors, in any combination.
-Each image is named by its seed, which is printed when something is wrong with it.
+Now and then a write or a flush fails before, so that refused commits leave their traces as well. Each image is named by
+its seed, which is printed when something is wrong with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import apsw
 import pytest
 from plum_controller.store import database, writer
 from plum_controller.store.base import LogEntry
+from plum_controller.store.errors import StoreFullError, StoreUnavailableError
 from plum_controller.store.sqlite import SqliteStore
 
 from tests.support.store import collect, data_of, delete, put, read_all, transaction
@@ -28,6 +31,8 @@ class Image:
     seed: str
     operation: str
     acknowledged: int
+    refused: frozenset[int]
+    """Numbers of the transactions that were refused by then: they must not come back."""
     files: dict[str, bytes]
 
 
@@ -38,6 +43,8 @@ class PowerLosses:
         self.seed = seed
         self.images: list[Image] = []
         self.acknowledged = 0
+        self.refused: set[int] = set()
+        self.begun = 0
         self._disk = disk
         self._wanted = wanted
         self._share = share
@@ -48,7 +55,13 @@ class PowerLosses:
         if len(self.images) < self._wanted and self._chance.random() < self._share * (4 if operation == "sync" else 1):
             seed = f"{self.seed}-{len(self.images)}"
             files = self._disk.power_loss(random.Random(seed))
-            self.images.append(Image(seed, f"{operation} {Path(path).name}", self.acknowledged, files))
+            where = f"{operation} {Path(path).name}"
+            self.images.append(Image(seed, where, self.acknowledged, frozenset(self.refused), files))
+
+    def fail_sometimes(self, operation: str, path: str) -> None:
+        """The disk is full, or a flush fails."""
+        if path.endswith("-wal") and self.begun > 3 and self._chance.random() < 0.01:
+            raise apsw.IOError("injected") if operation == "sync" else apsw.FullError("injected")
 
 
 async def work(store: SqliteStore, losses: PowerLosses, chance: random.Random, rounds: int) -> None:
@@ -57,15 +70,21 @@ async def work(store: SqliteStore, losses: PowerLosses, chance: random.Random, r
     async def commit(number: int) -> None:
         left, right = f"left{number}", f"right{number}"
         alive = any(entry.key.name == left for entry in await store.read_at(store.revision, "things.plum.dev", "default", left))
-        content = "x" * chance.choice([10, 700, 9000])
+        losses.begun += 1
+        mine = losses.begun
+        content = [mine, "x" * chance.choice([10, 700, 9000])]
         make = delete if alive and chance.random() < 0.3 else put
-        revision = await store.commit(transaction(make(left, content), make(right, content)))
-        losses.acknowledged = max(losses.acknowledged, revision)
+        try:
+            revision = await store.commit(transaction(make(left, content), make(right, content)))
+            losses.acknowledged = max(losses.acknowledged, revision)
+        except (StoreFullError, StoreUnavailableError):
+            losses.refused.add(mine)
 
     for turn in range(rounds):
         await asyncio.gather(*(commit(number) for number in chance.sample(range(12), chance.randint(1, 6))))
         if turn % 10 == 9:
-            await store.compact(store.revision - 8)
+            with contextlib.suppress(StoreFullError, StoreUnavailableError):
+                await store.compact(store.revision - 8)
 
 
 async def check(image: Image, folder: Path, published: dict[int, list[LogEntry]]) -> None:
@@ -81,6 +100,7 @@ async def check(image: Image, folder: Path, published: dict[int, list[LogEntry]]
         found: dict[int, list[LogEntry]] = {}
         for entry in await read_all(store, store.compacted):
             found.setdefault(entry.revision, []).append(entry)
+            assert data_of(entry.value)[0] not in image.refused, f"{where}: revision {entry.revision} had been refused"
         for revision in range(store.compacted + 1, store.revision + 1):
             assert len(found[revision]) == 2, f"{where}: revision {revision} is half there"
             if revision in published:
@@ -100,6 +120,7 @@ async def check(image: Image, folder: Path, published: dict[int, list[LogEntry]]
 
 async def lose_power(seed: str, folder: Path, images: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """One run, then every image of it. Answers with how many there were."""
+    monkeypatch.setattr(writer, "RECOVERY_SECONDS", (0.001, 0.01))
     monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 30)  # so that checkpoints are among the moments
     monkeypatch.setattr(database, "TRUNCATE_PAGES", 60)
     disk = FaultyDisk()
@@ -108,7 +129,7 @@ async def lose_power(seed: str, folder: Path, images: int, monkeypatch: pytest.M
     folder.mkdir()
     store = SqliteStore(folder / "plum.db", keep=None, vfs=disk.vfs_name)
     store.subscribe(lambda entries: [published.setdefault(entry.revision, []).append(entry) for entry in entries] and None)
-    disk.after = losses
+    disk.before, disk.after = losses.fail_sometimes, losses
     await store.open()
     await work(store, losses, random.Random(seed), rounds=max(40, images))
     await store.close()
