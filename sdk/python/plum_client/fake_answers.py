@@ -45,7 +45,7 @@ class Answers:
         if request.method == "DELETE" and not request.name:
             return self._delete_collection(request, body, dry_run)
         if request.method == "DELETE":
-                return _deleted(self._objects.delete(info, key, body, dry_run))
+            return _deleted(self._objects.delete(info, key, body, dry_run))
         return self._patch(request, key, body, dry_run)
 
     def _read(self, request: Request, key: ObjectKey) -> Response:

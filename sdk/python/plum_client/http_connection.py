@@ -96,10 +96,15 @@ class HttpConnection(asyncio.Protocol):
 
     # ---- for the transport
 
+    @property
+    def is_usable(self) -> bool:
+        """Open, as far as we know."""
+        return self.is_open and self._transport is not None and not self._transport.is_closing()
+
     def ask(self, data: bytes, timeout: float, streaming: bool = False) -> asyncio.Future[Answer]:
         """Send one request. The future fails with `ApiUnavailableError`; give up on it by `abort`."""
         asked = self._asked = self._loop.create_future()
-        if not self.is_open or self._transport is None or self._transport.is_closing():
+        if self._transport is None or not self.is_usable:
             asked.set_exception(ClosedWhileIdleError("the connection was closed"))
             return asked
         self._answer = Answer()

@@ -32,6 +32,8 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 IDLE_SECONDS = 30.0
 """A connection that was idle for longer is not used again: servers and middleboxes forget them."""
+STALE_SECONDS = 0.02
+"""Idle time after which the server may have closed a connection without our having noticed."""
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _PLAIN = re.compile(r"[A-Za-z0-9._~/\-]*\Z").match
 
@@ -124,6 +126,9 @@ class HttpTransport:
     async def _exchange(self, data: bytes, idempotent: bool) -> Answer:
         while True:
             connection = self._take_idle() or await self._connect_pooled()
+            if not idempotent and not await self._is_alive(connection):
+                self._give_back(connection)
+                continue
             used_before = connection.served > 0
             try:
                 answer = await connection.ask(data, self._timeout)
@@ -142,7 +147,7 @@ class HttpTransport:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_open and now - connection.idle_since < IDLE_SECONDS:
+            if connection.is_usable and now - connection.idle_since < IDLE_SECONDS:
                 self._open += 1
                 return connection
             connection.abort()
@@ -150,12 +155,19 @@ class HttpTransport:
 
     def _give_back(self, connection: HttpConnection) -> None:
         self._open -= 1
-        if connection.is_open and connection.reusable and not self._closed:
+        if connection.is_usable and connection.reusable and not self._closed:
             connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)
         else:
             connection.abort()
         self._wake()
+
+    async def _is_alive(self, connection: HttpConnection) -> bool:
+        """A request that must not be sent twice does not go over a connection whose end is waiting to be read."""
+        if connection.served and asyncio.get_running_loop().time() - connection.idle_since > STALE_SECONDS:
+            for _ in range(2):  # the first turn of the loop finds the end in the socket, the second delivers it
+                await asyncio.sleep(0)
+        return connection.is_usable
 
     async def _connect_pooled(self) -> HttpConnection:
         while self._open >= self._max_connections:
