@@ -9,14 +9,13 @@ modified. Most of two objects is usually equal, so whole subtrees are compared b
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from plum_controller.resources.fields.sets import LEAF, SELF, Tree
-from plum_controller.resources.fields.typed import FREE, MISSING, FieldType, FieldTypeError
+from plum_controller.resources.fields.typed import FREE, MAX_REMEMBERED, MISSING, FieldType, FieldTypeError
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -60,25 +59,23 @@ def _is_same(a: Any, b: Any) -> bool:
     return (type(a) is bool) == (type(b) is bool)
 
 
-@functools.lru_cache(maxsize=4096)
-def flat_tree(names: tuple[str, ...]) -> Tree:
-    """A new object that has only leaves. Cached: objects of one kind have few different sets of keys."""
-    return {SELF: LEAF, **{"f:" + name: LEAF for name in names}}
-
-
 def whole(value: Any, node: FieldType) -> Tree:
     """A value that appears or disappears as a whole: itself and every path in it."""
     kind = type(value)
     if kind is dict:
         if not value or node.fields is None or node.atomic_map:
             return LEAF
-        if node.flat and (node.element is not None or node.fields.keys() >= value.keys()):
-            return flat_tree(tuple(value))
+        if node.flat:
+            known = node.flat_trees.get(tuple(value))
+            if known is not None:
+                return known
         out: Tree = {SELF: LEAF}
         fields, element = node.fields, node.element or FREE
         for name, child in value.items():
             kind = type(child)
             out["f:" + name] = whole(child, fields.get(name, element)) if kind is dict or kind is list else LEAF
+        if node.is_flat(value) and len(node.flat_trees) < MAX_REMEMBERED:
+            node.flat_trees[tuple(value)] = out
         return out
     if kind is list:
         if not value or node.item is None or node.list_type == "atomic":

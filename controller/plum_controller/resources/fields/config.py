@@ -8,13 +8,12 @@ fields of `spec` do not both own `spec`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 from plum_controller.resources.fields.elements import shown_path
 from plum_controller.resources.fields.sets import LEAF, SELF, Tree
-from plum_controller.resources.fields.typed import FREE, UNTYPED, FieldType, FieldTypeError
+from plum_controller.resources.fields.typed import FREE, MAX_REMEMBERED, MISSING, FieldType, FieldTypeError
 
 
 def field_set(value: Mapping[str, Any], root: FieldType) -> Tree:
@@ -42,16 +41,12 @@ def contributes(value: Any, declared: FieldType) -> bool:
     return (kind is not dict and kind is not list) or (kind is dict and not value) or _of(value, declared) is not None
 
 
-@functools.lru_cache(maxsize=4096)
-def _flat_set(names: tuple[str, ...]) -> Tree | None:
-    """The set of an object that has only leaves; see `compare.flat_tree`."""
-    return {"f:" + name: LEAF for name in names} or None
-
-
 def _of_map(value: Mapping[str, Any], node: FieldType) -> Tree | None:
     fields, element = node.fields or {}, node.element or FREE
-    if node.flat and (node.element is not None or fields.keys() >= value.keys()):
-        return _flat_set(tuple(value))
+    if node.flat:
+        known = node.flat_sets.get(tuple(value), MISSING)
+        if known is not MISSING:
+            return known  # type: ignore[no-any-return]
     out: Tree = {}
     for name, child in value.items():
         declared = fields.get(name)
@@ -66,6 +61,8 @@ def _of_map(value: Mapping[str, Any], node: FieldType) -> Tree | None:
             below = member(below)
         if below is not None:
             out["f:" + name] = below
+    if node.is_flat(value) and len(node.flat_sets) < MAX_REMEMBERED:
+        node.flat_sets[tuple(value)] = out or None
     return out or None
 
 
@@ -93,44 +90,28 @@ def check_types(value: Mapping[str, Any], root: FieldType, *, duplicates: bool =
 
 
 def _check(value: Any, node: FieldType, path: tuple[str, ...], errors: list[str], duplicates: bool) -> None:
+    """A value that is neither null nor a scalar that fits."""
     kind = type(value)
-    if value is None:
-        return
-    if kind is dict:
+    if kind is dict and node.fields is not None:
         _check_map(value, node, path, errors, duplicates)
-    elif kind is list:
+    elif kind is list and node.item is not None:
         _check_list(value, node, path, errors, duplicates)
-    elif not _fits(value, node.scalar):
+    else:
         errors.append(_report(path, f"expected {_expected(node)}, got {_shown(value)}"))
-
-
-def _fits(value: Any, scalar: str) -> bool:
-    kind = type(value)
-    if scalar == "string":
-        return kind is str
-    if scalar == "numeric":
-        return kind is int or kind is float
-    if scalar == "boolean":
-        return kind is bool
-    return scalar == UNTYPED
 
 
 def _check_map(value: Mapping[str, Any], node: FieldType, path: tuple[str, ...], errors: list[str], duplicates: bool) -> None:
-    if node.fields is None:
-        errors.append(_report(path, f"expected {_expected(node)}, got {_shown(value)}"))
-        return
+    fields, element = node.fields or {}, node.element
     for name, child in value.items():
-        child_type = node.fields.get(name, node.element)
+        child_type = fields.get(name, element)
         if child_type is None:
             errors.append(_report((*path, "f:" + name), "field not declared in schema"))
-        elif child_type is not FREE:
+        elif child is not None and type(child) not in child_type.scalar_types and child_type is not FREE:
             _check(child, child_type, (*path, "f:" + name), errors, duplicates)
 
 
 def _check_list(items: list[Any], node: FieldType, path: tuple[str, ...], errors: list[str], duplicates: bool) -> None:
-    if node.item is None:
-        errors.append(_report(path, f"expected {_expected(node)}, got {_shown(items)}"))
-        return
+    item_type = node.item or FREE
     seen: set[str] = set()
     for index, item in enumerate(items):
         element = f"i:{index}"
@@ -143,8 +124,8 @@ def _check_list(items: list[Any], node: FieldType, path: tuple[str, ...], errors
             if element in seen and not duplicates:
                 errors.append(_report(path, f"duplicate entries for key {shown_path((element,))}"))
             seen.add(element)
-        if node.item is not FREE:
-            _check(item, node.item, (*path, element), errors, duplicates)
+        if item is not None and type(item) not in item_type.scalar_types and item_type is not FREE:
+            _check(item, item_type, (*path, element), errors, duplicates)
 
 
 def _expected(node: FieldType) -> str:

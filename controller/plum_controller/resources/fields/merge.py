@@ -7,10 +7,10 @@ Neither argument is changed; the result shares their containers, so it is for re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from plum_controller.resources.fields.compare import by_element
 from plum_controller.resources.fields.typed import FREE, FieldType
 
 
@@ -53,10 +53,14 @@ def _merge_maps(live: Mapping[str, Any], config: Mapping[str, Any], node: FieldT
 def _merge_lists(live: list[Any], config: list[Any], node: FieldType) -> list[Any]:
     """Both lists' items: those of `config` in its order, those only in `live` where they stood between them."""
     item_type = node.item or FREE
-    lefts = [node.item_element(item) for item in live]
-    rights = [node.item_element(item) for item in config]
-    left_values = {element: items[0] for element, items in by_element(live, node).items() if len(items) == 1}
-    right_values = dict(zip(rights, config, strict=True))
+    name_of = node.item_element
+    lefts, rights = list(map(name_of, live)), list(map(name_of, config))
+    left_values, right_values = dict(zip(lefts, live, strict=True)), dict(zip(rights, config, strict=True))
+    if lefts == rights and len(left_values) == len(lefts):
+        return [_merge(old, new, item_type) for old, new in zip(live, config, strict=True)]
+    if len(left_values) < len(lefts):  # an item that repeats is not merged with anything
+        counts = Counter(lefts)
+        left_values = {element: value for element, value in left_values.items() if counts[element] == 1}
 
     def merged(element: str) -> Any:
         value = right_values[element]

@@ -20,6 +20,16 @@ UNTYPED = "untyped"
 
 MISSING: Any = object()
 
+MAX_REMEMBERED = 1024
+"""Path elements and sets remembered per field: names and keys of a kind's parts repeat from object to object."""
+
+_SCALAR_TYPES: dict[str, frozenset[type]] = {
+    "string": frozenset({str}),
+    "boolean": frozenset({bool}),
+    "numeric": frozenset({int, float}),
+    UNTYPED: frozenset({str, bool, int, float}),
+}
+
 
 class FieldTypeError(ValueError):
     """A value does not fit its schema so badly that its fields cannot be named."""
@@ -41,22 +51,27 @@ class FieldType:
     """One node of a schema. A node without a declared type may be scalar, list or object: the value decides."""
 
     __slots__ = (
+        "_names",
         "atomic_map",
         "defaults",
         "element",
         "fields",
         "flat",
+        "flat_sets",
+        "flat_trees",
         "item",
-        "item_prefix",
         "keys",
         "list_type",
         "loose",
         "scalar",
+        "scalar_types",
     )
 
     def __init__(self) -> None:
         self.scalar = ""
         """`string`, `boolean`, `numeric` or `untyped`; empty if no scalar is allowed."""
+        self.scalar_types: frozenset[type] = frozenset()
+        """The Python types of those scalars."""
         self.fields: Mapping[str, FieldType] | None = None
         """Declared fields; None if no object is allowed."""
         self.element: FieldType | None = None
@@ -68,15 +83,36 @@ class FieldType:
         self.keys: tuple[str, ...] = ()
         self.defaults: Mapping[str, Any] = {}
         """Defaults of key fields."""
-        self.item_prefix = ""
-        """For list maps with one key: everything of the element before the value."""
+        self._names: dict[str, str] = {}
+        """Path elements of sets of text and of list maps with one text as key: item -> element."""
         self.flat = False
         """An object whose values are all leaves: its field set follows from its keys alone."""
+        self.flat_trees: dict[tuple[str, ...], Tree] = {}
+        """Keys -> set of such an object with itself; the same sets come again and again."""
+        self.flat_sets: dict[tuple[str, ...], Tree | None] = {}
+        """Keys -> set of such an object without itself."""
         self.loose = False
         """Values below may differ although Python calls them equal: `True == 1`."""
 
+    def is_flat(self, value: Mapping[str, Any]) -> bool:
+        """Whether a non-empty object is one whose set may be remembered by its keys."""
+        return self.flat and (self.element is not None or (self.fields or {}).keys() >= value.keys())
+
     def item_element(self, item: Any) -> str:
         """The path element of an item of this list. Raises FieldTypeError."""
+        name = item
+        if self.keys:
+            name = item.get(self.keys[0]) if type(item) is dict and len(self.keys) == 1 else None
+        if type(name) is not str:
+            return self._item_element(item)
+        element = self._names.get(name)
+        if element is None:
+            element = self._item_element(item)
+            if len(self._names) < MAX_REMEMBERED:
+                self._names[name] = element
+        return element
+
+    def _item_element(self, item: Any) -> str:
         if self.list_type == "set":
             if item is None:
                 raise FieldTypeError("associative list without keys has an element that's an explicit null")
@@ -88,10 +124,6 @@ class FieldType:
         if not isinstance(item, dict):
             what = "a null element" if item is None else "non-map elements"
             raise FieldTypeError(f"associative list with keys may not have {what}")
-        if self.item_prefix:
-            value = item.get(self.keys[0])
-            if type(value) is str:
-                return self.item_prefix + elements.of_value(value)[2:] + "}"
         keys = {}
         for name in self.keys:
             value = item.get(name, MISSING)
@@ -108,6 +140,7 @@ def _free() -> FieldType:
     """Without a schema: scalars are leaves, lists one value, objects have separate fields of the same type."""
     free = FieldType()
     free.scalar = UNTYPED
+    free.scalar_types = _SCALAR_TYPES[UNTYPED]
     free.list_type = "atomic"
     free.fields = {}
     free.element = free.item = free
@@ -152,6 +185,7 @@ _RESET_BY_STATUS: Tree = {"f:metadata": LEAF, "f:spec": LEAF}
 def _scalar(kind: str) -> FieldType:
     scalar = FieldType()
     scalar.scalar = kind
+    scalar.scalar_types = _SCALAR_TYPES[kind]
     return scalar
 
 
@@ -174,6 +208,7 @@ def _type_of(schema: Mapping[str, Any], preserve: bool) -> FieldType:
         _add_map(node, schema, preserve)
         _add_list(node, schema, preserve)
         node.loose = not schema.get("x-kubernetes-int-or-string")
+    node.scalar_types = _SCALAR_TYPES.get(node.scalar, frozenset())
     below = [node.element, node.item, *(node.fields or {}).values()]
     node.loose = node.loose or (not schema.get("x-kubernetes-int-or-string") and any(child.loose for child in below if child))
     return node
@@ -206,8 +241,6 @@ def _add_list(node: FieldType, schema: Mapping[str, Any], preserve: bool) -> Non
         node.keys = tuple(sorted(schema.get("x-kubernetes-list-map-keys") or ()))
         properties = (items or {}).get("properties") or {}
         node.defaults = {key: properties[key]["default"] for key in node.keys if "default" in properties.get(key, {})}
-        if len(node.keys) == 1:
-            node.item_prefix = elements.of_keys({node.keys[0]: 0})[:-2]
 
 
 METADATA = _type_of(OBJECT_META, preserve=False)

@@ -12,12 +12,16 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from plum_controller.resources.errors import INVALID, Cause
 from plum_controller.resources.schema.defaulting import Defaulter, defaulter
 from plum_controller.resources.schema.formats import STRING_FORMATS
 from plum_controller.resources.schema.pruning import Pruner, pruner
 from plum_controller.resources.schema.uniqueness import Uniqueness, uniqueness
 from plum_controller.resources.schema.validation import explain, fast_schema
+
+_encode = msgspec.json.Encoder().encode
 
 
 class CompiledSchema:
@@ -33,7 +37,7 @@ class CompiledSchema:
 
     def default(self, obj: dict[str, Any]) -> None:
         """Set missing fields that have a default, remove nulls that stand for missing fields."""
-        complete = self._defaulter
+        complete = self._defaulter if _has_null(obj) else self._filler
         if complete is not None:
             complete(obj)
 
@@ -58,6 +62,10 @@ class CompiledSchema:
         return defaulter(self.openapi, is_resource=True)
 
     @cached_property
+    def _filler(self) -> Defaulter | None:
+        return defaulter(self.openapi, is_resource=True, drops_nulls=False)
+
+    @cached_property
     def _uniqueness(self) -> Uniqueness | None:
         return uniqueness(self.openapi)
 
@@ -70,3 +78,14 @@ class CompiledSchema:
             fast_schema(self.openapi), validate_formats=True, formats=STRING_FORMATS, pattern_options=options
         ).is_valid
         return is_valid
+
+
+def _has_null(obj: dict[str, Any]) -> bool:
+    """False if there is surely no null in it. Encoding the object is faster than looking into each of its parts."""
+    for name, value in obj.items():
+        if name == "metadata":
+            if type(value) is not dict or None in value.values():
+                return True
+        elif value is None or (type(value) is not str and b"null" in _encode(value)):
+            return True
+    return False

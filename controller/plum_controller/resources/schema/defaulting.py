@@ -19,47 +19,40 @@ Defaulter = Callable[[Any], None]
 _SCALARS = (str, int, float, bool)
 
 
-def defaulter(schema: Mapping[str, Any], *, is_resource: bool = False) -> Defaulter | None:
-    """What completes a value of this schema; None if there is never anything to do."""
+def defaulter(schema: Mapping[str, Any], *, is_resource: bool = False, drops_nulls: bool = True) -> Defaulter | None:
+    """What completes a value of this schema; None if there is never anything to do.
+
+    Without `drops_nulls` it is for values that hold no null, and skips the parts of the schema that have no default.
+    """
     if schema.get("items"):
-        return _list_defaulter(schema["items"])
+        return _list_defaulter(schema["items"], drops_nulls)
     properties: Mapping[str, Any] = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
-    inner = {name: found for name, child in properties.items() if (found := defaulter(child)) is not None}
-    if is_resource or schema.get("x-kubernetes-embedded-resource"):
+    inner = {
+        name: found for name, child in properties.items() if (found := defaulter(child, drops_nulls=drops_nulls)) is not None
+    }
+    if drops_nulls and (is_resource or schema.get("x-kubernetes-embedded-resource")):
         inner["metadata"] = _drop_metadata_nulls
-    rest = defaulter(additional) if isinstance(additional, dict) and additional else None
+    rest = defaulter(additional, drops_nulls=drops_nulls) if isinstance(additional, dict) and additional else None
+    fill, complete_inner = _filler(properties), _inner_defaulter(frozenset(properties), inner, rest)
+    if not drops_nulls:
+        return _completer(None, fill, complete_inner) if fill is not None or complete_inner is not None else None
     if not properties and not isinstance(additional, dict) and not inner:
         return None
-    drop_nulls = _null_dropper(properties, additional)
-    fill = _filler(properties)
-    return _completer(drop_nulls, fill, _inner_defaulter(frozenset(properties), inner, rest))
+    return _completer(_null_dropper(properties, additional), fill, complete_inner)
 
 
-def _completer(drop_nulls: Defaulter, fill: Defaulter | None, complete_inner: Defaulter | None) -> Defaulter:
-    """The steps that this kind of object needs, in order."""
-
-    def complete_scalars(value: Any) -> None:
-        if type(value) is dict and None in value.values():
-            drop_nulls(value)
-
-    def complete_inside(value: Any) -> None:
-        if type(value) is dict:
-            if None in value.values():
-                drop_nulls(value)
-            complete_inner(value)  # type: ignore[misc]
-
+def _completer(drop_nulls: Defaulter | None, fill: Defaulter | None, complete_inner: Defaulter | None) -> Defaulter:
     def complete(value: Any) -> None:
         if type(value) is dict:
-            if None in value.values():
+            if drop_nulls is not None and None in value.values():
                 drop_nulls(value)
-            fill(value)  # type: ignore[misc]
+            if fill is not None:
+                fill(value)
             if complete_inner is not None:
                 complete_inner(value)
 
-    if fill is not None:
-        return complete
-    return complete_inside if complete_inner is not None else complete_scalars
+    return complete
 
 
 def _filler(properties: Mapping[str, Any]) -> Defaulter | None:
@@ -124,9 +117,9 @@ def _null_dropper(properties: Mapping[str, Any], additional: Any) -> Defaulter:
     return drop_nulls
 
 
-def _list_defaulter(items: Mapping[str, Any]) -> Defaulter | None:
-    item = defaulter(items)
-    default = items.get("default") if not items.get("nullable") else None
+def _list_defaulter(items: Mapping[str, Any], drops_nulls: bool) -> Defaulter | None:
+    item = defaulter(items, drops_nulls=drops_nulls)
+    default = items.get("default") if drops_nulls and not items.get("nullable") else None
     if item is None and default is None:
         return None
 
