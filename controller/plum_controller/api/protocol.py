@@ -20,6 +20,8 @@ from plum_controller.resources.errors import ApiStatusError
 
 SWEEP_SECONDS = 1.0
 """How often slow senders are looked for."""
+LINGER_SECONDS = 2.0
+"""How long a refused client may go on sending before the connection is cut."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -30,19 +32,30 @@ class Protocol(HttpToolsProtocol):
         application: Any = self.app
         self._application: Asgi = application
         self._head_bytes = 0
+        self._head_done = False
         self._head_limit = self._application.settings.header_limit_bytes
-        self._refused = False
+        self._refusal: ApiStatusError | None = None
+        self._lingers_since = 0.0
         self._reading_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self._application.settings.connection_limit:
             message = "this server has as many connections as it may, please try again later"
-            self._refuse(ApiStatusError(503, "ServiceUnavailable", message, {"retryAfterSeconds": 1}))
+            self._refusal = ApiStatusError(503, "ServiceUnavailable", message, {"retryAfterSeconds": 1})
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingers_since:
+            return
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+            return
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         self._reading_since = self.loop.time()
         self._head_bytes = 0
+        self._head_done = False
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -52,6 +65,10 @@ class Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(len(name) + len(value) + 4)
         super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._head_done = True
 
     def on_message_complete(self) -> None:
         self._reading_since = 0.0
@@ -87,18 +104,23 @@ class Protocol(HttpToolsProtocol):
 
     def check_time(self, now: float, limit: float) -> None:
         """Give up on a client that takes too long to send its request."""
+        if self._lingers_since:
+            if now - self._lingers_since > LINGER_SECONDS:
+                self.transport.abort()
+            return
         since = self._reading_since
-        if since and now - since > limit and not self.transport.is_closing():
-            if self._head_bytes:
-                self._refuse(ApiStatusError(408, "Timeout", "the request took too long to arrive"))
-            else:
-                self.transport.close()
+        if not since or now - since <= limit or self.transport.is_closing():
+            return
+        answered = self._head_done and self.cycle.response_complete
+        if self._head_bytes and not answered:
+            self._refuse(ApiStatusError(408, "Timeout", "the request took too long to arrive"))
+        else:
+            self.transport.close()
 
     def _refuse(self, error: ApiStatusError) -> None:
         """Answer without the application and close. Does nothing when an answer has begun."""
-        if self._refused or self.transport.is_closing():
+        if self._lingers_since or self.transport.is_closing():
             return
-        self._refused = True
         if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
             self.transport.close()
             return
@@ -107,7 +129,23 @@ class Protocol(HttpToolsProtocol):
             b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (error.code, error.reason.encode(), len(body), body)
         )
-        self.transport.close()
+        self._linger()
+
+    def finish(self) -> None:
+        """Close after an answer that is the last one."""
+        if self._reading_since:
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """Close for writing, and for a while take and drop what the client still sends: closing on unread bytes would make
+        the kernel reset the connection, and the client would never see its answer."""
+        self._lingers_since = self.loop.time()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
 
 
 class Sweeper:

@@ -113,7 +113,8 @@ def write_answer(cycle: Any, answer: Answer, *, with_body: bool = True) -> None:
     cycle.transport.write(wire.encode(answer, common_headers(cycle.default_headers), cycle.keep_alive, with_body=with_body))
     cycle.message_event.set()
     if not cycle.keep_alive:
-        cycle.transport.close()
+        finish = getattr(cycle.transport.get_protocol(), "finish", cycle.transport.close)
+        finish()
     cycle.on_response()
 
 
