@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from plum_controller.domain.members import HOME_NODE_ANNOTATION, REPLACES_ANNOTATION
 from plum_controller.domain.revisions import next_number
-from plum_controller.domain.rollout import NewInstance, NodeView, Plan, plan
+from plum_controller.domain.rollout import plan
+from plum_controller.domain.rollout_plan import NewInstance, NodeView, Plan
 from plum_controller.domain.rollout_status import status_of
 from plum_schemas.base import Condition, ObjectMeta
 from plum_schemas.deployment import REVISION_LABEL, Deployment, DeploymentSpec

@@ -30,7 +30,8 @@ from plum_schemas.template import Template
 
 from plum_controller.domain.members import HOME_NODE_ANNOTATION, REPLACES_ANNOTATION
 from plum_controller.domain.revisions import forgettable, next_number, same_template
-from plum_controller.domain.rollout import NewInstance, NodeView, Plan, plan
+from plum_controller.domain.rollout import plan
+from plum_controller.domain.rollout_plan import NewInstance, NodeView, Plan
 from plum_controller.domain.rollout_status import spec_hash, status_of
 
 BATCH = 64

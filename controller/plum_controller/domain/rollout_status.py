@@ -12,7 +12,7 @@ from plum_schemas.revision import Revision
 
 from plum_controller.domain.members import State
 from plum_controller.domain.revisions import template_hash
-from plum_controller.domain.rollout import Plan
+from plum_controller.domain.rollout_plan import Plan
 
 
 def status_of(deployment: Deployment, todo: Plan, number: int, revisions: Sequence[Revision], now: datetime) -> DeploymentStatus:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plum_controller.domain.members import HOME_NODE_ANNOTATION, REPLACES_ANNOTATION
-from plum_controller.domain.rollout import NodeView
+from plum_controller.domain.rollout_plan import NodeView
 from plum_schemas.deployment import Canary, CanaryStep, Failover, Strategy
 from plum_schemas.int_or_percent import resolve
 from plum_schemas.template import Disconnect, Template
