@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plum_cli import arguments
-from plum_cli.errors import FAILED, OK, CliError
+from plum_cli.errors import CONFLICT, FAILED, OK, CliError
 
 if TYPE_CHECKING:
     from plum_cli.session import Session, Target
 
+ATTEMPTS = 10
+"""Tries when a controller writes the status at the same time."""
 HEADER = "# Change the object, save and leave the editor. Lines that begin with # are ignored; an empty file cancels.\n"
 
 
@@ -53,8 +55,7 @@ async def edit(args: argparse.Namespace, session: Session) -> int:
 
     target = await session.target(args.what)
     original = without_managed_fields(await session.get(target))
-    original.pop("status", None)
-    text = to_yaml(original)
+    text = to_yaml(editable(original))
     problems: list[str] = []
     with tempfile.NamedTemporaryFile("w", prefix=f"plum-{target.name}-", suffix=".yaml", delete=False) as opened:
         path = Path(opened.name)
@@ -77,12 +78,18 @@ async def edit(args: argparse.Namespace, session: Session) -> int:
             problems = [problem.message for problem in error.problems]
         except (InvalidObjectError, BadRequestError) as error:
             problems = [f"{cause.field}: {cause.message}" for cause in error.causes if cause.field] or [error.message]
-        except ConflictError as error:
-            raise CliError(f"{error.message}\n  what you wrote is in {path}", 5) from error
+        except (CliError, ConflictError) as error:
+            raise CliError(f"{error}\n  what you wrote is in {path}", CONFLICT) from error
         else:
             discard(path)
             print(f"{target} edited")
             return OK
+
+
+def editable(original: dict[str, Any]) -> dict[str, Any]:
+    """What a person may change: without status, and without what the server counts."""
+    metadata = {key: value for key, value in original["metadata"].items() if key not in ("resourceVersion", "generation")}
+    return {key: (metadata if key == "metadata" else value) for key, value in original.items() if key != "status"}
 
 
 async def write(session: Session, target: Target, original: dict[str, Any], text: str) -> None:
@@ -110,8 +117,29 @@ async def write(session: Session, target: Target, original: dict[str, Any], text
                     )
                 ]
             )
-    manifest.metadata.setdefault("resourceVersion", original["metadata"]["resourceVersion"])
-    await session.api.update(manifest.data, kind=target.info, field_validation="Strict")
+    await replace(session, target, original, manifest.data)
+
+
+async def replace(session: Session, target: Target, original: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Write the object over the one that was opened. A status that moved meanwhile does not matter, everything else does."""
+    from plum_client.errors import ConflictError
+
+    from plum_cli.differences import changes, comparable, describe
+
+    for attempt in range(ATTEMPTS):
+        live = await session.get(target)
+        theirs = [describe(change) for change in changes(comparable(original), comparable(live))]
+        if theirs or live["metadata"]["uid"] != original["metadata"]["uid"]:
+            raise CliError(
+                f"{target} was changed by someone else meanwhile: {'; '.join(theirs) or 'it is another object'}", CONFLICT
+            )
+        wanted["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+        try:
+            await session.api.update(wanted, kind=target.info, field_validation="Strict")
+            return
+        except ConflictError:
+            if attempt == ATTEMPTS - 1:
+                raise
 
 
 def edit_text(path: Path, text: str, problems: list[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from plum_cli.errors import NOT_FOUND, OK, CliError, UsageError
 if TYPE_CHECKING:
     from plum_cli.session import Session
 
-RETRY_SECONDS = 1.0
+RETRY_SECONDS = 0.5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -125,11 +126,11 @@ class _Logs:
 
     # ---- printing
 
-    async def _print(self, name: str, *, prefix: bool) -> None:
-        """Print the output of one instance."""
+    async def _print(self, name: str, *, prefix: bool, again_since: float = 0.0) -> None:
+        """Print the output of one instance; `again_since` seconds back when this goes on after an interruption."""
         shown = self._prefix(name) if prefix else ""
         out = sys.stdout.buffer
-        async for line in self._lines(name):
+        async for line in self._lines(name, again_since):
             out.write(shown.encode() + line)
             out.flush()
 
@@ -139,7 +140,7 @@ class _Logs:
         colour = self._colours.setdefault(name, terminal.PREFIX_COLOURS[len(self._colours) % len(terminal.PREFIX_COLOURS)])
         return terminal.paint(f"[{name}]", colour, sys.stdout) + " "
 
-    async def _lines(self, name: str) -> AsyncIterator[bytes]:
+    async def _lines(self, name: str, again_since: float) -> AsyncIterator[bytes]:
         """Whole lines, each with its newline."""
         from plum_client.transport import Request
 
@@ -148,10 +149,12 @@ class _Logs:
         for option in ("follow", "previous", "timestamps"):
             if getattr(self._args, option):
                 query[option] = "true"
-        if self._args.tail >= 0:
-            query["tailLines"] = str(self._args.tail)
-        if self._args.since is not None:
+        if again_since:
+            query["sinceSeconds"] = str(int(again_since) + 1)
+        elif self._args.since is not None:
             query["sinceSeconds"] = str(max(1, round(self._args.since)))
+        if self._args.tail >= 0 and not again_since:
+            query["tailLines"] = str(self._args.tail)
         request = Request("GET", info, self._session.namespace, name, "log", query=query, accept="text/plain")
         rest = b""
         async with self._session.stream(request) as chunks:
@@ -198,13 +201,19 @@ class _Logs:
 
         from plum_cli.terminal import note
 
+        info = await self._session.kind("instances.plum.dev")
+        broken_at = 0.0
         while True:
+            started = time.monotonic()
             try:
-                await self._print(name, prefix=True)
+                await self._print(name, prefix=True, again_since=time.monotonic() - broken_at if broken_at else 0.0)
                 return
             except NotFoundError:
-                return
+                # Without an object there is no more output; with one it has not been started yet.
+                if await self._session.find(info, name, self._session.namespace) is None:
+                    return
             except ApiError as error:
                 note(f"[{name}] {error.message}; trying again")
-                await asyncio.sleep(RETRY_SECONDS)
-                self._args.tail = 0
+                if not broken_at or time.monotonic() - started > 2 * RETRY_SECONDS:
+                    broken_at = time.monotonic()
+            await asyncio.sleep(RETRY_SECONDS)
