@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class Image:
     seed: str
     operation: str
     acknowledged: int
+    published: int
+    """Commits up to here had their final content. The next one may still have been refused after the image was taken."""
     refused: frozenset[int]
     """Numbers of the transactions that were refused by then: they must not come back."""
     files: dict[str, bytes]
@@ -45,6 +48,7 @@ class PowerLosses:
         self.acknowledged = 0
         self.refused: set[int] = set()
         self.begun = 0
+        self.published = 0
         self._disk = disk
         self._wanted = wanted
         self._share = share
@@ -56,7 +60,7 @@ class PowerLosses:
             seed = f"{self.seed}-{len(self.images)}"
             files = self._disk.power_loss(random.Random(seed))
             where = f"{operation} {Path(path).name}"
-            self.images.append(Image(seed, where, self.acknowledged, frozenset(self.refused), files))
+            self.images.append(Image(seed, where, self.acknowledged, self.published, frozenset(self.refused), files))
 
     def fail_sometimes(self, operation: str, path: str) -> None:
         """The disk is full, or a flush fails."""
@@ -103,7 +107,7 @@ async def check(image: Image, folder: Path, published: dict[int, list[LogEntry]]
             assert data_of(entry.value)[0] not in image.refused, f"{where}: revision {entry.revision} had been refused"
         for revision in range(store.compacted + 1, store.revision + 1):
             assert len(found[revision]) == 2, f"{where}: revision {revision} is half there"
-            if revision in published:
+            if revision <= image.published:
                 assert found[revision] == published[revision], f"{where}: revision {revision} differs"
         pairs: dict[str, list[tuple[int, object]]] = {}
         for entry in await collect(store):
@@ -128,7 +132,13 @@ async def lose_power(seed: str, folder: Path, images: int, monkeypatch: pytest.M
     published: dict[int, list[LogEntry]] = {}
     folder.mkdir()
     store = SqliteStore(folder / "plum.db", keep=None, vfs=disk.vfs_name)
-    store.subscribe(lambda entries: [published.setdefault(entry.revision, []).append(entry) for entry in entries] and None)
+
+    def publish(entries: Sequence[LogEntry]) -> None:
+        for entry in entries:
+            published.setdefault(entry.revision, []).append(entry)
+        losses.published = entries[-1].revision
+
+    store.subscribe(publish)
     disk.before, disk.after = losses.fail_sometimes, losses
     await store.open()
     await work(store, losses, random.Random(seed), rounds=max(40, images))
