@@ -153,7 +153,7 @@ class NodeAgent:
     def _set_lease_seconds(self, seconds: float) -> None:
         if seconds != self.lease.seconds:
             logger.info("lease has a new length", extra={"node": self.name, "seconds": seconds})
-            self.lease.seconds = seconds
+            self.lease.change(seconds)
 
     async def _work(self) -> None:
         while True:

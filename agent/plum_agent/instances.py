@@ -329,8 +329,10 @@ class InstanceReconciler:
         if run.handle is None and unit.failure:
             run.exit.reason = "StartFailed"
         run.ended_seconds = now
-        if run.stop_reason in ("", StopReason.PROBE.value):
-            lasted = now - run.started_seconds if run.started_seconds and run.boot_id == self._starter.boot_id else 0.0
+        if run.boot_id != self._starter.boot_id:
+            record.failures = 0  # the machine ended it, and a machine that boots waits for nothing
+        elif run.stop_reason in ("", StopReason.PROBE.value):
+            lasted = now - run.started_seconds if run.started_seconds else 0.0
             policy = unit.wanted(record.instance, False).policy
             record.failures = policy.backoff.failures_after(record.failures, lasted)
         self._starter.ports.release(str(unit.key))
@@ -362,7 +364,13 @@ class InstanceReconciler:
     # ---- telling
 
     def _report(self, unit: Unit, instance: Instance) -> None:
-        """Put the status on its way, if it says anything new."""
+        """Put the status on its way, if it says anything new.
+
+        Not before the first list: only the object itself tells since when its conditions are what they are. Everything
+        is told again then.
+        """
+        if not self._informer.is_synced:
+            return
         moment = statuses.Moment(self._clock.now(), self._clock.monotonic(), self._starter.boot_id, self._starter.address)
         status = statuses.status_of(unit, instance, moment)
         waiting = self._delivery.newest(unit.key)
@@ -372,7 +380,7 @@ class InstanceReconciler:
         elif int(instance.metadata.resource_version or 0) < unit.delivered and unit.told is not None:
             changed = statuses.differs(unit.told, status)
         else:
-            changed = not self._informer.is_synced or statuses.differs(instance.status, status)
+            changed = statuses.differs(instance.status, status)
         unit.told = status
         if changed:
             fields = statuses.builtins_of(status)

@@ -45,13 +45,20 @@ class NodeLease:
     def __init__(self, node: str, seconds: float, clock: Clock, fence_file: Path | None) -> None:
         self.node = node
         self.seconds = seconds
-        """How long one renewal holds; the agent sets it from `Node.spec.leaseSeconds`."""
+        """How long one renewal holds."""
+        self.wake: Callable[[], None] = lambda: None
+        """Renew now instead of after the pause; set by the keeper, called from any thread."""
         self.deadline = 0.0
         """Monotonic seconds until which the last acknowledged renewal lets exclusive runs live."""
         self.held = False
         self.fence_file = fence_file
         self._clock = clock
         self._load()
+
+    def change(self, seconds: float) -> None:
+        """`Node.spec.leaseSeconds` has a new value: renew by it from now on."""
+        self.seconds = seconds
+        self.wake()
 
     def acknowledged(self, sent_at: float) -> None:
         """A renewal that was sent at this monotonic time has been acknowledged."""
@@ -89,6 +96,8 @@ class LeaseKeeper:
 
     async def _keep(self, api: ApiClient, lease: NodeLease) -> None:
         failures = 0
+        changed, loop = asyncio.Event(), asyncio.get_running_loop()
+        lease.wake = lambda: _call_soon(loop, changed.set)
         while True:
             sent_at = self._clock.monotonic()
             interval = lease.seconds / RENEWALS
@@ -115,7 +124,10 @@ class LeaseKeeper:
                 lease.acknowledged(sent_at)
                 if not was_held:
                     self._on_change(lease.node, True)
-            await asyncio.sleep(max(0.0, sent_at + pause - self._clock.monotonic()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, sent_at + pause - self._clock.monotonic())):
+                    await changed.wait()
+            changed.clear()
 
     async def _renew(self, api: ApiClient, lease: NodeLease) -> None:
         spec = {
@@ -173,6 +185,11 @@ class LeaseThread:
             await self._keeper.run(api)
         finally:
             await api.close()
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: the keeper has ended
+        loop.call_soon_threadsafe(callback)
 
 
 def _replace(path: Path, text: str) -> None:

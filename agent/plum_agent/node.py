@@ -11,6 +11,7 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,15 +21,16 @@ from urllib.parse import urlsplit
 import msgspec
 from plum_client.client import ApiClient
 from plum_client.errors import AlreadyExistsError, ApiError
-from plum_schemas.base import ObjectMeta
+from plum_client.informer import Informer
+from plum_schemas.base import ObjectKey, ObjectMeta
 from plum_schemas.node import ARCH_LABEL, HOSTNAME_LABEL, OS_LABEL, Node
 
 from plum_agent.drain import end_drain
 
 logger = logging.getLogger(__name__)
 
-CHECK_SECONDS = 15.0
-"""Between two looks at the own Node object."""
+MIN_RETRY_SECONDS = 0.2
+MAX_RETRY_SECONDS = 5.0
 MAX_INSTANCES = 1000
 """Instances a node offers to take when it does not say otherwise."""
 
@@ -117,55 +119,58 @@ def _version() -> str:
 
 
 class NodeReporter:
-    """Keeps one Node object true, until cancelled."""
+    """Keeps one Node object true, until cancelled: watches it, and writes only what differs."""
 
     def __init__(self, api: ApiClient, name: str, facts: Facts, on_lease_seconds: Callable[[float], None]) -> None:
         self._api = api
         self._name = name
         self._facts = facts
         self._on_lease_seconds = on_lease_seconds
+        self._informer: Informer[Node] = Informer(api, Node, fields=f"metadata.name={name}")
+        self._informer.add_raw_handler(lambda key, old, new: self.check_soon())
         self._wake = asyncio.Event()
         self._first = True
 
     def check_soon(self) -> None:
-        """Look again now: the connection came back, or something changed."""
+        """Look again now: the object changed, or the connection came back."""
         self._wake.set()
 
     async def run(self) -> None:
-        pause = 0.0
+        following = asyncio.get_running_loop().create_task(self._informer.run())
+        try:
+            await self._informer.wait_synced()
+            await self._keep()
+        finally:
+            following.cancel()
+
+    async def _keep(self) -> None:
+        pause = MIN_RETRY_SECONDS
         while True:
-            try:
-                await self.ensure()
-                pause = CHECK_SECONDS
-            except ApiError as error:
-                pause = min(5.0, max(0.2, pause * 2 if pause < CHECK_SECONDS else 0.2))
-                logger.debug("node was not reported", extra={"node": self._name, "error": str(error)})
             self._wake.clear()
             try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+                await self.ensure(self._informer.get(ObjectKey("", self._name)))
+                pause = MIN_RETRY_SECONDS
+                await self._wake.wait()
+            except ApiError as error:
+                logger.debug("node was not reported", extra={"node": self._name, "error": str(error)})
+                await asyncio.sleep(pause)
+                pause = min(MAX_RETRY_SECONDS, pause * 2)
 
-    async def ensure(self) -> None:
+    async def ensure(self, node: Node | None) -> None:
         """Create the Node, or correct what differs. Safe to repeat."""
-        node = await self._api.get(Node, self._name)
         if node is None:
-            try:
-                node = await self._api.create(Node(metadata=ObjectMeta(name=self._name, labels=self._facts.labels(self._name))))
-            except AlreadyExistsError:
-                node = await self._api.get(Node, self._name)
-            logger.info("node registered", extra={"node": self._name})
+            with suppress(AlreadyExistsError):
+                await self._api.create(Node(metadata=ObjectMeta(name=self._name, labels=self._facts.labels(self._name))))
+                logger.info("node registered", extra={"node": self._name})
+            node = await self._api.get(Node, self._name)
         if node is None:
             return
         self._on_lease_seconds(float(node.spec.lease_seconds))
         if self._first:
             await end_drain(self._api, node)
             self._first = False
-        labels = {
-            name: value for name, value in self._facts.labels(self._name).items() if node.metadata.labels.get(name) != value
-        }
-        if labels:
+        labels = self._facts.labels(self._name)
+        if not labels.items() <= node.metadata.labels.items():
             await self._api.patch(Node, self._name, {"metadata": {"labels": labels}})
         wanted = self._facts.status() | {"observedGeneration": node.metadata.generation}
         if differs(node, wanted):
