@@ -13,6 +13,7 @@ import pytest
 from plum_cli.errors import CONFLICT, FAILED, NOT_FOUND
 
 from tests.support.command import Dev, Plum, eventually, processes_of, running_dev
+from tests.support.server import started_server
 
 pytestmark = pytest.mark.slow
 
@@ -255,3 +256,39 @@ def test_restore_refuses_a_running_controller_and_files_that_are_no_backup(dev: 
     copy.write_bytes(store.read_bytes())
     done = dev.plum("restore", str(copy), "--data-dir", str(dev.data_dir))
     assert done.code == FAILED
+
+
+def test_a_plan_says_what_would_happen_and_its_hash_guards_the_apply(dev: Dev) -> None:
+    deploy(dev.plum, "planned")
+    more = dev.plum.write("planned.yaml", TALK.replace("NAME", "planned").replace("replicas: 2", "replicas: 3"))
+
+    text = dev.plum.ok("plan", "-f", more).out
+    answer = dev.plum.ok("plan", "-f", more, "-o", "json").json()
+    again = dev.plum.ok("plan", "-f", more, "-o", "hash").out.strip()
+
+    assert "Deployment default/planned" in text
+    assert any(change["action"] == "create" and change["kind"] == "Instance" for change in answer["changes"])
+    assert again == answer["hash"]
+    assert dev.plum("apply", "-f", more, "--plan", "0" * 12).code == FAILED
+    assert dev.plum.ok("get", "deployment", "planned", "-o", "jsonpath={.spec.replicas}").out == "2\n"
+    assert dev.plum.ok("apply", "-f", more, "--plan", again).out == "deployment.plum.dev/planned configured\n"
+
+
+def test_a_backup_is_restored_with_everything_in_it(dev: Dev, tmp_path: Path) -> None:
+    plum = Plum(dev.plum.url, tmp_path)
+    note = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept}\ndata: {x: one}\n"
+    plum.ok("apply", "-f", "-", stdin=note)
+
+    plum.ok("backup", "x.db")
+    plum.ok("delete", "configmap", "kept")
+    again = plum("backup", "x.db")
+    restored = plum.ok("restore", "x.db", "--data-dir", "new")
+
+    assert "is there already" in again.err
+    assert stat.S_IMODE((tmp_path / "x.db").stat().st_mode) == 0o600
+    assert "changes in its history" in restored.out
+    with started_server(tmp_path / "new") as server:
+        other = Plum(server.url, tmp_path)
+        assert other.ok("get", "configmap", "kept", "-o", "jsonpath={.data.x}").out == "one\n"
+    plum.ok("restore", "x.db", "--data-dir", "new")
+    assert any(".before-restore-" in path.name for path in (tmp_path / "new").iterdir())
