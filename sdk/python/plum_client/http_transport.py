@@ -126,11 +126,10 @@ class HttpTransport:
     async def _exchange(self, data: bytes, idempotent: bool) -> Answer:
         while True:
             connection = self._take_idle() or await self._connect_pooled()
-            if not idempotent and not await self._is_alive(connection):
-                self._give_back(connection)
-                continue
             used_before = connection.served > 0
             try:
+                if not idempotent and not await self._is_alive(connection):
+                    continue
                 answer = await connection.ask(data, self._timeout)
             except ClosedWhileIdleError:
                 if used_before and idempotent:

@@ -90,6 +90,14 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._thread_ended)
         return future
 
+    async def shutdown_default_executor(self, *args: Any) -> None:
+        """Waits for threads too, in real time."""
+        self._jumping.threads += 1
+        try:
+            await super().shutdown_default_executor(*args)
+        finally:
+            self._jumping.threads -= 1
+
     def _thread_ended(self, future: asyncio.Future[Any]) -> None:
         self._jumping.threads -= 1
 
