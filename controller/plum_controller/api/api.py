@@ -114,9 +114,10 @@ class Api:
         return Answer(msgspec.json.encode(await planner.plan(body.get("manifests"), str(namespace), str(manager))))
 
     def close(self) -> None:
-        """End all watches cleanly and say so to whoever asks."""
+        """End all watches and logs cleanly, and say so to whoever asks."""
         self.ready = False
         self.hub.close()
+        self.tunnels.close()
 
     def _make_planner(self, add_controllers: AddControllers) -> Callable[[], Planner]:
         """The planner, loaded with the first plan."""

@@ -109,7 +109,7 @@ class Asgi:
                 return
             target = self._log_target(request)
             if target is not None:
-                await self._log(request, target, send, connection)
+                await self._log(request, target, receive, send)
                 return
             place = self._in_flight.enter(method)
             if method in ("POST", "PUT", "PATCH", "DELETE"):
@@ -248,15 +248,19 @@ class Asgi:
         target = self.api.objects.router.find(request.path)
         return target if target is not None and instance_log.is_log(target) else None
 
-    async def _log(self, request: ApiRequest, target: Target, send: Send, connection: Connection | None) -> None:
+    async def _log(self, request: ApiRequest, target: Target, receive: Receive, send: Send) -> None:
         async with instance_log.open_log(self.api.service, self.api.tunnels, request, target) as stream:
+            gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+            gone.add_done_callback(lambda _: stream.finish(200, ""))
             head = [(b"content-type", TEXT), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-            await send({"type": "http.response.start", "status": 200, "headers": head})
-            async for data in stream.chunks():
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-                if connection is not None and connection.disconnected:
-                    return
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": head})
+                async for data in stream.chunks():
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                if not gone.done():
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+            finally:
+                gone.cancel()
 
     async def _backup(self, send: Send) -> None:
         """A consistent copy of the store, streamed from a temporary file beside nobody else's."""

@@ -205,9 +205,7 @@ class Tabulator:
             _column(column.name, column.path, column.type, column.priority, column.description) for column in info.columns
         )
         columns = tuple(column for column in columns if column.name != "Name")
-        if not any(column.name == "Age" for column in columns):
-            columns = (*columns, _AGE)
-        return (_NAME, *columns)
+        return (_NAME, *(columns or (_AGE,)))
 
     def table(
         self,

@@ -169,6 +169,11 @@ class TunnelHub:
             raise unavailable(f"the agent of node {node} is not connected; {when}. Its output can be read when it is back")
         return tunnel
 
+    def close(self) -> None:
+        """End all streams: the server stops."""
+        for tunnel in list(self._tunnels.values()):
+            tunnel.close()
+
     def nodes(self) -> list[str]:
         """Nodes whose agent is connected."""
         return sorted(self._tunnels)

@@ -15,7 +15,13 @@ DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 def definition(plural: str, kind: str) -> dict[str, Any]:
     schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}},
+    }
     names = {"plural": plural, "singular": kind.lower(), "kind": kind}
     return {
         "metadata": {"name": f"{plural}.example.com"},
@@ -94,7 +100,9 @@ async def test_openapi_has_what_kubectl_reads(server: RunningServer) -> None:
     patch = document["paths"]["/apis/plum.dev/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
     gvk = {"group": "plum.dev", "version": "v1", "kind": "Deployment"}
     assert schema["x-kubernetes-group-version-kind"] == [gvk]
-    assert schema["properties"]["metadata"]["allOf"] == [{"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}]
+    assert schema["properties"]["metadata"]["allOf"] == [
+        {"$ref": "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
+    ]
     assert {parameter["name"] for parameter in patch["parameters"]} == {"dryRun", "fieldManager", "fieldValidation", "force"}
     assert (patch["x-kubernetes-action"], patch["x-kubernetes-group-version-kind"]) == ("patch", gvk)
     _assert_references_resolve(document)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tests.support.server import RunningServer, parse_answer, running_server
 
 NO_CONTROLLERS = {"PLUM_CONTROLLERS_ENABLED": "false"}
@@ -32,7 +33,9 @@ async def test_foreign_hosts_and_origins_are_refused_with_a_sentence(server: Run
 
 async def test_a_name_can_be_allowed(tmp_path: Path) -> None:
     async with running_server(tmp_path, env={**NO_CONTROLLERS, "PLUM_ALLOWED_HOSTS": "plum.test, other"}) as server:
-        answer = await server.raw(b"GET /version HTTP/1.1\r\nHost: plum.test:80\r\nOrigin: http://plum.test\r\nConnection: close\r\n\r\n")
+        answer = await server.raw(
+            b"GET /version HTTP/1.1\r\nHost: plum.test:80\r\nOrigin: http://plum.test\r\nConnection: close\r\n\r\n"
+        )
         assert answer.status == 200
 
 
@@ -91,7 +94,9 @@ async def test_writes_over_the_number_in_flight_get_429(tmp_path: Path) -> None:
             writer.write(f"POST {CONFIGMAPS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n".encode())
             held.append((reader, writer))
         async with asyncio.timeout(10):
-            while (refused := await server.request("POST", CONFIGMAPS, {"metadata": {"generateName": "in-flight-"}})).status == 201:
+            while (
+                refused := await server.request("POST", CONFIGMAPS, {"metadata": {"generateName": "in-flight-"}})
+            ).status == 201:
                 await asyncio.sleep(0.02)
         read = await server.get(CONFIGMAPS)
         for _, writer in held:
@@ -117,29 +122,79 @@ async def test_connections_over_the_limit_get_503(tmp_path: Path) -> None:
 
 
 PATHS = st.sampled_from(
-    ["/", "/api", "/apis", "/apis/plum.dev/v1/namespaces/default/deployments", "/api/v1/namespaces/default/configmaps/x", "/openapi/v3",
-     "/apis/plum.dev/v1/namespaces/default/deployments/x/status", "/api/v1/namespaces", "/plan", "/metrics",
-     "/apis/plum.dev/v1/namespaces/default/instances/x/log", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"]  # fmt: skip
+    [
+        "/",
+        "/api",
+        "/apis",
+        "/apis/plum.dev/v1/namespaces/default/deployments",
+        "/api/v1/namespaces/default/configmaps/x",
+        "/openapi/v3",
+        "/apis/plum.dev/v1/namespaces/default/deployments/x/status",
+        "/api/v1/namespaces",
+        "/plan",
+        "/metrics",
+        "/apis/plum.dev/v1/namespaces/default/instances/x/log",
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    ]  # fmt: skip
 )
 PARAMETERS = st.sampled_from(
-    ["watch", "limit", "continue", "labelSelector", "fieldSelector", "resourceVersion", "resourceVersionMatch", "timeoutSeconds", "dryRun",
-     "fieldManager", "fieldValidation", "force", "at", "includeObject", "propagationPolicy", "gracePeriodSeconds", "tailLines", "hash"]  # fmt: skip
+    [
+        "watch",
+        "limit",
+        "continue",
+        "labelSelector",
+        "fieldSelector",
+        "resourceVersion",
+        "resourceVersionMatch",
+        "timeoutSeconds",
+        "dryRun",
+        "fieldManager",
+        "fieldValidation",
+        "force",
+        "at",
+        "includeObject",
+        "propagationPolicy",
+        "gracePeriodSeconds",
+        "tailLines",
+        "hash",
+    ]  # fmt: skip
 )
-VALUES = st.one_of(st.text(max_size=12), st.sampled_from(["true", "0", "1", "-1", "99999999999999999999", "All", "a=b", "Exact", "%", "a in (b"]))
+VALUES = st.one_of(
+    st.text(max_size=12), st.sampled_from(["true", "0", "1", "-1", "99999999999999999999", "All", "a=b", "Exact", "%", "a in (b"])
+)
 HEADERS = st.sampled_from(
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf", "application/merge-patch+json", "text/plain", "*/*;q=x",
-     "application/json-patch+json", "application/apply-patch+yaml", "application/json;as=Table;v=v1;g=meta.k8s.io", ",;=,", ""]  # fmt: skip
+    [
+        "application/json",
+        "application/yaml",
+        "application/vnd.kubernetes.protobuf",
+        "application/merge-patch+json",
+        "text/plain",
+        "*/*;q=x",
+        "application/json-patch+json",
+        "application/apply-patch+yaml",
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+        ",;=,",
+        "",
+    ]  # fmt: skip
 )
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8)),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from(["apiVersion", "kind", "metadata", "spec", "name", "labels", "manifests", "op", "path", "x"]), inner, max_size=4),
+        st.dictionaries(
+            st.sampled_from(["apiVersion", "kind", "metadata", "spec", "name", "labels", "manifests", "op", "path", "x"]),
+            inner,
+            max_size=4,
+        ),
     ),
     max_leaves=12,
 )
-BODIES = st.one_of(st.binary(max_size=60), JSON.map(lambda value: json.dumps(value).encode()), st.binary(max_size=40).map(lambda raw: b"k8s\x00" + raw))
+BODIES = st.one_of(
+    st.binary(max_size=60),
+    JSON.map(lambda value: json.dumps(value).encode()),
+    st.binary(max_size=40).map(lambda raw: b"k8s\x00" + raw),
+)
 
 
 async def test_no_request_makes_a_server_error(server: RunningServer) -> None:
@@ -152,7 +207,12 @@ async def test_no_request_makes_a_server_error(server: RunningServer) -> None:
         if answer.status in (500, 502, 504) and b"Too large resource version" not in answer.body:
             bad.append(f"{answer.status} {answer.body[:300]!r} for {data!r}")
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], database=None)
+    @settings(
+        max_examples=300,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+        database=None,
+    )
     @given(
         st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]), PATHS, st.text(max_size=5),
         st.dictionaries(PARAMETERS, VALUES, max_size=3), HEADERS, HEADERS, BODIES,
@@ -163,7 +223,9 @@ async def test_no_request_makes_a_server_error(server: RunningServer) -> None:
         if query.get("watch", "0") not in ("0", "-1"):
             query["timeoutSeconds"] = "1"
         target = f"{path}{'/' + quote(tail, safe='') if tail else ''}?{urlencode(query)}"
-        head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}\r\nContent-Type: {type_}\r\n"
+        head = (
+            f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: {accept}\r\nContent-Type: {type_}\r\n"
+        )
         data = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
         asyncio.run_coroutine_threadsafe(ask(data), loop).result(30)
         assert not bad, bad[0]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import yaml
+
 from tests.support.server import RunningServer
 
 DEPLOYMENTS = "/apis/plum.dev/v1/namespaces/default/deployments"
@@ -190,7 +191,10 @@ async def test_server_side_apply_creates_then_conflicts_then_is_forced(server: R
     made = await server.request("PATCH", f"{path}?fieldManager=alice", deployment("applied"), content_type=type_)
     conflict = await server.request("PATCH", f"{path}?fieldManager=bob", deployment("applied", replicas=4), content_type=type_)
     forced = await server.request(
-        "PATCH", f"{path}?fieldManager=bob&force=true", yaml.safe_dump(deployment("applied", replicas=4)).encode(), content_type=type_
+        "PATCH",
+        f"{path}?fieldManager=bob&force=true",
+        yaml.safe_dump(deployment("applied", replicas=4)).encode(),
+        content_type=type_,
     )
 
     assert made.status == 201
@@ -411,7 +415,10 @@ async def test_pipelined_requests_on_one_connection_are_answered_in_order(server
     await create(server, "pipeline")
     get = f"GET {DEPLOYMENTS}/pipeline HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     body = json.dumps({"spec": {"replicas": 8}}).encode()
-    patch = f"PATCH {DEPLOYMENTS}/pipeline HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MERGE}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    patch = (
+        f"PATCH {DEPLOYMENTS}/pipeline HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MERGE}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
     last = get.replace(b"Host", b"Connection: close\r\nHost")
 
     reader, writer = await asyncio.open_connection(server.host, server.port)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from plum_client.http_transport import HttpTransport
+
 from tests.support.server import RunningServer, running_server, started_server
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -111,8 +112,10 @@ async def test_bookmarks_tell_the_revision_and_never_run_ahead(server: RunningSe
         other = await create(server, "unmarked")
         async with asyncio.timeout(15):
             seen: list[Any] = []
-            while not seen or seen[-1]["type"] != "BOOKMARK" or int(seen[-1]["object"]["metadata"]["resourceVersion"]) < int(
-                other["metadata"]["resourceVersion"]
+            while (
+                not seen
+                or seen[-1]["type"] != "BOOKMARK"
+                or int(seen[-1]["object"]["metadata"]["resourceVersion"]) < int(other["metadata"]["resourceVersion"])
             ):
                 seen.append(await events.get())
 
@@ -221,7 +224,9 @@ async def test_a_slow_watcher_is_cut_with_an_error_it_can_resume_from(server: Ru
     reader, writer = await asyncio.open_connection(server.host, server.port, limit=2**26)
     transport: Any = writer.transport
     transport.pause_reading()
-    writer.write(f"GET {CONFIGMAPS}?watch=1&labelSelector=slow&resourceVersion={since} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    writer.write(
+        f"GET {CONFIGMAPS}?watch=1&labelSelector=slow&resourceVersion={since} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    )
     await writer.drain()
     await _until_metric(server, "plum_watches", 1)
 
@@ -229,7 +234,9 @@ async def test_a_slow_watcher_is_cut_with_an_error_it_can_resume_from(server: Ru
     async with asyncio.timeout(40):
         await create(server, "slow", slow="yes")
         while not await _metric(server, "plum_watches_cut_total"):
-            made = await asyncio.gather(*(patch(server, "slow", {"data": {"n": f"{number}", "text": "x" * 300_000}}) for number in range(4)))
+            made = await asyncio.gather(
+                *(patch(server, "slow", {"data": {"n": f"{number}", "text": "x" * 300_000}}) for number in range(4))
+            )
             written += [item["metadata"]["resourceVersion"] for item in made]
     transport.resume_reading()
     data = b""
