@@ -7,10 +7,13 @@ import signal
 from pathlib import Path
 
 import msgspec
+import pytest
 from plum_agent.ledger import read_record, write_record
 
 from tests.support.agent import NODE, Site, alive, kill, running_site, until
 from tests.support.server import running_server
+
+pytestmark = pytest.mark.slow
 
 
 async def test_after_kill_9_the_next_agent_adopts_and_reports_true_exit_codes(tmp_path: Path) -> None:

@@ -6,14 +6,18 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import time
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from plum_schemas.base import ObjectMeta
 from plum_schemas.core import Secret
 
 from tests.support.agent import NODE, alive, kill, running_site, until
+
+pytestmark = pytest.mark.slow
 
 SERVER = """
 import http.server, os
@@ -119,8 +123,8 @@ async def test_a_requested_restart_starts_a_new_run_and_labels_do_not(tmp_path: 
 async def test_hung_probes_delay_neither_the_lease_nor_other_instances(tmp_path: Path) -> None:
     async with running_site(tmp_path) as site:
         await site.set_lease(1)
-        silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(1000), "127.0.0.1", 0)
-        port = silent.sockets[0].getsockname()[1]
+        silent = socket.create_server(("127.0.0.1", 0), backlog=512)  # connections open and nobody ever answers
+        port = silent.getsockname()[1]
         hung = {"http": {"port": port}, "timeout": "60s", "period": "100ms"}
         hung_exec = {"exec": {"command": ["sleep", "1000"]}, "timeout": "60s", "period": "100ms"}
         for number in range(10):
