@@ -49,6 +49,7 @@ class PowerLosses:
         self.refused: set[int] = set()
         self.begun = 0
         self.published = 0
+        self._refused_before = 0
         self._disk = disk
         self._wanted = wanted
         self._share = share
@@ -56,16 +57,24 @@ class PowerLosses:
 
     def __call__(self, operation: str, path: str) -> None:
         # Flushes are where everything hangs on order; writes are many and alike.
-        if len(self.images) < self._wanted and self._chance.random() < self._share * (4 if operation == "sync" else 1):
-            seed = f"{self.seed}-{len(self.images)}"
-            files = self._disk.power_loss(random.Random(seed))
-            where = f"{operation} {Path(path).name}"
-            self.images.append(Image(seed, where, self.acknowledged, self.published, frozenset(self.refused), files))
+        if self._chance.random() < self._share * (4 if operation == "sync" else 1):
+            self._take(f"after {operation} {Path(path).name}")
 
     def fail_sometimes(self, operation: str, path: str) -> None:
         """The disk is full, or a flush fails."""
-        if path.endswith("-wal") and self.begun > 3 and self._chance.random() < 0.01:
+        if len(self.refused) > self._refused_before:
+            # Whatever the refused commit left is still there, before anything is written over it.
+            self._refused_before = len(self.refused)
+            self._take(f"before {operation} {Path(path).name}, after a refusal")
+        chance = 0.04 if operation == "sync" else 0.005
+        if path.endswith("-wal") and self.begun > 3 and self._chance.random() < chance:
             raise apsw.IOError("injected") if operation == "sync" else apsw.FullError("injected")
+
+    def _take(self, where: str) -> None:
+        if len(self.images) < self._wanted:
+            seed = f"{self.seed}-{len(self.images)}"
+            files = self._disk.power_loss(random.Random(seed))
+            self.images.append(Image(seed, where, self.acknowledged, self.published, frozenset(self.refused), files))
 
 
 async def work(store: SqliteStore, losses: PowerLosses, chance: random.Random, rounds: int) -> None:
@@ -95,7 +104,7 @@ async def check(image: Image, folder: Path, published: dict[int, list[LogEntry]]
     folder.mkdir()
     for name, content in image.files.items():
         (folder / name).write_bytes(content)
-    where = f"seed {image.seed}, power lost after {image.operation}"
+    where = f"seed {image.seed}, power lost {image.operation}"
 
     store = SqliteStore(folder / "plum.db", keep=None)
     await store.open()
