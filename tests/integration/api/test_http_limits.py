@@ -136,7 +136,7 @@ PATHS = st.sampled_from(
         "/apis/plum.dev/v1/namespaces/default/instances/x/log",
         "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-    ]  # fmt: skip
+    ]
 )
 PARAMETERS = st.sampled_from(
     [
@@ -158,7 +158,7 @@ PARAMETERS = st.sampled_from(
         "gracePeriodSeconds",
         "tailLines",
         "hash",
-    ]  # fmt: skip
+    ]
 )
 VALUES = st.one_of(
     st.text(max_size=12), st.sampled_from(["true", "0", "1", "-1", "99999999999999999999", "All", "a=b", "Exact", "%", "a in (b"])
@@ -176,7 +176,7 @@ HEADERS = st.sampled_from(
         "application/json;as=Table;v=v1;g=meta.k8s.io",
         ",;=,",
         "",
-    ]  # fmt: skip
+    ]
 )
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8)),
@@ -239,7 +239,8 @@ async def test_bytes_that_are_no_http_do_no_harm(server: RunningServer) -> None:
     seeds = [
         b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
         f"POST {CONFIGMAPS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}".encode(),
-        f"POST {CONFIGMAPS} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n".encode(),
+        f"POST {CONFIGMAPS} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode()
+        + b"2\r\n{}\r\n0\r\n\r\n",
     ]
     for _ in range(150):
         data = bytearray(chance.choice(seeds))

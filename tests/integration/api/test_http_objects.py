@@ -416,7 +416,8 @@ async def test_pipelined_requests_on_one_connection_are_answered_in_order(server
     get = f"GET {DEPLOYMENTS}/pipeline HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     body = json.dumps({"spec": {"replicas": 8}}).encode()
     patch = (
-        f"PATCH {DEPLOYMENTS}/pipeline HTTP/1.1\r\nHost: localhost\r\nContent-Type: {MERGE}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        f"PATCH {DEPLOYMENTS}/pipeline HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: {MERGE}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         + body
     )
     last = get.replace(b"Host", b"Connection: close\r\nHost")
@@ -432,7 +433,8 @@ async def test_pipelined_requests_on_one_connection_are_answered_in_order(server
 
 async def test_expect_100_continue_is_answered_before_the_body(server: RunningServer) -> None:
     body = json.dumps(deployment("expect")).encode()
-    head = f"POST {DEPLOYMENTS} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST {DEPLOYMENTS} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
 
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(head.encode())
@@ -443,8 +445,19 @@ async def test_expect_100_continue_is_answered_before_the_body(server: RunningSe
 
 
 async def test_server_errors_are_not_what_nonsense_gets(server: RunningServer) -> None:
-    for query in ("limit=x", "limit=-1", "resourceVersion=x", "continue=x", "labelSelector=%3D", "fieldSelector=x", "resourceVersionMatch=y",
-                  "fieldSelector=spec.replicas%3D1", "timeoutSeconds=x&watch=1", "watch=perhaps", "sendInitialEvents=true&watch=1"):  # fmt: skip
+    for query in (
+        "limit=x",
+        "limit=-1",
+        "resourceVersion=x",
+        "continue=x",
+        "labelSelector=%3D",
+        "fieldSelector=x",
+        "fieldSelector=spec.replicas%3D1",
+        "resourceVersionMatch=y",
+        "timeoutSeconds=x&watch=1",
+        "watch=perhaps",
+        "sendInitialEvents=true&watch=1",
+    ):
         answer = await server.get(f"{DEPLOYMENTS}?{query}")
         assert answer.status in (400, 422), (query, answer.body)
         assert answer.json()["message"]

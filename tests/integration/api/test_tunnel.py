@@ -141,7 +141,7 @@ async def test_an_agent_gets_credit_as_its_output_is_read_and_no_more(server: Ru
 
 async def test_an_agent_that_sends_without_credit_is_cut_off(server: RunningServer) -> None:
     await create_instance(server, "greedy", "node-f")
-    reader, writer = await asyncio.open_connection(server.host, server.port)
+    _, writer = await asyncio.open_connection(server.host, server.port)
 
     async with agent(server, "node-f") as socket:
         writer.write(f"GET {INSTANCES}/greedy/log HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
