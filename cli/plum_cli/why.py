@@ -106,7 +106,7 @@ def _deployment(item: Object, situation: Situation) -> Finding:
 
     reasons: list[Finding] = []
     if progressing is not None and progressing.get("status") == "False":
-        reasons.append(Finding(f"The rollout failed {_since(progressing, situation)}: {_reason(progressing)}"))
+        reasons.append(Finding(f"The rollout failed{_ago(_transition(progressing), situation)}: {_reason(progressing)}"))
     elif progressing is not None and progressing.get("status") == "True" and available < wanted:
         reasons.append(Finding(f"The rollout goes on {_since(progressing, situation)}: {_message(progressing)}"))
     if spec.get("paused"):

@@ -10,6 +10,7 @@ PLUM_TOKEN wins over the token of a file. Nothing here connects.
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,13 +99,7 @@ def connect(field_manager: str = "plum-client", environ: Mapping[str, str] | Non
 
 def load(path: Path, context: str = "") -> Server:
     """The server of a kubeconfig file: of the named context, or of the current one. Raises `KubeconfigError`."""
-    import yaml
-
-    text = _read(path, "kubeconfig")
-    try:
-        config = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
-    except yaml.YAMLError as error:
-        raise KubeconfigError(f"{path}: {error}") from error
+    config = _parse(path, _read(path, "kubeconfig"))
     if not isinstance(config, dict):
         raise KubeconfigError(f"{path}: is no kubeconfig")
     name = context or str(config.get("current-context") or "")
@@ -130,9 +125,8 @@ def load(path: Path, context: str = "") -> Server:
 
 def write(path: Path, server: Server, name: str = "plum", user: str = "plum") -> None:
     """Write a kubeconfig for one server, readable by its owner only. kubectl asks for a password when there is neither token
-    nor certificate, so a token is always in it; over plain HTTP kubectl does not send it."""
-    import yaml
-
+    nor certificate, so a token is always in it; over plain HTTP kubectl does not send it. It is written as JSON, which is
+    YAML as well and is read without a YAML parser."""
     cluster: dict[str, Any] = {"server": server.url}
     if server.ca:
         cluster["certificate-authority-data"] = base64.b64encode(server.ca).decode()
@@ -155,8 +149,23 @@ def write(path: Path, server: Server, name: str = "plum", user: str = "plum") ->
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        yaml.safe_dump(config, file, sort_keys=False)
+        json.dump(config, file, indent=2)
+        file.write("\n")
     beside.replace(path)
+
+
+def _parse(path: Path, text: bytes) -> Any:
+    """The content of a kubeconfig. Loading a YAML parser costs 40 ms of a command's start, so what is JSON is read as JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    import yaml
+
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
+    except yaml.YAMLError as error:
+        raise KubeconfigError(f"{path}: {error}") from error
 
 
 def _with_token(server: Server, token: str) -> Server:

@@ -153,7 +153,7 @@ def test_a_deployment_walks_what_it_owns() -> None:
 
     assert lines(item, owned=[good, bad]) == [
         "Deployment web is not where it should be: 1 of 2 instances are available.",
-        "  The rollout failed since 2m: ProgressDeadlineExceeded: no progress for 60 s.",
+        "  The rollout failed 2m ago: ProgressDeadlineExceeded: no progress for 60 s.",
         "  1 of 2 instances have the current template.",
         "  Instance web-new-0 is being prepared on node-1, since 2m: ArtifactMissing: 404.",
     ]
