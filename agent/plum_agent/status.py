@@ -1,6 +1,6 @@
 """What the agent says about an instance. Pure: the unit and the time in, a status out; then the patch that writes it.
 
-Only the fields and conditions named here belong to the agent; the scheduler's and the node controller's are kept.
+Only the fields and conditions named here belong to the agent; those of others are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ OWN_FIELDS = (
     "observed_generation", "phase", "ready", "reason", "message", "pid", "container_id", "boot_id", "address", "ports",
     "started_at", "finished_at", "next_start_at", "restarts", "observed_restart_request", "exit", "last_exit",
 )  # fmt: skip
-OWN_CONDITIONS = ("Prepared", "Started", "Ready", "ResourceLimits")
+OWN_CONDITIONS = ("Scheduled", "Prepared", "Started", "Ready", "ResourceLimits", "Lost")
+"""`Lost` is the node controller's word for our silence, `Scheduled` may be an old refusal of the scheduler: our report ends both."""
 _CAMEL = dict(zip(InstanceStatus.__struct_fields__, InstanceStatus.__struct_encode_fields__, strict=True))
 
 
@@ -149,7 +150,9 @@ def _readiness(unit: Unit, instance: Instance) -> tuple[bool, bool, str]:
 def _conditions(unit: Unit, instance: Instance, now: datetime, reached: tuple[bool, bool], why: str) -> list[Condition]:
     conditions = unit.conditions or [one for one in instance.status.conditions if one.type in OWN_CONDITIONS]
     started, ready = reached
-    wanted = [_prepared(unit), _flag("Started", started, why), _flag("Ready", ready, why)]
+    placed = Condition(type="Scheduled", status="True", reason="Placed", message=f"placed on {instance.spec.node_name}")
+    wanted = [placed, _prepared(unit), _flag("Started", started, why), _flag("Ready", ready, why)]
+    conditions = remove_condition(conditions, "Lost")
     limits = _limits(unit, instance)
     if limits is None:
         conditions = remove_condition(conditions, "ResourceLimits")
