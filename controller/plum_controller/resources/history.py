@@ -75,14 +75,17 @@ def _version(kind: ResourceKind, entry: LogEntry, now: Json, earlier: Json | Non
 
 
 def _manager(now: Json, earlier: Json | None) -> str:
-    """Who wrote this version: the newest of the entries that were not in the one before."""
-    known = {encode(managed) for managed in _entries(earlier)}
-    fresh = [managed for managed in _entries(now) if encode(managed) not in known]
-    # A writer also takes fields from others, which changes their entries but not their times.
-    times_before = {_identity(managed): managed.get("time") for managed in _entries(earlier)}
-    moved = [managed for managed in fresh if managed.get("time") != times_before.get(_identity(managed))]
-    grown = moved or fresh
-    return str(max(grown, key=lambda managed: managed.get("time", "")).get("manager", "")) if grown else ""
+    """Who wrote this version, as far as the owners of fields tell.
+
+    A writer gains fields, and its time moves; whom it took them from loses some and keeps its time. Times are whole
+    seconds, so within one second only the gain tells them apart.
+    """
+    before = {_identity(managed): managed for managed in _entries(earlier)}
+    changed = [managed for managed in _entries(now) if before.get(_identity(managed)) != managed]
+    moved = [managed for managed in changed if managed.get("time") != before.get(_identity(managed), {}).get("time")]
+    gained = [managed for managed in changed if len(encode(managed)) > len(encode(before.get(_identity(managed))))]
+    candidates = moved or gained or changed
+    return str(max(candidates, key=lambda managed: managed.get("time", "")).get("manager", "")) if candidates else ""
 
 
 def _entries(data: Json | None) -> Sequence[Json]:

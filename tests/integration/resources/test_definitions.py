@@ -225,6 +225,25 @@ async def test_no_object_outlives_its_definition(world: World) -> None:
         assert world.cache.count("widgets.example.com") == 0
 
 
+async def test_a_create_that_comes_too_late_is_refused(widgets: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The definition goes between the checks of a create and its commit."""
+    commit, first = widgets.store.commit, True
+
+    async def slow(transaction: Any) -> int:
+        nonlocal first
+        if first:
+            first = False
+            await widgets.delete(CRDS, "widgets.example.com")
+            await until(lambda: not widgets.exists(CRDS, "widgets.example.com"))
+        return await commit(transaction)
+
+    monkeypatch.setattr(widgets.store, "commit", slow)
+
+    async with refused(404, "the server could not find the requested resource"):
+        await widgets.create("widgets", widget())
+    assert widgets.cache.count("widgets.example.com") == 0
+
+
 async def test_a_controller_that_starts_again_knows_kinds_and_finishes_deletions(tmp_path: Path) -> None:
     first = World(make_store("sqlite", tmp_path), ManualClock())
     await first.start()

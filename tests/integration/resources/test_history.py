@@ -110,6 +110,19 @@ async def test_managers_within_one_second_are_told_apart(world: World) -> None:
     assert [version.manager for version in versions[2:4]] == ["c", "b"]
 
 
+async def test_whom_a_field_was_taken_from_did_not_write(world: World) -> None:
+    await world.create("deployments", deployment(), field_manager="a-creator")
+    for replicas, manager in [(5, "b"), (6, "c"), (7, "b")]:
+        await world.patch("deployments", "web", {"spec": {"replicas": replicas}}, field_manager=manager)
+    for manager in ("b", "c"):
+        await world.patch("deployments", "web", {"metadata": {"annotations": {manager: "y"}}}, field_manager=manager)
+    await world.patch("deployments", "web", {"spec": {"replicas": 8}}, field_manager="c")
+
+    versions = await world.service.history(world.kind("deployments"), world.key("deployments", "web", "default"))
+
+    assert [version.manager for version in versions] == ["c", "c", "b", "b", "c", "b", "a-creator"]
+
+
 async def test_the_history_is_limited_and_still_names_the_manager(world: World) -> None:
     await world.create("deployments", deployment(), field_manager="creator")
     for number in range(5):
