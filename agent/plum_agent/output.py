@@ -72,7 +72,8 @@ class OutputKeeper:
             if path in self._watches:
                 continue
             try:
-                path.touch(exist_ok=True)
+                if not path.exists():
+                    path.touch()
                 watch = self._inotify.add(path)
             except OSError as error:
                 logger.warning("output is not watched", extra={"path": str(path), "error": str(error)})
