@@ -24,7 +24,7 @@ OWN_FIELDS = (
     "started_at", "finished_at", "next_start_at", "restarts", "observed_restart_request", "exit", "last_exit",
 )  # fmt: skip
 OWN_CONDITIONS = ("Scheduled", "Prepared", "Started", "Ready", "ResourceLimits", "Lost")
-"""`Lost` is the node controller's word for our silence, `Scheduled` may be an old refusal of the scheduler: our report ends both."""
+"""`Lost` is the node controller's word for our silence, `Scheduled` may be an old refusal: our report ends both."""
 _CAMEL = dict(zip(InstanceStatus.__struct_fields__, InstanceStatus.__struct_encode_fields__, strict=True))
 
 
