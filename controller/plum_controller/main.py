@@ -220,7 +220,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     listener = bind(host, port)
-    from plum_controller.housekeeping import Housekeeper
+    from plum_controller.store.compactor import Compactor, KeepWindow
 
     async with build(settings) as api:
         from plum_controller.api.server import ApiServer
@@ -232,8 +232,8 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
 
         server = ApiServer(api, settings, listener, docs)
         await server.start()
-        housekeeper = Housekeeper(api.store, settings.history_seconds, settings.history_revisions)
-        background = asyncio.create_task(housekeeper.run(), name="housekeeping")
+        compactor = Compactor(api.store, KeepWindow(settings.history_seconds, settings.history_revisions))
+        compactor.start()
         try:
             async with running_controllers(api, settings):
                 sys.stdout.write(json.dumps({"event": "ready", "url": server.url}) + "\n")
@@ -243,7 +243,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
                 logger.info("controller stops")
                 api.ready = False
         finally:
-            background.cancel()
+            await compactor.stop()
             await server.close()
     logger.info("controller stopped")
 

@@ -153,7 +153,7 @@ class Settings:
     history_revisions: int = _setting(
         "PLUM_HISTORY_REVISIONS",
         1_000_000,
-        "Most revisions kept, however young, so that a burst of writes cannot fill the disk.",
+        "Most changes kept beyond the last five minutes, so that a burst of writes cannot fill the disk.",
         _number,
     )
     shutdown_seconds: float = _setting(

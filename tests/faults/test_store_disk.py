@@ -54,14 +54,14 @@ def disk() -> FaultyDisk:
 
 @pytest.fixture
 async def store(disk: FaultyDisk, tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    async with opened(SqliteStore(tmp_path / "plum.db", keep=None, vfs=disk.vfs_name)) as store:
+    async with opened(SqliteStore(tmp_path / "plum.db", vfs=disk.vfs_name)) as store:
         assert isinstance(store, SqliteStore)
         yield store
 
 
 async def reopened(tmp_path: Path) -> list[LogEntry]:
     """What the next process finds."""
-    async with opened(SqliteStore(tmp_path / "plum.db", keep=None)) as store:
+    async with opened(SqliteStore(tmp_path / "plum.db")) as store:
         return await read_all(store)
 
 
@@ -242,7 +242,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_a_really_full_disk_refuses_and_recovers_without_a_restart(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(900 << 10))
-    store = SqliteStore(small_disk / "plum.db", keep=None)
+    store = SqliteStore(small_disk / "plum.db")
     await store.open()
     written = 0
     with pytest.raises(StoreFullError):
@@ -259,5 +259,5 @@ async def test_a_really_full_disk_refuses_and_recovers_without_a_restart(small_d
 
     assert await store.commit(transaction(put("b", "x" * 10_000))) == written + 1
     await store.close()
-    async with opened(SqliteStore(small_disk / "plum.db", keep=None)) as again:
+    async with opened(SqliteStore(small_disk / "plum.db")) as again:
         assert len(await collect(again)) == written + 1

@@ -47,7 +47,7 @@ async def write_until_killed(path: Path, seconds: float) -> list[tuple[int, int,
 
 async def check(path: Path, acknowledged: list[tuple[int, int, int]], before: int) -> int:
     """Answers with the revision that is on disk."""
-    async with opened(SqliteStore(path, keep=None)) as store:
+    async with opened(SqliteStore(path)) as store:
         assert acknowledged[0][0] > before, "a revision was given twice"
         assert max(revision for revision, _, _ in acknowledged) <= store.revision
         log: dict[tuple[int, str], LogEntry] = {(e.revision, e.key.name): e for e in await read_all(store, store.compacted)}

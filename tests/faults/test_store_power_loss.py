@@ -106,7 +106,7 @@ async def check(image: Image, folder: Path, published: dict[int, list[LogEntry]]
         (folder / name).write_bytes(content)
     where = f"seed {image.seed}, power lost {image.operation}"
 
-    store = SqliteStore(folder / "plum.db", keep=None)
+    store = SqliteStore(folder / "plum.db")
     await store.open()
     try:
         assert store.revision >= image.acknowledged, f"{where}: acknowledged {image.acknowledged}, found {store.revision}"
@@ -140,7 +140,7 @@ async def lose_power(seed: str, folder: Path, images: int, monkeypatch: pytest.M
     losses = PowerLosses(seed, disk, images, share=0.03)
     published: dict[int, list[LogEntry]] = {}
     folder.mkdir()
-    store = SqliteStore(folder / "plum.db", keep=None, vfs=disk.vfs_name)
+    store = SqliteStore(folder / "plum.db", vfs=disk.vfs_name)
 
     def publish(entries: Sequence[LogEntry]) -> None:
         for entry in entries:

@@ -167,7 +167,7 @@ async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def make_store(engine: str, folder: Path, **options: Any) -> Store:
-    return MemoryStore() if engine == "memory" else SqliteStore(folder / "plum.db", keep=None, **options)
+    return MemoryStore() if engine == "memory" else SqliteStore(folder / "plum.db", **options)
 
 
 def deployment(name: str = "web", **spec: Any) -> Json:

@@ -42,8 +42,8 @@ ENGINES: dict[str, Engine] = {
     ),
     "sqlite": Engine(
         "sqlite",
-        lambda folder, clock: SqliteStore(folder / "plum.db", keep=None, clock=clock),
-        lambda path, clock: SqliteStore(path, keep=None, clock=clock),
+        lambda folder, clock: SqliteStore(folder / "plum.db", clock=clock),
+        lambda path, clock: SqliteStore(path, clock=clock),
         durable=True,
     ),
 }

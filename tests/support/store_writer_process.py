@@ -11,7 +11,6 @@ import asyncio
 import os
 import sys
 
-from plum_controller.store.compactor import KeepWindow
 from plum_controller.store.sqlite import SqliteStore
 
 from tests.support.store import put, transaction
@@ -34,7 +33,7 @@ async def compact(store: SqliteStore) -> None:
 
 
 async def main() -> None:
-    store = SqliteStore(sys.argv[1], keep=KeepWindow())
+    store = SqliteStore(sys.argv[1])
     await store.open()
     numbers: dict[int, tuple[int, int]] = {}
     for writer in range(WRITERS):

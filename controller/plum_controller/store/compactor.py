@@ -25,9 +25,9 @@ INTERVAL_SECONDS = 30.0
 class KeepWindow(NamedTuple):
     """How much history stays. The first bound that is reached counts, but never within `least_seconds`."""
 
-    seconds: float = 24 * 3600.0
-    rows: int = 100_000
-    bytes: int = 256 << 20
+    seconds: float = 3600.0
+    rows: int = 1_000_000
+    bytes: int = 1 << 30
     least_seconds: float = 300.0
 
 
@@ -62,7 +62,8 @@ class Compactor:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Count from now on. History of earlier runs is kept for one whole window more."""
+        """Begin, once the store is open. History of earlier runs is kept for one whole window more."""
+        self._store.subscribe(self.count)
         self.sample()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -74,7 +75,7 @@ class Compactor:
             await asyncio.wait([task])
 
     def count(self, entries: Sequence[LogEntry]) -> None:
-        """A listener of the store."""
+        """Take in what was committed. A listener of the store."""
         self._rows += len(entries)
         self._bytes += sum(len(entry.value) for entry in entries)
 

@@ -22,7 +22,6 @@ from typing import TypeVar
 from plum_controller.store import compaction, statements
 from plum_controller.store.backup import Backup
 from plum_controller.store.base import Key, Listener, LogEntry, Revision, Transaction
-from plum_controller.store.compactor import Compactor, KeepWindow
 from plum_controller.store.connection import translated
 from plum_controller.store.database import Database
 from plum_controller.store.engine_thread import EngineThread
@@ -32,8 +31,6 @@ from plum_controller.store.writer import Writer
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-KEEP = KeepWindow()
-"""How much history stays when nobody says otherwise."""
 
 
 class SqliteStore:
@@ -43,14 +40,10 @@ class SqliteStore:
         self,
         path: str | Path,
         *,
-        keep: KeepWindow | None = KEEP,
         clock: Callable[[], float] = time.time,
         vfs: str | None = None,
     ) -> None:
-        """`keep` bounds the history (None: only `compact` forgets).
-
-        `vfs` names a registered SQLite VFS: the fault tests put theirs between SQLite and the disk.
-        """
+        """`vfs` names a registered SQLite VFS: the fault tests put theirs between SQLite and the disk."""
         self._database = Database(Path(path), vfs)
         self._reader = Reader(self._database)
         self._clock = clock
@@ -62,9 +55,6 @@ class SqliteStore:
         self._writer: Writer | None = None
         self._write_thread: EngineThread | None = None
         self._read_thread: EngineThread | None = None
-        self._compactor = Compactor(self, keep) if keep is not None else None
-        if self._compactor is not None:
-            self.subscribe(self._compactor.count)
 
     @property
     def revision(self) -> Revision:
@@ -85,14 +75,10 @@ class SqliteStore:
             raise
         self._writer = Writer(self._database, self._write_thread, self._publish, self._clock)
         self._writer.load(heads, self._revision)
-        if self._compactor is not None:
-            self._compactor.start()
 
     async def close(self) -> None:
         if self._write_thread is None:
             return
-        if self._compactor is not None:
-            await self._compactor.stop()
         if self._writer is not None:
             await self._writer.close()
             self._writer = None
