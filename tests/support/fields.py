@@ -205,7 +205,7 @@ def remove(value: Any, tree: Tree, node: FieldType) -> Any:
             if below is None:
                 out[name] = child
             elif below and SELF not in below:
-                out[name] = remove(child, below, node.fields.get(name, node.element) or FieldType())
+                out[name] = remove(child, below, node.fields.get(name) or node.element or FieldType())
         return out or None
     if isinstance(value, list):
         if node.item is None or node.list_type == "atomic":

@@ -18,6 +18,7 @@ import msgspec
 from plum_controller.resources.fields.compare import is_same
 from plum_controller.resources.fields.copying import copy_json, copy_object
 from plum_controller.resources.schema.metadata import OBJECT_META
+from plum_controller.resources.schema.nesting import MAX_DEPTH, is_deeper
 
 MAX_OPERATIONS = 10_000
 """Kubernetes' limit for one JSON patch."""
@@ -105,6 +106,7 @@ class _JsonPatch:
         return value
 
     def _add(self, path: list[str], value: Any) -> None:
+        _check_depth(path, value)
         if not path:
             self.doc = value
             return
@@ -131,12 +133,18 @@ class _JsonPatch:
             del parent[_index(step, path)]
 
     def _replace(self, path: list[str], value: Any) -> None:
+        _check_depth(path, value)
         if not path:
             self.doc = value
             return
         parent, step = self._get(path[:-1]), path[-1]
         _child(parent, step, path)
         parent[step if type(parent) is dict else _index(step, path)] = value
+
+
+def _check_depth(path: list[str], value: Any) -> None:
+    if is_deeper(value, MAX_DEPTH - len(path)):
+        raise PatchError(422, f"the object would be nested more than {MAX_DEPTH} levels deep")
 
 
 def _pointer(operation: Mapping[str, Any], name: str) -> list[str]:

@@ -121,6 +121,19 @@ def test_a_patch_cannot_grow_an_object_without_end() -> None:
     assert error.value.code == 413
 
 
+@pytest.mark.parametrize("op", ["copy", "move", "add", "replace"])
+def test_a_patch_cannot_nest_an_object_without_end(op: str) -> None:
+    deep: Any = 1
+    for _ in range(150):
+        deep = {"a": deep}
+    place = "/b" + "/a" * 100
+    operation = {"op": op, "from": "/c", "path": place, "value": deep}
+
+    with pytest.raises(PatchError, match="nested more than 200 levels deep"):
+        json_patch({"b": deep, "c": deep}, [operation])
+    assert json_patch({"b": {"a": 1}, "c": deep}, [{**operation, "path": "/b/a"}])["b"]["a"] == deep
+
+
 def test_the_message_names_the_path_as_it_was_written() -> None:
     with pytest.raises(PatchError, match="path /a~1b/c~0d does not exist in the object"):
         json_patch({"a/b": {}}, [{"op": "remove", "path": "/a~1b/c~0d"}])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plum_controller.resources.schema.nesting import MAX_DEPTH
 from plum_controller.resources.schema.strict import decode_json
 
 values = st.recursive(
@@ -50,3 +51,21 @@ def test_duplicates_are_named_and_the_last_one_counts(body: str, value: Any, pat
 def test_what_is_no_json_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError):
         decode_json(body, report_duplicates=True)
+
+
+@pytest.mark.parametrize("opening", [b'{"a":', b"["])
+@pytest.mark.parametrize(("depth", "is_taken"), [(MAX_DEPTH, True), (MAX_DEPTH + 1, False), (900, False), (100_000, False)])
+def test_bodies_that_are_too_deep_are_refused(opening: bytes, depth: int, is_taken: bool) -> None:
+    body = opening * depth + b"1" + (b"}" if b"{" in opening else b"]") * depth
+
+    if is_taken:
+        decode_json(body, report_duplicates=True)
+    else:
+        with pytest.raises(ValueError, match="nested more than 200 levels deep"):
+            decode_json(body, report_duplicates=True)
+
+
+def test_a_wide_body_is_not_deep() -> None:
+    value = [{"a": []} for _ in range(MAX_DEPTH * 2)]
+
+    assert decode_json(json.dumps(value).encode(), report_duplicates=True) == (value, [])

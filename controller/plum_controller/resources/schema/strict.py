@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from plum_controller.resources.schema.nesting import MAX_DEPTH, is_deeper
+
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -18,8 +20,13 @@ def decode_json(body: bytes, report_duplicates: bool) -> tuple[Any, list[str]]:
     """The value and what to say about repeated keys: `duplicate field "spec.image"`. Raises ValueError."""
     try:
         value = _decode(body)
+    except RecursionError as error:
+        raise ValueError(f"the body is nested more than {MAX_DEPTH} levels deep") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(str(error)) from error
+    # Counting brackets is enough for most bodies: one that has few of them cannot be deep.
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        raise ValueError(f"the body is nested more than {MAX_DEPTH} levels deep")
     if not report_duplicates or _encode(value) == body.strip():
         return value, []  # what encodes to the same bytes has lost nothing
     return value, [f'duplicate field "{path}"' for path in _duplicates(body)]
