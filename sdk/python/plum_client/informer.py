@@ -31,6 +31,8 @@ from plum_client.watch import RawEvent, watch_events
 
 logger = logging.getLogger(__name__)
 
+BATCH = 64
+"""Objects of a list taken in before others get their turn: some milliseconds, because this loop may serve the API too."""
 CALM_SECONDS = 10.0
 """A watch that lasted this long did not fail, even if nothing happened; servers end watches now and then."""
 
@@ -181,7 +183,9 @@ class Informer(Generic[AnyT]):
         listed = await self._api.list_bytes(self.info, selection.namespace, selection.labels, selection.fields)
         revision = revision_of(listed.revision)
         gone = dict.fromkeys(self._cache.keys())
-        for value in listed.items:
+        for number, value in enumerate(listed.items):
+            if number % BATCH == BATCH - 1:
+                await asyncio.sleep(0)
             head = head_of(value)
             gone.pop(head.key, None)
             entry = self._cache.entry(head.key)
