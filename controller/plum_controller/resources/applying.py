@@ -17,9 +17,9 @@ from plum_controller.resources.errors import (
     Cause,
     apply_conflict,
     bad_request,
+    conflict,
     internal,
     invalid_option,
-    not_found,
 )
 from plum_controller.resources.fields.apply import ApplyConflict, ApplyError, ApplyResult, apply
 from plum_controller.resources.kinds import ResourceKind
@@ -43,7 +43,8 @@ class Applier:
         if not config.get("apiVersion") or not config.get("kind"):
             raise bad_request(f"invalid object type: {_group_version(config)}, Kind={config.get('kind') or ''}")
         open_body(kind, config)
-        if (config.get("metadata") or {}).get("managedFields") is not None:
+        metadata = config.get("metadata")
+        if isinstance(metadata, dict) and metadata.get("managedFields") is not None:
             raise bad_request("metadata.managedFields must be nil")
         # Before anything is compared: a short form and its long form are the same configuration.
         if kind.normalize is not None:
@@ -54,8 +55,8 @@ class Applier:
         context, warnings = self._context, list[str]()
         given, unknown = self._read(kind, key, config)
         if given.get("uid"):
-            # Who names a uid means one incarnation, and that one is gone.
-            raise not_found(kind.info, key.name)
+            text = f"uid mismatch: the provided object specified uid {given['uid']}, and no existing object was found"
+            raise conflict(kind.info, key.name, text)
         check_name(kind, key.name)
         new = self._apply(kind, key, None, config, unknown, options).object
         managed = new["metadata"].get("managedFields")

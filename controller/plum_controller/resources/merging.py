@@ -31,7 +31,7 @@ def check_subresource(kind: ResourceKind, subresource: str) -> None:
 
 def check_revision(kind: ResourceKind, name: str, given: str | None, live: Revision) -> None:
     """The write must be made on the live version, if it says on which. Raises `ApiStatusError` 409 or 400."""
-    if given and given != "0" and given != str(live):
+    if given not in (None, "", "0", str(live)):
         if not given.isascii() or not given.isdigit():
             raise bad_request(f"metadata.resourceVersion is {given!r}; send back the one that was read")
         raise conflict(kind.info, name)

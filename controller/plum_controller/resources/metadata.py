@@ -154,6 +154,13 @@ def for_create(given: Json, info: KindInfo, name: str, namespace: str, uid: str,
     return metadata
 
 
+def revision_in(body: Json) -> str:
+    """The revision that a body names, whatever else is in it; empty if none, or the `0` that means none."""
+    metadata = body.get("metadata")
+    revision = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    return revision if isinstance(revision, str) and revision != "0" else ""
+
+
 def check_identity(key_name: str, namespace: str, given: Json) -> None:
     """The body must speak of the object at the URL. Raises `ApiStatusError` 400."""
     name = given.get("name")

@@ -104,7 +104,8 @@ def _with_scale(kind: ResourceKind, key: ObjectKey, entry: Entry, live: Json, pa
     meta.check_identity(key.name, key.namespace, given_metadata)
     check_revision(kind, key.name, given_metadata.get("resourceVersion"), entry.revision)
     # Go leaves out a zero, so absent means 0.
-    replicas = (scale.get("spec") or {}).get("replicas") or 0
+    spec = scale.get("spec") or {}
+    replicas = (spec.get("replicas") or 0) if isinstance(spec, dict) else None
     if type(replicas) is not int or replicas > MAX_REPLICAS:
         raise bad_request('Scale in version "v1" cannot be handled as a Scale: spec.replicas must be a 32-bit integer')
     changed = decode(kind.present(entry.value))

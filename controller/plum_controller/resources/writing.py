@@ -186,12 +186,12 @@ class Writer:
             return await self._create_missing(kind, key, data, options)
         strict_revision = not kind.info.strategic_merge
         # The body is used up by the first attempt; only writes that name no revision can need a second.
-        original = None if (data.get("metadata") or {}).get("resourceVersion") else encode(data)
+        original = None if meta.revision_in(data) else encode(data)
         bodies = iter((data,))
 
         def make(entry: Entry, live: Json) -> Json:
             body = next(bodies, None) or decode(original or b"{}")
-            if strict_revision and not (body.get("metadata") or {}).get("resourceVersion"):
+            if strict_revision and not meta.revision_in(body):
                 cause = Cause(
                     "FieldValueInvalid", "Invalid value: 0: must be specified for an update", "metadata.resourceVersion"
                 )
@@ -218,6 +218,7 @@ class Writer:
             message = "Forbidden: may not be specified for non-apply patch"
             raise invalid_option("PatchOptions", [Cause(FORBIDDEN, message, "force")])
         change = patcher(kind, patch_type)
+        # Parts of the patch become parts of the object, which later steps change, so every attempt needs its own.
         original = encode(patch)
 
         def make(entry: Entry, live: Json) -> Json:
