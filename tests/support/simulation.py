@@ -8,11 +8,12 @@ from random import Random
 
 from plum_client.client import ApiClient
 from plum_client.simulated import SimulatedClock, SimulatedLoop, run_simulated
-from plum_controller.planning.control_plane import ControlPlane
-from plum_controller.planning.nodes import Copy, SimulatedNodes
 from plum_schemas.base import ObjectMeta
 from plum_schemas.deployment import Deployment, DeploymentSpec
 from plum_schemas.instance import Instance
+
+from tests.support.control_plane import ControlPlane
+from tests.support.simulated_nodes import Copy, SimulatedNodes
 
 
 class SimulatedFleet:

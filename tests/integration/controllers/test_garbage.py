@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from plum_client.client import ApiClient
 from plum_client.simulated import SimulatedClock, SimulatedLoop, run_simulated
-from plum_controller.planning.control_plane import ControlPlane
 from plum_schemas.base import KindInfo, ObjectKey, ObjectMeta, OwnerReference
 from plum_schemas.core import ConfigMap, Event, Namespace, ObjectReference
+
+from tests.support.control_plane import ControlPlane
 
 Scenario = Callable[[ControlPlane, ApiClient], Awaitable[None]]
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from plum_client.client import ApiClient
 from plum_client.clock import Clock
 from plum_client.manager import Manager
-
 from plum_controller.api.api import Api
 from plum_controller.api.local import LocalTransport
 from plum_controller.controllers import ControllerSettings, build
