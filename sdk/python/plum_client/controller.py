@@ -37,10 +37,10 @@ from plum_client.errors import (
 )
 from plum_client.reconciler import Reconciler
 from plum_client.work_queue import Lane, QueueClosedError, WorkQueue
-from plum_client.writes import Written, recorded_writes
+from plum_client.writes import recorded_writes
 
 if TYPE_CHECKING:
-    from plum_client.manager import Manager
+    from plum_client.manager import Expected, Manager
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,8 @@ class Controller:
 
     def __post_init__(self) -> None:
         self.queue = WorkQueue(self.backoff)
-        self._written: dict[ObjectKey, list[Written]] = {}
+        self._expected: dict[ObjectKey, Expected] = {}
+        """What the last reconcile of a key wrote and the informers have not seen yet."""
         self._keys: Callable[[], list[ObjectKey]] = list
 
     def enqueue(self, key: ObjectKey) -> None:
@@ -103,9 +104,9 @@ class Controller:
         for key in self._keys():
             self.queue.add(key, Lane.RESYNC)
 
-    def pending_writes(self) -> list[list[Written]]:
-        """What the last reconcile of each key wrote, until the next one of that key has waited for it."""
-        return list(self._written.values())
+    def expected(self) -> list[Expected]:
+        """What the next reconciles will wait for."""
+        return list(self._expected.values())
 
     def connect(self, manager: Manager) -> None:
         """Have the informers of this controller's kinds feed its queue."""
@@ -148,8 +149,9 @@ class Controller:
                 self.queue.done(key)
 
     async def _reconcile(self, manager: Manager, key: ObjectKey) -> None:
-        for written in self._written.pop(key, ()):
-            await manager.wait_for_write(written)
+        expected = self._expected.pop(key, None)
+        if expected:
+            await manager.wait_for(expected)
         self.reconciles += 1
         with recorded_writes() as writes:
             try:
@@ -161,8 +163,8 @@ class Controller:
                 self.queue.forget(key)
                 if result.after is not None:
                     self.queue.add_after(key, result.after)
-        if writes:
-            self._written[key] = writes
+        if writes and (left := manager.expect(writes)):
+            self._expected[key] = left
 
     async def _after_error(self, manager: Manager, key: ObjectKey, error: Exception) -> None:
         fields = {"controller": self.name, "key": str(key), "error": str(error)}

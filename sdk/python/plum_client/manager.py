@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from random import Random
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 from plum_schemas.base import KindInfo, Object
 
@@ -34,6 +34,8 @@ OWN_WRITE_SECONDS = 5.0
 """Longest wait for the watch to bring back an own write. A reconcile on an old cache is allowed, only wasteful."""
 DRAIN_SECONDS = 5.0
 """Longest wait at the end for what workers are doing."""
+Expected: TypeAlias = dict[Informer[Any], int]
+"""Revisions that informers have yet to reach."""
 
 
 class Manager:
@@ -156,8 +158,8 @@ class Manager:
         await self.wait_synced()
         while True:
             for controller in self.controllers:
-                for written in [write for writes in controller.pending_writes() for write in writes]:
-                    await self.wait_for_write(written)
+                for expected in controller.expected():
+                    await self.wait_for(expected)
             # What the writes set off in other controllers arrives with the turns of the loop that follow.
             for _ in range(3):
                 await asyncio.sleep(0)
@@ -172,14 +174,23 @@ class Manager:
         for controller in self.controllers:
             controller.enqueue_all()
 
-    async def wait_for_write(self, written: Written) -> bool:
-        """Wait until the informers have seen a write; False if one has not within `OWN_WRITE_SECONDS`."""
+    def expect(self, writes: Sequence[Written]) -> Expected:
+        """The informers that must still bring back these writes, and up to which revision. Ask right after the writes."""
+        expected: Expected = {}
+        for written in writes:
+            for informer in self._informers.values():
+                if informer.info.resource != written.info.resource or informer.revision >= written.revision:
+                    continue
+                if informer.will_see(written.key, written.value):
+                    expected[informer] = max(written.revision, expected.get(informer, 0))
+        return expected
+
+    async def wait_for(self, expected: Expected) -> bool:
+        """Wait until the informers are so far; False if one is not within `OWN_WRITE_SECONDS`."""
         seen = True
-        for informer in self._informers.values():
-            if informer.info.resource != written.info.resource or informer.revision >= written.revision:
-                continue
-            if informer.will_see(written.key, written.value) and not await informer.wait_for(written.revision, OWN_WRITE_SECONDS):
-                logger.info("own write was not seen in time", extra={"key": str(written.key), "revision": written.revision})
+        for informer, revision in expected.items():
+            if not await informer.wait_for(revision, OWN_WRITE_SECONDS):
+                logger.info("own write was not seen in time", extra={"resource": informer.info.resource, "revision": revision})
                 seen = False
         return seen
 
