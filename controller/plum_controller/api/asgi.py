@@ -13,20 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from plum_controller.api import instance_log
+from plum_controller.api import instance_log, streams
 from plum_controller.api.api import Api
 from plum_controller.api.limits import HostGuard, InFlight, PeerRate
 from plum_controller.api.negotiation import accepts_gzip
 from plum_controller.api.requests import (
     NO_QUERY,
-    TEXT,
     Answer,
     ApiRequest,
     WatchAnswer,
@@ -35,8 +31,8 @@ from plum_controller.api.requests import (
     split_path,
 )
 from plum_controller.api.routes import Target
-from plum_controller.api.sockets import Connection, QueueSink, connection_of
-from plum_controller.api.watch import WatchPlan, error_line
+from plum_controller.api.sockets import Connection, connection_of
+from plum_controller.api.streams import Receive, Scope, Send
 from plum_controller.api.wire import answer_headers
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError, bad_request, internal, too_large
@@ -45,15 +41,10 @@ from plum_controller.store.errors import StoreError
 
 logger = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Mounted = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 GZIP_FROM = 128 * 1024
 """Bytes from which an answer is compressed for clients that ask. Below it the work costs more than the bytes."""
-BACKUP_PIECE = 1024 * 1024
-"""Bytes of a backup read at once."""
 AGENT_PATH = ["agent", "v1", "connect"]
 
 
@@ -105,11 +96,11 @@ class Asgi:
                 await self._serve_docs(self._docs, scope, receive, send)
                 return
             if request.path == ["backup"] and method == "GET":
-                await self._backup(send)
+                await streams.send_backup(self.api, send)
                 return
             target = self._log_target(request)
             if target is not None:
-                await self._log(request, target, receive, send)
+                await streams.send_log(self.api, request, target, receive, send)
                 return
             place = self._in_flight.enter(method)
             if method in ("POST", "PUT", "PATCH", "DELETE"):
@@ -118,7 +109,7 @@ class Asgi:
             if isinstance(result, WatchAnswer):
                 self._in_flight.leave(place)
                 place = -1
-                await self._watch(result.plan, receive, send, connection)
+                await streams.send_watch(self.api, result.plan, receive, send, connection)
                 return
             answer = result
             if len(answer.body) >= GZIP_FROM and accepts_gzip(request.headers.get(b"accept-encoding")):
@@ -207,78 +198,12 @@ class Asgi:
         logger.error("request failed", exc_info=error, extra=fields(method=scope.get("method"), path=scope.get("path")))
         return error_answer(internal(f"{type(error).__name__}; the server's log has more"))
 
-    # Streams
-
-    async def _watch(self, plan: WatchPlan, receive: Receive, send: Send, connection: Connection | None) -> None:
-        head: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache, private")]
-        try:
-            stream = self.api.hub.open(plan)
-        except ApiStatusError as error:
-            if error.code != 410:
-                raise
-            # An expired revision is told inside the stream: clients list again only when they read it there.
-            await send({"type": "http.response.start", "status": 200, "headers": head})
-            await send({"type": "http.response.body", "body": error_line(error), "more_body": False})
-            return
-        if connection is not None:
-            connection.start_chunked(200, head)
-            stream.attach(connection)
-            try:
-                await connection.serve(stream)
-            finally:
-                stream.close()
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        sink = QueueSink()
-        stream.attach(sink)
-        gone = asyncio.ensure_future(_wait_for_disconnect(receive))
-        gone.add_done_callback(lambda _: stream.close())
-        try:
-            async for line in sink.lines(stream):
-                await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            gone.cancel()
-            stream.close()
-
     def _log_target(self, request: ApiRequest) -> Target | None:
         """The Instance whose output is asked for, if that is what the request is about."""
         if request.method != "GET" or request.path[-1] != "log" or request.path[0] != "apis":
             return None
         target = self.api.objects.router.find(request.path)
         return target if target is not None and instance_log.is_log(target) else None
-
-    async def _log(self, request: ApiRequest, target: Target, receive: Receive, send: Send) -> None:
-        async with instance_log.open_log(self.api.service, self.api.tunnels, request, target) as stream:
-            gone = asyncio.ensure_future(_wait_for_disconnect(receive))
-            gone.add_done_callback(lambda _: stream.finish(200, ""))
-            head = [(b"content-type", TEXT), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-            try:
-                await send({"type": "http.response.start", "status": 200, "headers": head})
-                async for data in stream.chunks():
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-                if not gone.done():
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
-            finally:
-                gone.cancel()
-
-    async def _backup(self, send: Send) -> None:
-        """A consistent copy of the store, streamed from a temporary file beside nobody else's."""
-        with tempfile.TemporaryDirectory(prefix="plum-backup-") as folder:
-            path = Path(folder) / "plum.db"
-            revision = await self.api.store.backup(str(path))
-            size = path.stat().st_size
-            head = [
-                (b"content-type", b"application/octet-stream"),
-                (b"content-length", b"%d" % size),
-                (b"x-plum-revision", b"%d" % revision),
-                (b"content-disposition", b'attachment; filename="plum.db"'),
-            ]
-            with await asyncio.to_thread(path.open, "rb") as file:
-                await send({"type": "http.response.start", "status": 200, "headers": head})
-                while data := await asyncio.to_thread(file.read, BACKUP_PIECE):
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     # Pages that FastAPI serves
 
@@ -307,27 +232,9 @@ class Asgi:
             result = await self.api.answer(request)
             if not isinstance(result, WatchAnswer):
                 raise bad_request("only watches and agents speak WebSocket")
-            await self._watch_socket(result.plan, scope, receive, send)
+            await streams.send_watch_messages(self.api, result.plan, scope, receive, send)
         except ApiStatusError as error:
             await _refuse_socket(error, scope, send)
-
-    async def _watch_socket(self, plan: WatchPlan, scope: Scope, receive: Receive, send: Send) -> None:
-        """A watch as one text message per event, for browsers. Raises `ApiStatusError`."""
-        stream = self.api.hub.open(plan)
-        offered = scope.get("subprotocols") or [None]
-        await send({"type": "websocket.accept", "subprotocol": offered[0]})
-        sink = QueueSink()
-        stream.attach(sink)
-        gone = asyncio.ensure_future(_wait_for_disconnect(receive))
-        gone.add_done_callback(lambda _: stream.close())
-        try:
-            async for line in sink.lines(stream):
-                await send({"type": "websocket.send", "text": line.decode()})
-            if not gone.done():
-                await send({"type": "websocket.close", "code": 1000})
-        finally:
-            gone.cancel()
-            stream.close()
 
 
 async def _respond(answer: Answer, scope: Scope, send: Send, connection: Connection | None) -> None:
@@ -350,11 +257,6 @@ async def _compressed(answer: Answer) -> Answer:
     answer.body = await asyncio.to_thread(compress, answer.body)
     answer.headers += ((b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding"))
     return answer
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
-        pass
 
 
 async def _refuse_socket(error: ApiStatusError, scope: Scope, send: Send) -> None:

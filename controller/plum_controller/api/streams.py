@@ -1,0 +1,118 @@
+"""Answers that go on: watches over HTTP and WebSocket, logs, backups. Each ends when its source does or its reader leaves.
+
+WatchStream, TunnelStream, file  -->  ASGI messages, or for a watch under uvicorn the connection itself
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from plum_controller.api import instance_log
+from plum_controller.api.api import Api
+from plum_controller.api.requests import TEXT, ApiRequest
+from plum_controller.api.routes import Target
+from plum_controller.api.sockets import Connection, QueueSink
+from plum_controller.api.watch import WatchPlan, error_line
+from plum_controller.resources.errors import ApiStatusError
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BACKUP_PIECE = 1024 * 1024
+"""Bytes of a backup read at once."""
+
+
+async def send_watch(api: Api, plan: WatchPlan, receive: Receive, send: Send, connection: Connection | None) -> None:
+    head: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache, private")]
+    try:
+        stream = api.hub.open(plan)
+    except ApiStatusError as error:
+        if error.code != 410:
+            raise
+        # An expired revision is told inside the stream: clients list again only when they read it there.
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": error_line(error), "more_body": False})
+        return
+    if connection is not None:
+        connection.start_chunked(200, head)
+        stream.attach(connection)
+        try:
+            await connection.serve(stream)
+        finally:
+            stream.close()
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    sink = QueueSink()
+    stream.attach(sink)
+    gone = asyncio.ensure_future(wait_for_disconnect(receive))
+    gone.add_done_callback(lambda _: stream.close())
+    try:
+        async for line in sink.lines(stream):
+            await send({"type": "http.response.body", "body": line + b"\n", "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        gone.cancel()
+        stream.close()
+
+
+async def send_log(api: Api, request: ApiRequest, target: Target, receive: Receive, send: Send) -> None:
+    async with instance_log.open_log(api.service, api.tunnels, request, target) as stream:
+        gone = asyncio.ensure_future(wait_for_disconnect(receive))
+        gone.add_done_callback(lambda _: stream.finish(200, ""))
+        head = [(b"content-type", TEXT), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            async for data in stream.chunks():
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            if not gone.done():
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
+
+
+async def send_backup(api: Api, send: Send) -> None:
+    """A consistent copy of the store, streamed from a temporary file beside nobody else's."""
+    with tempfile.TemporaryDirectory(prefix="plum-backup-") as folder:
+        path = Path(folder) / "plum.db"
+        revision = await api.store.backup(str(path))
+        size = path.stat().st_size
+        head = [
+            (b"content-type", b"application/octet-stream"),
+            (b"content-length", b"%d" % size),
+            (b"x-plum-revision", b"%d" % revision),
+            (b"content-disposition", b'attachment; filename="plum.db"'),
+        ]
+        with await asyncio.to_thread(path.open, "rb") as file:
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            while data := await asyncio.to_thread(file.read, BACKUP_PIECE):
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def send_watch_messages(api: Api, plan: WatchPlan, scope: Scope, receive: Receive, send: Send) -> None:
+    """A watch as one text message per event, for browsers. Raises `ApiStatusError`."""
+    stream = api.hub.open(plan)
+    offered = scope.get("subprotocols") or [None]
+    await send({"type": "websocket.accept", "subprotocol": offered[0]})
+    sink = QueueSink()
+    stream.attach(sink)
+    gone = asyncio.ensure_future(wait_for_disconnect(receive))
+    gone.add_done_callback(lambda _: stream.close())
+    try:
+        async for line in sink.lines(stream):
+            await send({"type": "websocket.send", "text": line.decode()})
+        if not gone.done():
+            await send({"type": "websocket.close", "code": 1000})
+    finally:
+        gone.cancel()
+        stream.close()
+
+
+async def wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
+        pass
