@@ -35,9 +35,8 @@ class _Watcher(asyncio.Protocol):
         now = time.monotonic()
         if not self._connected.done():
             self._connected.set_result(None)
-        at = data.find(b'"note":"at ')
-        if at >= 0:
-            self._arrivals.append(now - float(data[at + 11 : data.index(b'"', at + 11)]))
+        for part in data.split(b'"note":"at ')[1:]:  # several events may arrive at once
+            self._arrivals.append(now - float(part[: part.index(b'"')]))
 
 
 def _watch(host: str, port: int, watchers: int, pipe: Connection) -> None:
