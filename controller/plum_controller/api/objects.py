@@ -307,7 +307,13 @@ def list_body(api_version: str, kind: str, result: ListResult, values: Sequence[
     if result.remaining is not None:
         metadata["remainingItemCount"] = result.remaining
     head = b'{"apiVersion":"%b","kind":"%b","metadata":%b,"items":[' % (api_version.encode(), kind.encode(), _encode(metadata))
-    return b"%b%b]}\n" % (head, b",".join(values))
+    if not values:
+        return head + b"]}\n"
+    # The ends are joined with the first and the last item, so that the items are copied once: a list can be megabytes.
+    items = list(values)
+    items[0] = head + items[0]
+    items[-1] += b"]}\n"
+    return b",".join(items)
 
 
 def _verb(method: str) -> str:

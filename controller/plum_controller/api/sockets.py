@@ -110,7 +110,8 @@ def write_answer(cycle: Any, answer: Answer, *, with_body: bool = True) -> None:
     if (b"connection", b"close") in answer.headers:
         cycle.keep_alive = False
         answer.headers = tuple(header for header in answer.headers if header[0] != b"connection")
-    cycle.transport.write(wire.encode(answer, common_headers(cycle.default_headers), cycle.keep_alive, with_body=with_body))
+    for piece in wire.encode(answer, common_headers(cycle.default_headers), cycle.keep_alive, with_body=with_body):
+        cycle.transport.write(piece)
     cycle.message_event.set()
     if not cycle.keep_alive:
         finish = getattr(cycle.transport.get_protocol(), "finish", cycle.transport.close)

@@ -34,6 +34,8 @@ _encode = msgspec.json.Encoder().encode
 
 MEMO_BYTES = 2 * 1024 * 1024
 """Encoded events that are remembered: about those of one batch, which every watcher gets in turn."""
+DRAIN_SECONDS = 0.005
+"""How often a replay of history looks whether the client has read enough to be given more."""
 
 
 class Sink(Protocol):
@@ -158,6 +160,7 @@ class WatchStream:
         "_handle",
         "_headings",
         "_hub",
+        "_live",
         "_pending",
         "_sink",
         "_watcher",
@@ -176,10 +179,13 @@ class WatchStream:
         self._watcher: Watcher | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._allowance = 0
+        self._live = False
+        """Everything from before has been delivered."""
 
     def open(self) -> None:
         """Subscribe. Raises `ApiStatusError`."""
         self._watcher = self._hub.service.watch(self.plan.kind, self.plan.options, self._deliver, self._gone)
+        self._watcher.drained = self._drained
 
     def attach(self, sink: Sink) -> None:
         """Write what has waited, the end mark of the initial events if it was asked for, and from now on every change."""
@@ -238,12 +244,22 @@ class WatchStream:
         """History was forgotten while it was replayed to this watch."""
         self.fail(expired(f"too old resource version: {error}"))
 
+    async def _drained(self) -> None:
+        """Wait until most of what was written has gone out: history comes no faster than the client reads it."""
+        most = self._hub.buffer_bytes // 4
+        while not self.ended and (self._sink is None or self._sink.buffered() > most):  # noqa: ASYNC110 -- no sink tells of it
+            await asyncio.sleep(DRAIN_SECONDS)
+
     def _deliver(self, events: Sequence[WatchEvent]) -> None:
         sink = self._sink
+        replayed, self._live = not self._live, self._watcher is None or self._watcher.attached
         if sink is None:
             self._pending.extend(events)
         elif not self.ended:
+            before = sink.buffered()
             self._write(sink, events)
+            if replayed:
+                self._allowance += max(0, sink.buffered() - before)
             self._watch_buffer(sink)
 
     def _write(self, sink: Sink, events: Sequence[WatchEvent]) -> None:
@@ -255,7 +271,7 @@ class WatchStream:
                 sink.write(self._line(event))
 
     def _watch_buffer(self, sink: Sink) -> None:
-        """Cut a client that does not read. The initial events do not count until they are through."""
+        """Cut a client that does not read. Initial events and history do not count until they are through."""
         waiting = sink.buffered()
         if waiting <= self._hub.buffer_bytes:
             self._allowance = 0

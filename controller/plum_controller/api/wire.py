@@ -16,6 +16,8 @@ from plum_controller.api.requests import Answer
 _LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
 _PLAIN_JSON = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
+JOIN_BELOW = 64 * 1024
+"""Bytes of a body below which one write is cheaper than two."""
 CHUNKED = ((b"transfer-encoding", b"chunked"),)
 
 
@@ -43,14 +45,17 @@ def head(status: int, headers: list[tuple[bytes, bytes]], common: bytes, keep_al
     return b"".join(parts)
 
 
-def encode(answer: Answer, common: bytes, keep_alive: bool, *, with_body: bool = True) -> bytes:
-    """A whole answer."""
+def encode(answer: Answer, common: bytes, keep_alive: bool, *, with_body: bool = True) -> list[bytes]:
+    """A whole answer, in one piece or, when it is big, two: joining would copy it."""
     body = answer.body
     plain = answer.status == 200 and answer.content_type == b"application/json"
     if plain and keep_alive and with_body and not (answer.headers or answer.revision or answer.warnings):
-        return b"%b%d\r\n%b\r\n%b" % (_PLAIN_JSON, len(body), common, body)
-    headers = answer_headers(answer)
-    if answer.status not in (204, 304):
-        headers.append((b"content-length", b"%d" % len(body)))
-    start = head(answer.status, headers, common, keep_alive)
-    return start + body if with_body else start
+        start = b"%b%d\r\n%b\r\n" % (_PLAIN_JSON, len(body), common)
+    else:
+        headers = answer_headers(answer)
+        if answer.status not in (204, 304):
+            headers.append((b"content-length", b"%d" % len(body)))
+        start = head(answer.status, headers, common, keep_alive)
+    if not with_body:
+        return [start]
+    return [start + body] if len(body) < JOIN_BELOW else [start, body]
