@@ -76,11 +76,11 @@ async def test_a_list_that_is_read_slowly_does_not_pin_the_log(tmp_path: Path) -
 async def test_compaction_and_backup_go_in_steps_between_which_commits_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compaction, "STEP_SECONDS", 0.0)  # 200 steps and 170 steps
+    monkeypatch.setattr(compaction, "STEP_SECONDS", 0.0)  # about 200 steps each
     monkeypatch.setattr(backup, "STEP_PAGES", 16)
     async with opened(SqliteStore(tmp_path / "plum.db")) as store:
         await fill(store, 200)
-        for upkeep in (store.compact(store.revision - 1), store.backup(str(tmp_path / "backup.db"))):
+        for upkeep in (store.backup(str(tmp_path / "backup.db")), store.compact(store.revision - 1)):
             task = asyncio.create_task(upkeep)
             committed = 0
             while not task.done():
