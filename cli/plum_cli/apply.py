@@ -13,17 +13,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from plum_client.errors import ApiError, ApiUnavailableError, ConflictError, InvalidObjectError, NotFoundError, UnauthorizedError
+from plum_client.errors import ApiError, ApiUnavailableError, ConflictError, UnauthorizedError
 from plum_schemas.base import KindInfo
 
 from plum_cli.differences import changes, comparable
 from plum_cli.errors import CONFLICT, CliError
 from plum_cli.manifests import Loaded, Manifest, ManifestError, Problem
+from plum_cli.refusals import by_line, conflict_owners, problems_of, unreadable_fields, without_field
 from plum_cli.session import FIELD_MANAGER, Session, Target
 
 PARALLEL = 16
@@ -36,11 +36,6 @@ OWN_COMMANDS = frozenset({"plum-edit", "plum-rollback", "plum-rollout", "plum-sc
 """Field managers of this program's other commands. What one of them changed, an apply takes back and says so: the person who
 scaled by hand and then applies the file wants the file."""
 SET_LABEL = "applyset.kubernetes.io/part-of"
-_UNKNOWN = re.compile(
-    r'unknown field "([^"]+)"|duplicate field "([^"]+)"|\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): field not declared in schema'
-)
-_MISTYPED = re.compile(r"\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): expected (\w+), got (.+?)(?: at |, |$)")
-_CONFLICT = re.compile(r'conflicts? with "([^"]+)"')
 
 
 @dataclass(slots=True)
@@ -187,11 +182,6 @@ async def check(session: Session, items: Sequence[Item], options: ApplyOptions) 
         raise failure
 
 
-def by_line(entry: tuple[Problem, bool]) -> int:
-    """Problems of one object in the order of the file."""
-    return int(entry[0].where.rpartition(":")[2])
-
-
 async def try_item(session: Session, item: Item, options: ApplyOptions) -> list[tuple[Problem, bool]]:
     """Problems of one object, each with whether it is a conflict.
 
@@ -209,7 +199,7 @@ async def try_item(session: Session, item: Item, options: ApplyOptions) -> list[
                 raise
             except ApiError as error:
                 found += [(problem, isinstance(error, ConflictError)) for problem in await problems_of(session, item, error)]
-                refused = [*unknown_fields(error.message), *(path for path, _, _ in _MISTYPED.findall(error.message))]
+                refused = unreadable_fields(error.message)
                 rest = functools.reduce(without_field, refused, item.data)
                 if rest == item.data:
                     break
@@ -217,21 +207,6 @@ async def try_item(session: Session, item: Item, options: ApplyOptions) -> list[
     finally:
         item.data = written
     return found
-
-
-def unknown_fields(message: str) -> list[str]:
-    """Paths of the fields that a refusal calls unknown or duplicate."""
-    return list(dict.fromkeys(next(filter(None, match)).lstrip(".") for match in _UNKNOWN.findall(message)))
-
-
-def without_field(data: dict[str, Any], path: str) -> dict[str, Any]:
-    """A copy of an object without the field at a path such as `spec.env[name="A"].valeu`; the same object if it is not there."""
-    from plum_cli.paths import find_parents
-
-    copy = json.loads(json.dumps(data))
-    for parent, key in find_parents(path, copy):
-        del parent[key]
-    return dict(copy)
 
 
 def keep_membership(item: Item, options: ApplyOptions) -> None:
@@ -248,8 +223,7 @@ async def try_write(session: Session, item: Item, options: ApplyOptions) -> dict
     try:
         return await write(session, item, options, dry_run=True)
     except ConflictError as error:
-        owners = [_CONFLICT.search(cause.message) for cause in error.causes]
-        if not owners or not all(owner and owner[1] in OWN_COMMANDS for owner in owners):
+        if not conflict_owners(error) <= OWN_COMMANDS:
             raise
         item.taken_back = tuple(cause.field.lstrip(".") for cause in error.causes)
         return await write(session, item, options, dry_run=True)
@@ -268,66 +242,6 @@ async def write(session: Session, item: Item, options: ApplyOptions, *, dry_run:
         dry_run=dry_run,
         field_validation=options.validation,
     )
-
-
-async def problems_of(session: Session, item: Item, error: ApiError) -> list[Problem]:
-    """What the server refused, with the line where it is written."""
-    manifest = item.manifest
-    unknown = unknown_fields(error.message)
-    shapes = [manifest.problem(path, await _unknown_text(session, item, path, error.message)) for path in unknown]
-    mistyped = _MISTYPED.findall(error.message)
-    shapes += [manifest.problem(path, _mistyped_text(item, path, wanted)) for path, wanted, _ in mistyped]
-    if shapes:
-        return shapes
-    conflicts = [cause for cause in error.causes if cause.reason == "FieldManagerConflict"]
-    if conflicts:
-        return [manifest.problem(cause.field, _conflict_text(item, cause.field, cause.message)) for cause in conflicts]
-    causes = [cause for cause in error.causes if cause.field]
-    if isinstance(error, InvalidObjectError) and causes:
-        return [manifest.problem(cause.field, f"{cause.field}: {cause.message}") for cause in causes]
-    if isinstance(error, NotFoundError) and "namespaces" in error.message:
-        text = f"namespace {item.namespace} does not exist; create it, or add a Namespace to the manifests"
-        return [manifest.problem("metadata.namespace", text)]
-    return [manifest.problem("", error.message)]
-
-
-async def _unknown_text(session: Session, item: Item, path: str, message: str) -> str:
-    if f'duplicate field "{path}"' in message:
-        return f"{path} is there twice"
-    from plum_cli.schema import load_schemas
-
-    try:
-        hint = (await load_schemas(session, item.info)).hint(path)
-    except (ApiError, CliError):
-        hint = ""  # the refusal is what matters; the suggestion is a courtesy
-    return f"{path} is no field of {item.info.kind}{hint}"
-
-
-def _mistyped_text(item: Item, path: str, wanted: str) -> str:
-    from plum_cli.paths import find_parents
-
-    found = [parent[key] for parent, key in find_parents(path, item.data)]
-    value = f"is {json.dumps(found[0])[:80]}" if found else "has another type"
-    names = {
-        "string": "a text (in quotes)",
-        "numeric": "a number",
-        "boolean": "true or false",
-        "list": "a list",
-        "map": "an object",
-    }
-    return f"{path} {value}; {names.get(wanted, wanted)} was expected"
-
-
-def _conflict_text(item: Item, path: str, message: str) -> str:
-    from plum_cli.paths import find_parents
-
-    owner = _CONFLICT.search(message)
-    path = path.lstrip(".")
-    there = [parent[key] for parent, key in find_parents(path, item.live or {})]
-    here = [parent[key] for parent, key in find_parents(path, item.data)]
-    values = f" (there: {json.dumps(there[0])}, here: {json.dumps(here[0])})" if there and here else ""
-    who = owner[1] if owner else "someone else"
-    return f"{path} belongs to {who}{values}; leave it out of the manifest, or take it over with --force-conflicts"
 
 
 async def apply_all(session: Session, items: Sequence[Item], options: ApplyOptions) -> AsyncIterator[Item]:

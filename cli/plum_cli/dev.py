@@ -27,10 +27,10 @@ from plum_client.kubeconfig import Server, write
 from plum_cli import terminal
 from plum_cli.errors import CONFLICT, FAILED, OK, CliError
 from plum_cli.execute import command_of
+from plum_cli.findings import condition
 from plum_cli.session import Session
 from plum_cli.sqlite_file import STORE_NAME, locked_by
 from plum_cli.supervisor import Part, prefixed_printer
-from plum_cli.why import condition
 
 READY_SECONDS = 60.0
 """Time for the first start of the controller; a large store is loaded, an old one migrated."""

@@ -36,16 +36,6 @@ def state_style(word: str) -> str:
     return next((style for style, words in _STATES.items() if word in words), "")
 
 
-def width(stream: TextIO) -> int:
-    """Columns of the terminal; very wide where there is none, so that nothing is cut in a file."""
-    if not stream.isatty():
-        return 10_000
-    try:
-        return os.get_terminal_size(stream.fileno()).columns
-    except OSError:
-        return 80
-
-
 def note(text: str) -> None:
     """A message for people: on stderr, so that stdout stays an answer for scripts."""
     print(text, file=sys.stderr, flush=True)
@@ -54,11 +44,3 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """A warning for people."""
     note(f"{paint('warning:', 'yellow', sys.stderr)} {text}")
-
-
-def ask(question: str) -> bool:
-    """Yes or no from the person at the terminal; no where there is none."""
-    if not sys.stdin.isatty():
-        return False
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -17,8 +17,9 @@ from plum_client.errors import ApiUnavailableError, RevisionCompactedError
 
 from plum_cli import terminal
 from plum_cli.errors import FAILED, OK, TIMEOUT
+from plum_cli.findings import condition
 from plum_cli.session import Session, Target
-from plum_cli.why import condition, explain, wanted_replicas
+from plum_cli.why import explain, wanted_replicas
 
 JsonObject = Mapping[str, Any]
 

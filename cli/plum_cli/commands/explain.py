@@ -12,9 +12,9 @@ from plum_cli import arguments
 from plum_cli.errors import FAILED, OK
 
 if TYPE_CHECKING:
+    from plum_cli.findings import Situation
     from plum_cli.schema import Field, Schemas
     from plum_cli.session import Session
-    from plum_cli.why import Situation
 
 WIDTH = 100
 
@@ -73,8 +73,8 @@ async def situation_of(session: Session, item: dict[str, Any]) -> Situation:
     import asyncio
 
     from plum_cli.events import in_order
+    from plum_cli.findings import Situation
     from plum_cli.owned import owned_objects
-    from plum_cli.why import Situation
 
     nodes, bound, owned, events = await asyncio.gather(
         _nodes(session), _bound(session, item), owned_objects(session, item), _events(session, item)

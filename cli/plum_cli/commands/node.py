@@ -114,8 +114,8 @@ async def wait_for_drain(session: Session, targets: list[Target], timeout: float
 
 def drained(item: Any) -> Readiness:
     """Whether a drain is complete."""
+    from plum_cli.findings import condition
     from plum_cli.waiting import Readiness
-    from plum_cli.why import condition
 
     if (item.get("spec") or {}).get("drain") is None:
         return Readiness(False, "the drain was cancelled", failed=True)

@@ -224,7 +224,7 @@ async def pause(args: argparse.Namespace, session: Session) -> int:
 
 async def resume(args: argparse.Namespace, session: Session) -> int:
     """Unset spec.paused, or let a canary go on from the step it waits at."""
-    from plum_cli.why import condition
+    from plum_cli.findings import condition
 
     for target in await deployments(args, session):
         live = await session.get(target)
