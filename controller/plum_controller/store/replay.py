@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import zip_longest
 
 from plum_controller.store.base import Key, LogEntry, Revision, Store
 from plum_controller.store.events import Change, Entry, Indexed, WatchEvent
@@ -17,6 +18,8 @@ from plum_controller.store.index import selecting
 from plum_controller.store.watchers import Watcher
 
 PIECE_ENTRIES = 500
+PIECE_BYTES = 1 << 20
+"""What is delivered at once, so that a receiver can keep pace; a commit is never split."""
 REMEMBERED = 1000
 """Objects whose last state a replay keeps in memory."""
 
@@ -39,12 +42,18 @@ class Replay:
             entries = await self._store.read(watcher.revision, PIECE_ENTRIES)
             if not entries:
                 return
-            events = []
-            for entry in entries:
+            events: list[WatchEvent] = []
+            size = 0
+            for entry, after in zip_longest(entries, entries[1:]):
                 event = await self._event(entry) if entry.key.resource == self._selection.resource else None
                 if event is not None:
                     events.append(event)
-            watcher.deliver(events, entries[-1].revision)
+                    size += len(entry.value)
+                if after is None or (size >= PIECE_BYTES and after.revision != entry.revision):
+                    watcher.deliver(events, entry.revision)
+                    events, size = [], 0
+                    if watcher.drained is not None:
+                        await watcher.drained()
 
     async def _event(self, logged: LogEntry) -> WatchEvent | None:
         entry = self._entry(logged)

@@ -9,7 +9,7 @@ the resource. Watchers with the same selector are a group, which is judged once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from plum_schemas.selectors import FieldSelector, LabelSelector
@@ -48,7 +48,7 @@ class Source(Protocol):
 class Watcher:
     """States: catching up (a replay from the store goes on), attached (changes are pushed), closed."""
 
-    __slots__ = ("_deliver", "_ended", "_position", "_source", "attached", "closed", "error", "selection")
+    __slots__ = ("_deliver", "_ended", "_position", "_source", "attached", "closed", "drained", "error", "selection")
 
     def __init__(self, source: Source, selection: Selection, position: Revision, deliver: Deliver, ended: Ended | None) -> None:
         self.selection = selection
@@ -56,6 +56,8 @@ class Watcher:
         self.closed = False
         self.error: StoreError | None = None
         """Why it ended, if it did not end by `close`."""
+        self.drained: Callable[[], Awaitable[None]] | None = None
+        """Set by a receiver that wants history no faster than it passes it on: a replay waits for it between two pieces."""
         self._source = source
         self._position = position
         self._deliver = deliver
