@@ -75,6 +75,8 @@ class InstanceReconciler:
         self._fence = fence
         self._adopter = Adopter(starter)
         self._ending = False
+        self._level = logging.INFO if starter.driver.keeps_runs else logging.DEBUG
+        """Thousands of instances that are only played are not worth a line each."""
 
     # ---- life of the agent
 
@@ -194,7 +196,7 @@ class InstanceReconciler:
             case Finish():
                 unit.record.finished = step.verdict.value
                 await self._ledger.record(unit.key, unit.record)
-                logger.info("instance ended for good", extra={"key": str(unit.key), "verdict": step.verdict.value})
+                logger.log(self._level, "instance ended for good", extra={"key": str(unit.key), "verdict": step.verdict.value})
             case Forget():
                 await self._forget(unit, instance)
 
@@ -223,7 +225,7 @@ class InstanceReconciler:
             return
         unit.refusal, unit.failure = None, ""
         handle = unit.record.run.handle if unit.record.run else None
-        logger.info("instance started", extra={"key": str(unit.key), "pid": handle.pid if handle else None})
+        logger.log(self._level, "instance started", extra={"key": str(unit.key), "pid": handle.pid if handle else None})
         self._follow(unit, instance)
 
     def _refuse(self, unit: Unit, instance: Instance, error: RefusedError) -> None:
@@ -278,7 +280,7 @@ class InstanceReconciler:
         run.stop_reason = step.reason.value
         unit.state, unit.stop_deadline = RunState.STOPPING, step.deadline
         await self._ledger.record(unit.key, unit.record)
-        logger.info("instance is stopped", extra={"key": str(unit.key), "reason": step.reason.value})
+        logger.log(self._level, "instance is stopped", extra={"key": str(unit.key), "reason": step.reason.value})
         if step.reason is StopReason.PROBE and unit.prober is not None:
             self._tell(instance, "Unhealthy", unit.prober.state.failed)
         if self._find(unit.key, unit) is not None:
@@ -339,7 +341,7 @@ class InstanceReconciler:
         unit.state, unit.exit, unit.watch, unit.stopping, unit.prober = RunState.ENDED, None, None, None, None
         record.last_exit = run.exit
         await self._ledger.record(unit.key, record)
-        logger.info("instance ended", extra={"key": str(unit.key), "code": run.exit.code, "reason": run.exit.reason})
+        logger.log(self._level, "instance ended", extra={"key": str(unit.key), "code": run.exit.code, "reason": run.exit.reason})
         if run.exit.reason in ("OutOfMemory", "Fenced"):
             self._tell(record.instance, run.exit.reason, run.exit.message or "the lease of the node was not renewed in time")
 
@@ -359,7 +361,7 @@ class InstanceReconciler:
         self._delivery.drop(unit.key)
         self.units.pop(unit.key, None)
         await self._ledger.forget(unit.key)
-        logger.info("instance is gone", extra={"key": str(unit.key)})
+        logger.log(self._level, "instance is gone", extra={"key": str(unit.key)})
 
     # ---- telling
 

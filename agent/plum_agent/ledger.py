@@ -108,11 +108,11 @@ class Ledger:
         return records
 
     def last_run_number(self, key: ObjectKey) -> int:
-        """The highest number of a run that left a folder, 0 for none: also where the record itself was lost."""
+        """The highest number of a run that left anything, 0 for none: known also where the record itself was lost."""
         runs = self.folder(key) / "runs"
         if self.directory is None or not runs.is_dir():
             return 0
-        return max((int(folder.name) for folder in runs.iterdir() if folder.name.isdigit()), default=0)
+        return max((int(folder.name) for folder in runs.iterdir() if folder.name.isdigit() and any(folder.iterdir())), default=0)
 
     async def record(self, key: ObjectKey, record: Record) -> None:
         """On disk when this returns. Calls for one key must not overlap."""

@@ -44,6 +44,8 @@ LOCK_SECONDS = 10.0
 STOP_SECONDS = 60.0
 """Longest stop with `onStop: stop`; workloads have had their grace period by then."""
 MAX_CONNECTIONS = 24
+GC_THRESHOLDS = (20_000, 20, 50)
+"""Decoded objects come and go by the thousand and hold no cycles; the default looks at all of them again and again."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -96,6 +98,7 @@ async def _run(given: settings.Settings) -> None:
         loop.add_signal_handler(number, stopped.set)
     tasks = {loop.create_task(agent.run(), name=node) for node, agent in agents.items()}
     gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     sys.stdout.write(json.dumps({"event": "ready", "nodes": given.nodes, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
     waiting = loop.create_task(stopped.wait())

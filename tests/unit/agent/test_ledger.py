@@ -51,9 +51,10 @@ async def test_a_forgotten_instance_leaves_nothing(tmp_path: Path) -> None:
 async def test_only_the_previous_run_is_kept(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "node")
     for number in range(1, 5):
-        ledger.make_run_folder(KEY, number)
+        (ledger.make_run_folder(KEY, number) / "shim").touch()
+    ledger.make_run_folder(KEY, 5)
 
-    assert sorted(folder.name for folder in (ledger.folder(KEY) / "runs").iterdir()) == ["3", "4"]
+    assert sorted(folder.name for folder in (ledger.folder(KEY) / "runs").iterdir()) == ["4", "5"]
     assert ledger.last_run_number(KEY) == 4
 
 

@@ -1,0 +1,115 @@
+"""The lease: renewed in time, lost in time, and the deadline of exclusive runs never moves on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from plum_agent.drivers.procfs import uptime_centiseconds
+from plum_agent.lease import LeaseKeeper, LeaseThread, NodeLease
+from plum_client.clock import SystemClock
+from plum_client.fake import FakeApi
+from plum_schemas.lease import Lease
+from plum_schemas.node import NODE_LEASE_NAMESPACE
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def keep(api: FakeApi, lease: NodeLease, seconds: float) -> list[bool]:
+    changes: list[bool] = []
+    keeper = LeaseKeeper([lease], SystemClock(), lambda node, held: changes.append(held))
+    task = asyncio.create_task(keeper.run(api.client()))
+    await asyncio.sleep(seconds)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return changes
+
+
+async def test_a_missing_lease_is_made_and_then_renewed_every_third(tmp_path: Path) -> None:
+    api = FakeApi()
+    lease = NodeLease("n1", 0.6, SystemClock(), tmp_path / "fence")
+
+    changes = await keep(api, lease, 1.1)
+
+    stored = api.get(Lease, "n1", NODE_LEASE_NAMESPACE)
+    assert stored is not None
+    assert stored.spec.holder_identity == "n1"
+    assert changes == [True]
+    assert 4 <= api.writes <= 8
+
+
+async def test_the_deadline_counts_from_sending_and_is_written_for_the_shim(tmp_path: Path) -> None:
+    lease = NodeLease("n1", 10.0, SystemClock(), tmp_path / "fence")
+    sent_at = time.monotonic() - 2
+
+    lease.acknowledged(sent_at)
+
+    left = (int((tmp_path / "fence").read_text()) - uptime_centiseconds()) / 100
+    assert 7.3 < left < 7.6
+    assert abs(lease.deadline - (sent_at + 9.5)) < 1e-6
+    fence = lease.fence()
+    assert fence.kill_at == lease.deadline
+    assert fence.stop_at == lease.deadline - 2.5
+    assert fence.may_start
+
+
+async def test_an_unanswered_lease_is_lost_and_comes_back(tmp_path: Path) -> None:
+    api = FakeApi()
+    lease = NodeLease("n1", 0.6, SystemClock(), tmp_path / "fence")
+    changes: list[bool] = []
+    keeper = LeaseKeeper([lease], SystemClock(), lambda node, held: changes.append(held))
+    task = asyncio.create_task(keeper.run(api.client()))
+    await until(lambda: changes == [True])
+
+    api.faults.refuse = 1.0
+    deadline = lease.deadline
+    await until(lambda: changes == [True, False])
+    assert lease.deadline <= deadline + 0.6
+    assert time.monotonic() >= lease.deadline
+    assert not lease.fence().may_start
+    api.faults.refuse = 0.0
+    await until(lambda: changes == [True, False, True])
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_the_deadline_of_the_agent_before_still_holds(tmp_path: Path) -> None:
+    (tmp_path / "fence").write_text(f"{uptime_centiseconds() + 500}\n")
+
+    lease = NodeLease("n1", 15.0, SystemClock(), tmp_path / "fence")
+
+    assert 4.8 < lease.deadline - time.monotonic() < 5.2
+    assert not lease.held
+    assert not lease.fence().may_start
+
+
+def test_a_broken_fence_file_is_no_lease(tmp_path: Path) -> None:
+    (tmp_path / "fence").write_text("nonsense")
+
+    assert NodeLease("n1", 15.0, SystemClock(), tmp_path / "fence").deadline == 0.0
+
+
+async def test_the_thread_renews_while_the_agents_loop_is_blocked() -> None:
+    api = FakeApi()
+    lease = NodeLease("n1", 0.3, SystemClock(), None)
+    thread = LeaseThread(LeaseKeeper([lease], SystemClock(), lambda node, held: None), api.client)
+    thread.start()
+    try:
+        await until(lambda: lease.held)
+        before = api.writes
+
+        time.sleep(0.6)  # nothing else runs on this loop now
+
+        assert api.writes >= before + 4
+        lease.change(0.15)
+    finally:
+        thread.stop()
