@@ -28,7 +28,7 @@ class WebsiteReconciler:
             "metadata": metadata,
             "spec": spec,
         }
-        deployment = await self.api.apply(wanted, kind=DEPLOYMENT)
+        deployment = await self.api.apply(wanted, kind=DEPLOYMENT, force=True)
         ready = deployment.get("status", {}).get("readyReplicas", 0)
         if website.get("status", {}).get("ready") != ready:
             await self.api.patch(WEBSITE, key, {"status": {"ready": ready}}, subresource="status")

@@ -86,6 +86,9 @@ async def test_it_runs_against_a_server(example: ModuleType, server: ApiClient) 
         await _until(server, example.WEBSITE, lambda found: found.get("status", {}).get("ready") == 2)
         await server.patch(example.WEBSITE, DOCS, {"spec": {"copies": 5}})
         await _until(server, example.DEPLOYMENT, lambda found: found["spec"]["replicas"] == 5)
+        scaled = await server.patch(example.DEPLOYMENT, DOCS, {"spec": {"replicas": 9}}, field_manager="somebody")
+        await _until(server, example.DEPLOYMENT, lambda found: found["spec"]["replicas"] == 5)
+        assert scaled["spec"]["replicas"] == 9
         await server.delete(example.DEPLOYMENT, DOCS)
         await _until(server, example.DEPLOYMENT, lambda found: found["metadata"]["uid"] != deployment["metadata"]["uid"])
         assert program.returncode is None

@@ -7,6 +7,7 @@
 Retry is decided here and nowhere else:
 
 - ConflictError, NotFoundError   the cache was behind: again at once, with a short backoff
+- ConflictError of an apply      another manager owns the field: a warning, and again with backoff
 - TooManyRequestsError           again after the time the server asked for
 - TerminalError, InvalidObjectError   reported (log, and a condition if the controller names one), not retried until a change
 - everything else                again with backoff
@@ -168,7 +169,10 @@ class Controller:
 
     async def _after_error(self, manager: Manager, key: ObjectKey, error: Exception) -> None:
         fields = {"controller": self.name, "key": str(key), "error": str(error)}
-        if isinstance(error, (ConflictError, NotFoundError)):
+        if isinstance(error, ConflictError) and any(cause.reason == "FieldManagerConflict" for cause in error.causes):
+            self.queue.retry(key)
+            logger.warning("reconcile applies a field that another manager owns", extra=fields)
+        elif isinstance(error, (ConflictError, NotFoundError)):
             self.queue.retry(key, FAST)
             logger.debug("reconcile met a newer state", extra=fields)
         elif isinstance(error, TooManyRequestsError):

@@ -291,6 +291,23 @@ def test_a_server_that_is_busy_is_given_the_time_it_asked_for() -> None:
     assert calls.times == pytest.approx([0, 7], abs=0.1)
 
 
+def test_a_field_of_another_manager_is_a_warning_and_no_busy_loop(caplog: pytest.LogCaptureFixture) -> None:
+    async def act(key: ObjectKey) -> None:
+        await clients[0].apply(make_settings("s", x="mine"), field_manager="controller")
+
+    calls = Calls(act)  # type: ignore[arg-type]
+    clients: list[ApiClient] = []
+
+    async def body(fake: FakeApi, manager: Manager) -> None:
+        clients.append(fake.client())
+        await clients[0].apply(make_settings("s", x="yours"), field_manager="somebody")
+        await asyncio.sleep(600)
+
+    simulate(body, make_deployment(), add=lambda manager: manager.add(Controller("c", calls, Deployment)))
+    assert 10 <= len(calls.keys) <= 40
+    assert "another manager owns" in caplog.text
+
+
 def test_a_bug_is_logged_and_retried_with_growing_waits(caplog: pytest.LogCaptureFixture) -> None:
     async def act(key: ObjectKey) -> None:
         raise ZeroDivisionError("bug")
