@@ -76,6 +76,7 @@ def test_the_program_knows_every_migration_and_the_newest() -> None:
     assert {script.revision for script in directory.walk_revisions()} | {""} == set(schema.KNOWN)
 
 
+@pytest.mark.slow
 async def test_an_older_file_is_migrated_when_it_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "plum.db"
     connection = open_writer(path)
