@@ -81,11 +81,11 @@ class Site:
 
         await until_async(lambda: self.api.get(Node, NODE), is_ready)
 
-    async def create(self, name: str, command: list[str], **template: Any) -> Instance:
+    async def create(self, name: str, command: list[str], node: str = NODE, **template: Any) -> Instance:
         """An Instance that is bound to the node."""
         made = msgspec.convert({"command": command, **template}, Template)
         metadata = ObjectMeta(name=name, namespace="default", finalizers=[INSTANCE_FINALIZER])
-        return await self.api.create(Instance(metadata=metadata, spec=InstanceSpec(node_name=NODE, template=made)))
+        return await self.api.create(Instance(metadata=metadata, spec=InstanceSpec(node_name=node, template=made)))
 
     async def get(self, name: str) -> Instance | None:
         return await self.api.get(Instance, name, "default")

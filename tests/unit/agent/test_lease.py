@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,27 @@ async def test_an_unanswered_lease_is_lost_and_comes_back(tmp_path: Path) -> Non
 
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_wall_clock_that_jumps_moves_no_deadline(tmp_path: Path) -> None:
+    class JumpingClock(SystemClock):
+        offset = timedelta()
+
+        def now(self) -> datetime:
+            return super().now() + self.offset
+
+    clock = JumpingClock()
+    lease = NodeLease("n1", 15.0, clock, tmp_path / "fence")
+    lease.acknowledged(clock.monotonic())
+    text = (tmp_path / "fence").read_text()
+
+    for days in (365, -365):
+        before = lease.fence()
+        clock.offset = timedelta(days=days)
+        after = lease.fence()
+        assert (after.stop_at, after.kill_at, after.may_start) == (before.stop_at, before.kill_at, before.may_start)
+        lease.acknowledged(clock.monotonic())
+        assert abs(int((tmp_path / "fence").read_text()) - int(text)) < 100
 
 
 def test_the_deadline_of_the_agent_before_still_holds(tmp_path: Path) -> None:
