@@ -15,10 +15,8 @@ from typing import Any
 
 import msgspec
 
-from plum_controller.resources.fields.compare import is_same
-from plum_controller.resources.fields.copying import copy_json, copy_object
 from plum_controller.resources.schema.metadata import OBJECT_META
-from plum_controller.resources.schema.nesting import MAX_DEPTH, is_deeper
+from plum_controller.resources.schema.values import MAX_DEPTH, copy_json, copy_object, is_deeper, is_same
 
 MAX_OPERATIONS = 10_000
 """Kubernetes' limit for one JSON patch."""

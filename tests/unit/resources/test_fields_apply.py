@@ -10,12 +10,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from plum_controller.resources.errors import Cause
 from plum_controller.resources.fields.apply import LAST_APPLIED, ApplyConflict, ApplyError, ApplyResult, apply
-from plum_controller.resources.fields.compare import compare, is_same
+from plum_controller.resources.fields.compare import compare
 from plum_controller.resources.fields.config import field_set
 from plum_controller.resources.fields.merge import merge
 from plum_controller.resources.fields.prune import prune
 from plum_controller.resources.fields.sets import FieldSet, intersection, union
 from plum_controller.resources.fields.tracking import STRIP, track_update
+from plum_controller.resources.schema.values import is_same
 
 from tests.support.fields import API, SCHEMA, owners_of, prune_by_sets, specs, thing, things, without_entries
 
@@ -318,6 +319,13 @@ def test_an_object_goes_with_its_last_field_unless_somebody_owns_it() -> None:
     live = updated(live, {**live, "spec": {"image": "x", "strategy": {"surge": 1}}}, "ann")
     live = applied(live, thing({"strategy": {"type": "y"}}), "bob").object
     assert applied(live, thing({}), "bob").object["spec"] == {"image": "x", "strategy": {"surge": 1}}
+
+
+def test_an_emptied_list_stays_when_its_applier_gives_it_up() -> None:
+    live = applied(None, thing({"env": [{"name": "A"}], "image": "x"}), "bob").object
+    live = updated(live, {**live, "spec": {"env": [], "image": "x"}}, "ann")
+
+    assert applied(live, thing({"image": "x"}), "bob").object["spec"] == {"env": [], "image": "x"}
 
 
 def test_the_items_of_a_list_go_one_by_one() -> None:

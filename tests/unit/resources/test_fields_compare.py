@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from plum_controller.resources.fields.compare import compare, is_same, whole
+from plum_controller.resources.fields.compare import compare, whole
 from plum_controller.resources.fields.config import check_types, field_set
 from plum_controller.resources.fields.elements import shown_path
 from plum_controller.resources.fields.sets import FieldSet, Tree, paths
 from plum_controller.resources.fields.typed import FREE, FieldSchema, FieldTypeError
+from plum_controller.resources.schema.values import is_same
 
 from tests.support.fields import OPENAPI, SCHEMA, specs, thing, things
 
@@ -151,6 +152,14 @@ def test_an_item_without_its_key_cannot_be_named() -> None:
     assert str(error.value) == (
         '.spec.env: associative list with keys has an element that omits key field "name" (and doesn\'t have default value)'
     )
+
+
+def test_a_text_is_no_item_of_a_list_map_even_if_an_item_has_its_name() -> None:
+    node = SCHEMA.root.fields["spec"].fields["env"]  # type: ignore[index, union-attr]
+    assert node.item_element({"name": "A"}) == 'k:{"name":"A"}'
+
+    with pytest.raises(FieldTypeError, match="associative list with keys may not have non-map elements"):
+        node.item_element("A")
 
 
 def test_objects_with_only_scalars_are_cached_but_not_confused() -> None:

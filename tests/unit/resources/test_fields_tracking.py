@@ -186,6 +186,34 @@ def test_the_oldest_update_entries_are_merged_when_there_are_too_many() -> None:
     assert entries(live)[-1][0] == "m12"
 
 
+def test_many_surplus_entries_are_merged_at_once_and_by_version() -> None:
+    live = written(None, thing({"image": "x"}))
+    sent = [
+        {
+            "manager": f"m{index:02}",
+            "operation": "Update",
+            "apiVersion": "plum.dev/v0" if index == 1 else API,
+            "time": f"2024-01-01T00:00:{index:02}Z",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:spec": {"f:limits": {f"f:k{index}": {}}}},
+        }
+        for index in range(14)
+    ]
+    sent.append({**sent[0], "manager": "applier", "operation": "Apply"})
+
+    new = written(live, thing({"image": "y"}, {"managedFields": sent}), "bob", "2024-01-01T00:00:59Z")
+
+    owned = owners_of(new)
+    assert [manager for manager, _, _ in entries(new)] == [
+        "applier",
+        "m01",
+        ANCIENT,
+        *(f"m{index:02}" for index in range(7, 14)),
+        "bob",
+    ]
+    assert owned[(ANCIENT, "Update")] == FieldSet.of(*(("f:spec", "f:limits", f"f:k{index}") for index in (0, 2, 3, 4, 5, 6)))
+
+
 def test_ownership_stays_when_an_item_cannot_be_named() -> None:
     live = written(None, thing({"image": "x"}))
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plum_controller.resources.fields.compare import is_same
 from plum_controller.resources.patches import MAX_OPERATIONS, PatchError, json_patch, merge_patch
+from plum_controller.resources.schema.values import is_same
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from(["", "x", "~/"]))
 values = st.recursive(
@@ -86,6 +86,7 @@ def test_json_patches_do_what_the_rfc_says(doc: Any, operations: list[dict[str, 
         ({"foo": "bar"}, {"op": "add", "value": 1}),
         ({"foo": "bar"}, {"op": "move", "path": "/x"}),
         ({"foo": {"a": 1}}, {"op": "move", "from": "/foo", "path": "/foo/a"}),
+        ({"foo": [{}, {}]}, {"op": "move", "from": "/foo/0", "path": "/foo/0/a"}),
         ({"foo": "bar"}, {"op": "move", "from": "/baz", "path": "/x"}),
         ({"foo": "bar"}, {"op": "merge", "path": "/foo", "value": 1}),
         ({"foo": "bar"}, {"path": "/foo", "value": 1}),

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plum_controller.resources.errors import Cause
-from plum_controller.resources.fields.compare import is_same
 from plum_controller.resources.schema.compiler import CompiledSchema
 from plum_controller.resources.schema.metadata import OBJECT_META
 from plum_controller.resources.schema.validation import explain, fast_schema
+from plum_controller.resources.schema.values import is_same
 from plum_schemas.crds import load
 
 from tests.support.structural import Choices, Json, object_of, schema_of, value_of
@@ -273,6 +273,22 @@ def test_null_means_missing_unless_the_field_is_nullable() -> None:
     compiled.default(obj)
 
     assert obj == {"metadata": {"name": "x"}, "spec": {"foo": "default", "bar": None, "both": None, "text": "null"}}
+
+
+def test_nulls_in_metadata_go_even_if_there_are_no_others() -> None:
+    obj: Json = {"metadata": {"creationTimestamp": None, "name": "x"}, "spec": {}}
+
+    make().default(obj)
+
+    assert obj == {"metadata": {"name": "x"}, "spec": {}}
+
+
+def test_true_is_not_the_allowed_one() -> None:
+    schema = {"x-kubernetes-preserve-unknown-fields": True, "enum": [1, [0]]}
+
+    assert causes(schema, 1) == [] == causes(schema, 1.0) == causes(schema, [0])
+    assert cause(schema, True).message == 'Unsupported value: true: supported values: "1", "[0]"'
+    assert cause(schema, [False]).reason == "FieldValueNotSupported"
 
 
 def test_null_in_maps_and_lists() -> None:

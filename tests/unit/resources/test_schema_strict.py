@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plum_controller.resources.schema.nesting import MAX_DEPTH
 from plum_controller.resources.schema.strict import decode_json
+from plum_controller.resources.schema.values import MAX_DEPTH
 
 values = st.recursive(
     st.none()

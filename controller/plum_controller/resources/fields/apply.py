@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from plum_controller.resources.errors import Cause
-from plum_controller.resources.fields.compare import compare, is_same
+from plum_controller.resources.fields.compare import compare
 from plum_controller.resources.fields.config import check_types, field_set
-from plum_controller.resources.fields.copying import copy_json
 from plum_controller.resources.fields.elements import Path, shown_path
 from plum_controller.resources.fields.managed import APPLY, UPDATE, Owned, Owner, Owners, cap, read_stored, write_entries
 from plum_controller.resources.fields.merge import merge
@@ -33,6 +32,7 @@ from plum_controller.resources.fields.sets import (
 )
 from plum_controller.resources.fields.tracking import STRIP, add_update, compare_objects, exclude
 from plum_controller.resources.fields.typed import FieldSchema, FieldTypeError
+from plum_controller.resources.schema.values import copy_json, is_same
 
 Json = dict[str, Any]
 

@@ -12,12 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import msgspec
-
 from plum_controller.resources.fields.sets import LEAF, SELF, Tree
 from plum_controller.resources.fields.typed import FREE, MAX_REMEMBERED, MISSING, FieldType, FieldTypeError
-
-_encode = msgspec.json.Encoder(order="sorted").encode
+from plum_controller.resources.schema.values import is_same
 
 
 class Comparison(NamedTuple):
@@ -43,20 +40,6 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], root: FieldType) -> 
     """Compare two whole objects. Raises FieldTypeError if a list item cannot be named."""
     added, modified, removed = _compare_maps(old, new, root)
     return Comparison(added or LEAF, modified or LEAF, removed or LEAF)
-
-
-def is_same(a: Any, b: Any) -> bool:
-    """Equal as JSON: 1 and 1.0 are, 1 and true are not."""
-    return bool(a == b) and (_encode(a) == _encode(b) or _is_same(a, b))
-
-
-def _is_same(a: Any, b: Any) -> bool:
-    """Equality of values that Python calls equal but that are written differently, for example 1 and 1.0."""
-    if type(a) is dict:
-        return all(_is_same(value, b[name]) for name, value in a.items())
-    if type(a) is list:
-        return all(map(_is_same, a, b))
-    return (type(a) is bool) == (type(b) is bool)
 
 
 def whole(value: Any, node: FieldType) -> Tree:

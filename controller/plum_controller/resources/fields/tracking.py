@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from plum_controller.resources.fields.compare import Comparison, compare, is_same
+from plum_controller.resources.fields.compare import Comparison, compare
 from plum_controller.resources.fields.managed import UPDATE, Owned, Owner, Owners, cap, read_sent, read_stored, write_entries
 from plum_controller.resources.fields.sets import LEAF, Tree, difference, intersection, recursive_difference, union
 from plum_controller.resources.fields.typed import FieldSchema, FieldTypeError
+from plum_controller.resources.schema.values import is_same
 
 Json = dict[str, Any]
 

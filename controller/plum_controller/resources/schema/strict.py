@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from plum_controller.resources.schema.nesting import MAX_DEPTH, is_deeper
+from plum_controller.resources.schema.values import MAX_DEPTH, is_deeper
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

@@ -17,6 +17,7 @@ import msgspec
 
 from plum_controller.resources.errors import INVALID, NOT_SUPPORTED, REQUIRED, TOO_LONG, TYPE_INVALID, Cause
 from plum_controller.resources.schema.formats import INTEGER_RANGES, STRING_FORMATS
+from plum_controller.resources.schema.values import is_same
 
 TOO_MANY = "FieldValueTooMany"
 
@@ -94,7 +95,7 @@ def _problems(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[Caus
     if expected and not _has_type(value, expected) and not (value is None and schema.get("nullable")):
         yield _wrong_type(path, expected, json.dumps(_type_name(value)))
         return
-    if "enum" in schema and not any(_equal(value, allowed) for allowed in schema["enum"]):
+    if "enum" in schema and not any(is_same(value, allowed) for allowed in schema["enum"]):
         yield Cause(NOT_SUPPORTED, f"Unsupported value: {shown(value)}: supported values: {_options(schema['enum'])}", path)
     if kind is str:
         yield from _string_problems(value, schema, path)
@@ -119,10 +120,6 @@ def _has_type(value: Any, expected: str) -> bool:
 def _type_name(value: Any) -> str:
     names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number"}
     return names.get(type(value), "null")
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return bool(a == b) and (isinstance(a, bool) == isinstance(b, bool))
 
 
 def _wrong_type(path: str, expected: str, shown: str) -> Cause:
