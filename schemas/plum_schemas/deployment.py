@@ -54,7 +54,8 @@ class Strategy(Struct):
     max_unavailable: IntOrPercent = "25%"
     """Instances below the wanted number during a rollout; a percentage is rounded down."""
     min_ready_seconds: NonNegative = 0
-    """Seconds an instance must have been ready to count as available."""
+    """Seconds an instance must have been ready to count as available. Without a readiness or startup probe it is at least 1,
+    and 10 after a crash."""
     progress_deadline_seconds: Positive = 600
     """Seconds without progress after which a rollout has failed."""
     on_failure: Literal["Rollback", "Pause", "Ignore"] = "Pause"

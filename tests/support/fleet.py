@@ -20,10 +20,10 @@ from plum_schemas.template import Template
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def make_deployment(template: str = "v1", **spec: object) -> Deployment:
-    """A Deployment whose template runs the command `template`."""
+def make_deployment(**spec: object) -> Deployment:
+    """A Deployment whose template runs the command `v1`, unless it is given."""
     spec.setdefault("replicas", 3)
-    typed = msgspec.convert({"template": {"command": [template]}, **spec}, DeploymentSpec)
+    typed = msgspec.convert({"template": {"command": ["v1"]}, **spec}, DeploymentSpec)
     return Deployment(metadata=ObjectMeta(name="web", namespace="default", uid="u", generation=1), spec=typed)
 
 

@@ -19,6 +19,10 @@ HOME_NODE_ANNOTATION = "plum.dev/home-node"
 """On an instance that runs elsewhere because its node was lost: the node that `nodeReplicas` wants it on."""
 REPLACES_ANNOTATION = "plum.dev/replaces"
 """On a replacement: name of the instance whose node was lost."""
+SETTLE_SECONDS = 1.0
+"""How long a run without probes must last to count as available: most programs that cannot work end sooner."""
+CRASHED_SECONDS = 10.0
+"""The same after a crash."""
 LOST_CONDITION = "Lost"
 """True: the node is gone and a replacement may start. For an exclusive instance only after its fence."""
 
@@ -77,11 +81,10 @@ def classify(instance: Instance, by_node: bool, min_ready_seconds: int, may_repl
         state = State.FAILED
     else:
         state = State.ALIVE
-    ready_since = next((c.last_transition_time for c in status.conditions if c.type == "Ready" and c.status == "True"), None)
     done = status.phase == "Succeeded"
     ready = status.ready and not lost and status.phase not in ("Unknown", "Stopped")
-    wait = timedelta(seconds=min_ready_seconds) - (now - ready_since) if ready and ready_since else None
-    available = done or (ready and (min_ready_seconds == 0 or (wait is not None and wait <= timedelta(0))))
+    wait = _until_available(instance, min_ready_seconds, now) if ready else None
+    available = done or (wait is not None and wait <= timedelta(0))
     home = instance.metadata.annotations.get(HOME_NODE_ANNOTATION, instance.spec.node_name) if by_node else ""
     return Member(
         instance=instance,
@@ -93,6 +96,23 @@ def classify(instance: Instance, by_node: bool, min_ready_seconds: int, may_repl
         available_in=wait if ready and not available else None,
         evicting=instance.metadata.annotations.get(EVICT_ANNOTATION) == instance.spec.node_name != "",
     )
+
+
+def _until_available(instance: Instance, min_ready_seconds: int, now: datetime) -> timedelta | None:
+    """Time until a ready instance counts as available, None if it is not said since when it is ready.
+
+    Without a probe, ready only means that it runs, and what is about to crash runs too: such an instance must have run for a
+    moment, and for longer when it has crashed before.
+    """
+    status = instance.status
+    ready_since = next((c.last_transition_time for c in status.conditions if c.type == "Ready" and c.status == "True"), None)
+    if ready_since is None:
+        return None
+    probes = instance.spec.template.probes
+    unproven = probes.readiness is None and probes.startup is None
+    settle = (CRASHED_SECONDS if status.restarts else SETTLE_SECONDS) if unproven else 0.0
+    since = max(ready_since, status.started_at) if status.started_at is not None else ready_since
+    return timedelta(seconds=max(settle, min_ready_seconds)) - (now - since)
 
 
 def count_by_group(members: Iterable[Member]) -> dict[str, int]:

@@ -389,3 +389,29 @@ def test_deleting_never_takes_the_fleet_below_what_must_be_available(
     writes = fleet.writes
     fleet.step()
     assert fleet.writes == writes, "a fleet at rest writes nothing"
+
+
+def test_a_program_without_probes_that_crashes_soon_replaces_nothing() -> None:
+    fleet = running_fleet(replicas=2, strategy={"maxSurge": 1, "maxUnavailable": 0, "progressDeadlineSeconds": 30})
+    fleet.change(template="crashes")
+
+    for tenth in range(400):
+        fleet.step()
+        for instance in fleet.instances.values():
+            if instance.spec.template.command == ["crashes"] and tenth % 8 == 0:
+                fleet.start(instance)
+                instance.status.restarts = tenth // 8
+        fleet.pass_time(0.1)
+
+    assert fleet.running("v1") == 2
+    assert fleet.reason("Progressing") == "ProgressDeadlineExceeded"
+
+
+def test_a_readiness_probe_is_trusted_at_once() -> None:
+    fleet = Fleet(make_deployment(replicas=1, template={"command": ["v1"], "probes": {"readiness": {"tcp": {"port": 80}}}}))
+    fleet.step()
+    fleet.start(next(iter(fleet.instances.values())))
+
+    fleet.step()
+
+    assert fleet.deployment.status.available_replicas == 1
