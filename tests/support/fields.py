@@ -59,7 +59,7 @@ OPENAPI: dict[str, Any] = {
     },
 }
 
-SCHEMA = FieldSchema.from_openapi(OPENAPI)
+SCHEMA = FieldSchema.from_openapi(OPENAPI, has_status=True)
 
 
 class _Choices:

@@ -250,9 +250,7 @@ def test_without_a_schema_objects_have_parts_and_lists_do_not() -> None:
 
 
 def test_reset_fields_follow_the_endpoint() -> None:
-    assert SCHEMA.has_status
     assert FieldSet(SCHEMA.reset_fields("")) == FieldSet.of(("f:status",))
     assert FieldSet(SCHEMA.reset_fields("status")) == FieldSet.of(("f:metadata",), ("f:spec",))
     assert not SCHEMA.reset_fields("scale")
     assert not FieldSchema.from_openapi(OPENAPI, has_status=False).reset_fields("")
-    assert not FieldSchema.from_openapi({"type": "object"}).has_status

@@ -4,7 +4,7 @@
     from plum_controller.resources.fields.tracking import track_update, restore_times
     from plum_controller.resources.fields.apply import apply, ApplyResult, ApplyConflict, ApplyError
 
-    FieldSchema.from_openapi(openapi, has_status=None) -> FieldSchema
+    FieldSchema.from_openapi(openapi, has_status: bool) -> FieldSchema
     track_update(live: dict | None, new: dict, manager, api_version, subresource, now: str, schema: FieldSchema) -> None
     apply(live: dict | None, config: dict, manager, api_version, subresource, now: str, force: bool, schema) -> ApplyResult
     restore_times(live: dict, new: dict) -> bool

@@ -162,14 +162,14 @@ class FieldSchema:
         """The status has an endpoint of its own, so the main endpoint never owns it."""
 
     @classmethod
-    def from_openapi(cls, openapi: Mapping[str, Any], has_status: bool | None = None) -> FieldSchema:
-        """From a version's `openAPIV3Schema`. Without `has_status` a kind with a `status` field has the endpoint too."""
+    def from_openapi(cls, openapi: Mapping[str, Any], has_status: bool) -> FieldSchema:
+        """From a version's `openAPIV3Schema`."""
         root = _type_of(openapi, preserve=False)
         fields = dict(root.fields or {})
         fields["metadata"] = METADATA
         fields["apiVersion"] = fields["kind"] = _scalar("string")
         root.fields = fields
-        return cls(root, "status" in fields if has_status is None else has_status)
+        return cls(root, has_status)
 
     def reset_fields(self, subresource: str) -> Tree:
         """What a write through an endpoint cannot change: never owned by it, never in conflict."""

@@ -211,6 +211,8 @@ def _list(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
             INVALID, f"Invalid value: {_shown(kind)}: must be array if x-kubernetes-list-type is specified", _at(path, "type")
         )
         return
+    if any(_shape(schema.get("items") or {}, path)):
+        return  # reported where the items are walked
     if list_type not in ("atomic", "set", "map"):
         yield Cause(NOT_SUPPORTED, f'Unsupported value: {_shown(list_type)}: supported values: "atomic", "map", "set"', at)
     elif list_type == "map":
