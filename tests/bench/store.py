@@ -18,6 +18,8 @@ from plum_controller.store.cache import Indexed, WatchCache, WatchEvent
 from plum_controller.store.sqlite import SqliteStore
 from plum_schemas.selectors import parse_label_selector
 
+from tests.bench.table import Row
+
 Figure = tuple[str, float, str, str]
 """Name, value, unit, goal."""
 
@@ -30,6 +32,12 @@ async def measure() -> list[Figure]:
     """All figures. Takes about ten seconds."""
     with tempfile.TemporaryDirectory() as folder:
         return [*await commits(Path(folder)), *await history(Path(folder)), *await cache(Path(folder))]
+
+
+async def rows(folder: Path) -> list[Row]:
+    """The figures that have a goal, for `make bench`."""
+    figures = [*await commits(folder), *await history(folder), *await cache(folder)]
+    return [Row(name, value, unit, float(goal), more_is_better=unit == "/s") for name, value, unit, goal in figures if goal]
 
 
 async def commits(folder: Path) -> list[Figure]:
