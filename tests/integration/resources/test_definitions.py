@@ -340,3 +340,12 @@ async def test_built_in_kinds_are_all_there(world: World) -> None:
         assert kind.is_builtin
     assert next(iter(world.registry.all())).info.group == ""
     await world.create("configmaps", config_map())
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("properties", True), ("required", True), ("type", 5)])
+async def test_items_of_a_keyed_list_without_sense_are_refused(world: World, keyword: str, value: Any) -> None:
+    data = definition()
+    set_at(data, f"{SCHEMA}.properties.spec.properties.parts.items.{keyword}", value)
+
+    async with refused(422, "schema.openAPIV3Schema.properties[spec].properties[parts].items"):
+        await world.create(CRDS, data)
