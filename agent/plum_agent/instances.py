@@ -13,8 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
-from datetime import UTC, datetime
 
 from plum_client.clock import Clock
 from plum_client.errors import ApiUnavailableError, ConflictError
@@ -25,19 +23,18 @@ from plum_client.reconciler import Result
 from plum_client.work_queue import WorkQueue
 from plum_schemas.base import ObjectKey
 from plum_schemas.instance import INSTANCE_FINALIZER, Instance
-from plum_schemas.quantities import parse_bytes
 
-from plum_agent import status as statuses
 from plum_agent.adoption import Adopter
-from plum_agent.delivery import DeliveryQueue, Report
+from plum_agent.delivery import DeliveryQueue
 from plum_agent.drivers.base import Driver, Exit
 from plum_agent.errors import RefusedError, StartError
+from plum_agent.following import Follower
 from plum_agent.ledger import Ledger, Record
 from plum_agent.output import OutputKeeper
 from plum_agent.plan import Finish, Forget, Kill, Rest, RunState, Start, Step, Stop, StopReason, Wait, next_step
-from plum_agent.probes import Prober
 from plum_agent.starter import Starter
 from plum_agent.stopping import stop_run
+from plum_agent.telling import Teller
 from plum_agent.unit import Fence, Refusal, Unit
 
 logger = logging.getLogger(__name__)
@@ -45,8 +42,8 @@ logger = logging.getLogger(__name__)
 MAX_STEPS = 8
 """Steps of one reconcile; more would mean that two rules fight."""
 MAX_REFUSAL_SECONDS = 30.0
-EXIT_SECONDS = 2.0
-"""How long the exit of a run is waited for after nothing of it is left."""
+FENCED_RETRY_SECONDS = 1.0
+"""Between two looks whether the lease is held again; the lease thread tells too."""
 
 
 class InstanceReconciler:
@@ -70,10 +67,19 @@ class InstanceReconciler:
         self._clock: Clock = starter.clock
         self._delivery = delivery
         self._queue = queue
-        self._keeper = keeper
-        self._events = events
         self._fence = fence
         self._adopter = Adopter(starter)
+        self._teller = Teller(informer, delivery, events, starter.clock, starter.boot_id, starter.address)
+        self._follower = Follower(
+            driver=starter.driver,
+            ledger=starter.ledger,
+            ports=starter.ports,
+            keeper=keeper,
+            teller=self._teller,
+            clock=starter.clock,
+            boot_id=starter.boot_id,
+            enqueue=queue.add,
+        )
         self._ending = False
         self._level = logging.INFO if starter.driver.keeps_runs else logging.DEBUG
         """Thousands of instances that are only played are not worth a line each."""
@@ -140,7 +146,7 @@ class InstanceReconciler:
                 self._queue.add(key)
             return Result.wait_for_change()
         if not deleted:
-            self._report(unit, current)
+            self._teller.report(unit, current)
         return self._when_again(unit, step)
 
     def _find(self, key: ObjectKey, unit: Unit | None) -> Instance | None:
@@ -164,7 +170,10 @@ class InstanceReconciler:
             if unit.state is RunState.STARTING:
                 await self._adopt(unit, instance)
             if unit.exit is not None and unit.alive:
-                await self._finish_run(unit)
+                await self._follower.finish(unit)
+                ended = unit.record.last_exit
+                fields = {"key": str(unit.key), "code": ended.code if ended else None, "reason": ended.reason if ended else ""}
+                logger.log(self._level, "instance ended", extra=fields)
             fence = self._fence() if instance.spec.template.exclusive else None
             wanted = unit.wanted(instance, deleted)
             step = next_step(wanted, unit.observed(self._clock.monotonic(), fence), self._clock.monotonic())
@@ -174,6 +183,9 @@ class InstanceReconciler:
                 step = Stop(StopReason.WANTED, self._clock.monotonic() + wanted.grace_seconds)
             unit.next_start = step.until if isinstance(step, Wait) and unit.state is RunState.ENDED else None
             if isinstance(step, Wait):
+                if wanted.run and not unit.alive and fence is not None and not fence.may_start:
+                    retry_at = self._clock.monotonic() + FENCED_RETRY_SECONDS
+                    unit.refusal = Refusal("LeaseNotHeld", "waiting for the lease of this node", retry_at)
                 return step
             await self._act(unit, instance, step)
             if isinstance(step, Forget):
@@ -188,7 +200,7 @@ class InstanceReconciler:
             case Stop():
                 await self._stop(unit, instance, step)
             case Kill():
-                await self._kill(unit)
+                await self._follower.kill(unit)
             case Rest():
                 unit.record.at_rest, unit.state = True, RunState.NONE
                 unit.record.failures, unit.record.finished = 0, ""
@@ -220,13 +232,13 @@ class InstanceReconciler:
             unit.refusal, unit.failure = None, str(error)
             unit.exit = Exit(None, "", self._clock.now().timestamp())
             logger.warning("instance did not start", extra={"key": str(unit.key), "error": str(error)})
-            self._tell(instance, "StartFailed", str(error))
+            self._teller.warn(instance, "StartFailed", str(error))
             unit.state = RunState.RUNNING  # it ends like a run that failed: backoff, then again
             return
         unit.refusal, unit.failure = None, ""
         handle = unit.record.run.handle if unit.record.run else None
         logger.log(self._level, "instance started", extra={"key": str(unit.key), "pid": handle.pid if handle else None})
-        self._follow(unit, instance)
+        self._follower.follow(unit, instance)
 
     def _refuse(self, unit: Unit, instance: Instance, error: RefusedError) -> None:
         count = unit.refusal.count + 1 if unit.refusal is not None and unit.refusal.reason == error.reason else 1
@@ -234,31 +246,7 @@ class InstanceReconciler:
         unit.refusal = Refusal(error.reason, error.message, self._clock.monotonic() + pause, count)
         if count == 1:
             logger.warning("instance cannot start", extra={"key": str(unit.key), "reason": error.reason, "error": error.message})
-            self._tell(instance, error.reason, error.message)
-
-    def _follow(self, unit: Unit, instance: Instance, adopted: bool = False) -> None:
-        """Watch a run that is there: its exit, its probes, its output."""
-        run, launch = unit.run, unit.launch
-        assert run is not None and launch is not None and unit.record.run is not None  # noqa: S101 -- set by start and adopt
-        template = instance.spec.template
-        if self._keeper is not None:
-            self._keeper.add(run.directory, parse_bytes(template.logs.max_size), template.logs.max_files)
-        unit.exit = None
-        unit.watch = asyncio.get_running_loop().create_task(self._watch(unit))
-
-        async def execute(command: tuple[str, ...], timeout_seconds: float) -> int:
-            return await self._driver.execute(launch, command, timeout_seconds)
-
-        unit.prober = Prober(
-            template.probes, unit.record.run.ports, execute, lambda: self._queue.add(unit.key), self._driver.ready_seconds
-        )
-        unit.prober.start(known_started=adopted and statuses.was_started(unit, instance))
-
-    async def _watch(self, unit: Unit) -> None:
-        run, record = unit.run, unit.record.run
-        assert run is not None and record is not None and record.handle is not None  # noqa: S101 -- set by start and adopt
-        unit.exit = await self._driver.wait(run, record.handle)
-        self._queue.add(unit.key)
+            self._teller.warn(instance, error.reason, error.message)
 
     async def _adopt(self, unit: Unit, instance: Instance) -> None:
         """Find out what became of a run whose start was written down by an agent before this one."""
@@ -269,7 +257,7 @@ class InstanceReconciler:
             unit.state = RunState.NONE
         else:
             unit.state, unit.adopted = RunState.RUNNING, True
-            self._follow(unit, instance, adopted=True)
+            self._follower.follow(unit, instance, adopted=True)
             if unit.record.run is not None and unit.record.run.stop_reason:
                 logger.info("instance was being stopped when the agent ended", extra={"key": str(unit.key)})
                 unit.record.run.stop_reason = ""
@@ -282,68 +270,11 @@ class InstanceReconciler:
         await self._ledger.record(unit.key, unit.record)
         logger.log(self._level, "instance is stopped", extra={"key": str(unit.key), "reason": step.reason.value})
         if step.reason is StopReason.PROBE and unit.prober is not None:
-            self._tell(instance, "Unhealthy", unit.prober.state.failed)
+            self._teller.warn(instance, "Unhealthy", unit.prober.state.failed)
         if self._find(unit.key, unit) is not None:
-            self._report(unit, instance)
+            self._teller.report(unit, instance)
         stopping = stop_run(unit, instance, step, self._driver, self._delivery, self._clock)
         unit.stopping = asyncio.get_running_loop().create_task(stopping)
-
-    async def _kill(self, unit: Unit) -> None:
-        """End all of it. Raises `StartError` for processes that do not die; then it is tried again."""
-        unit.state = RunState.KILLING
-        if unit.stopping is not None:
-            unit.stopping.cancel()
-        await self._kill_rest(unit)
-        if unit.watch is not None:
-            await asyncio.wait({unit.watch}, timeout=EXIT_SECONDS)
-        if unit.exit is None:
-            unit.exit = Exit(None, "", self._clock.now().timestamp())
-
-    async def _kill_rest(self, unit: Unit) -> None:
-        if unit.run is None:
-            return
-        try:
-            await self._driver.kill(unit.run, unit.record.run.handle if unit.record.run else None)
-        except StartError as error:
-            unit.state, unit.failure = RunState.KILLING, str(error)
-            self._report(unit, unit.record.instance)
-            raise
-
-    async def _finish_run(self, unit: Unit) -> None:
-        """The first process has ended: end the rest of it, then write down how it was."""
-        seen, record, run = unit.exit, unit.record, unit.record.run
-        assert seen is not None and run is not None  # noqa: S101 -- called for a run whose exit was seen
-        message = unit.prober.state.failed if unit.prober is not None else ""
-        if unit.prober is not None:
-            unit.prober.stop()
-        if unit.stopping is not None:
-            unit.stopping.cancel()
-        if unit.run is not None:
-            await self._kill_rest(unit)
-            await self._driver.release(unit.run)
-            if self._keeper is not None:
-                self._keeper.remove(unit.run.directory)
-        now = self._clock.monotonic()
-        if seen.fenced and not run.stop_reason:
-            run.stop_reason = StopReason.FENCED.value
-        finished_at = datetime.fromtimestamp(seen.finished_at, UTC)
-        run.exit = statuses.exit_of(seen, run.started_at, finished_at, run.stop_reason, message or unit.failure)
-        if run.handle is None and unit.failure:
-            run.exit.reason = "StartFailed"
-        run.ended_seconds = now
-        if run.boot_id != self._starter.boot_id:
-            record.failures = 0  # the machine ended it, and a machine that boots waits for nothing
-        elif run.stop_reason in ("", StopReason.PROBE.value):
-            lasted = now - run.started_seconds if run.started_seconds else 0.0
-            policy = unit.wanted(record.instance, False).policy
-            record.failures = policy.backoff.failures_after(record.failures, lasted)
-        self._starter.ports.release(str(unit.key))
-        unit.state, unit.exit, unit.watch, unit.stopping, unit.prober = RunState.ENDED, None, None, None, None
-        record.last_exit = run.exit
-        await self._ledger.record(unit.key, record)
-        logger.log(self._level, "instance ended", extra={"key": str(unit.key), "code": run.exit.code, "reason": run.exit.reason})
-        if run.exit.reason in ("OutOfMemory", "Fenced"):
-            self._tell(record.instance, run.exit.reason, run.exit.message or "the lease of the node was not renewed in time")
 
     async def _forget(self, unit: Unit, instance: Instance) -> None:
         """Release the object, then delete what is on disk. In this order: the other way round a crash could leave an
@@ -362,40 +293,6 @@ class InstanceReconciler:
         self.units.pop(unit.key, None)
         await self._ledger.forget(unit.key)
         logger.log(self._level, "instance is gone", extra={"key": str(unit.key)})
-
-    # ---- telling
-
-    def _report(self, unit: Unit, instance: Instance) -> None:
-        """Put the status on its way, if it says anything new.
-
-        Not before the first list: only the object itself tells since when its conditions are what they are. Everything
-        is told again then.
-        """
-        if not self._informer.is_synced:
-            return
-        moment = statuses.Moment(self._clock.now(), self._clock.monotonic(), self._starter.boot_id, self._starter.address)
-        status = statuses.status_of(unit, instance, moment)
-        waiting = self._delivery.newest(unit.key)
-        unit.conditions = status.conditions
-        if waiting is not None and waiting.uid == instance.metadata.uid:
-            changed = unit.told is None or statuses.differs(unit.told, status)
-        elif int(instance.metadata.resource_version or 0) < unit.delivered and unit.told is not None:
-            changed = statuses.differs(unit.told, status)
-        else:
-            changed = statuses.differs(instance.status, status)
-        unit.told = status
-        if changed:
-            fields = statuses.builtins_of(status)
-            uid = instance.metadata.uid
-            report = Report(
-                namespace=unit.key.namespace, name=unit.key.name, uid=uid, status=fields, conditions=status.conditions
-            )
-            self._delivery.put(report)
-
-    def _tell(self, instance: Instance, reason: str, message: str) -> None:
-        if self._events is not None:
-            with suppress(Exception):
-                self._events.event(instance, "Warning", reason, message)
 
 
 def _without_status(instance: Instance) -> Instance:

@@ -1,4 +1,4 @@
-"""Settings of the agent: flags over the environment over `.env` over defaults. All are described in docs/settings.md."""
+"""Settings of the agent: flags over the environment over `.env` over defaults. All are described in docs/agent.md."""
 
 from __future__ import annotations
 
@@ -75,6 +75,8 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     given = parser.parse_args(arguments)
     if not 1 <= given.count <= MAX_COUNT or (given.count > 1 and given.driver != "fake"):
         parser.error(f"--count is {given.count}; use 1 to {MAX_COUNT}, and more than 1 only with --driver fake")
+    if given.driver not in ("process", "fake"):
+        parser.error(f"AGENT_RUN_MODE is {given.driver}; this agent runs plain processes, set it to process")
     try:
         fake = FakeOptions.parse(given.fake)
     except ValueError as error:

@@ -175,7 +175,7 @@ def _home_of(user: str, work: Path) -> str:
 
 def _give_to(folder: Path, user: str) -> None:
     """The workload owns the folder it starts in. A user that does not exist is refused by the driver."""
-    from plum_agent.drivers.process import find_user
+    from plum_agent.drivers.launching import find_user
 
     uid, gid = find_user(user)
     status = folder.stat()

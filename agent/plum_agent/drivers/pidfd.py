@@ -21,12 +21,16 @@ _INFO_EXIT = 1 << 3
 
 
 def open_process(pid: int, start_ticks: int) -> int | None:
-    """A pidfd of exactly this process, zombie or not; None when it is gone."""
+    """A pidfd of exactly this process, zombie or not; None when it is gone. Raises `OSError` when we cannot know."""
     try:
         descriptor = os.pidfd_open(pid)
-    except OSError:
+    except ProcessLookupError:
         return None
-    stat = read_stat(pid)
+    try:
+        stat = read_stat(pid)
+    except OSError:
+        os.close(descriptor)
+        raise
     if stat is None or stat.start_ticks != start_ticks:
         os.close(descriptor)
         return None

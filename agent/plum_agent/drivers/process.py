@@ -11,9 +11,7 @@ Nothing is signalled by a bare number: start time is compared first, through a p
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import pwd
 import shutil
 import signal
 import time
@@ -26,12 +24,11 @@ from plum_schemas.template import Template
 
 from plum_agent.drivers import cgroups, pidfd, run_files
 from plum_agent.drivers.base import MARKER, Exit, Handle, Launch, Run, Started
+from plum_agent.drivers.launching import SAFE_PATH, install_shim, raise_file_limit, spawn_shell, user_prefix
 from plum_agent.drivers.process_table import SHIM_MARKER, ProcessTable, members
 from plum_agent.drivers.procfs import ProcessStat, boot_id, is_alive, read_stat
 from plum_agent.errors import RefusedError, StartError
 
-SHELL = "/bin/sh"
-SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_SECONDS = 10.0
 """Longest wait for the identity of a new process. It takes milliseconds unless the machine is in great trouble."""
 KILL_ROUNDS = 200
@@ -50,9 +47,9 @@ class ProcessDriver:
         self._table = ProcessTable(self._executor)
         self._boot_id = boot_id()
         self._hierarchies = hierarchies or cgroups.find_hierarchies()
-        self._shim = _install_shim(data_directory)
+        self._shim = install_shim(data_directory)
+        self._workload_files = raise_file_limit()
         self._setsid = shutil.which("setsid", path=SAFE_PATH)
-        self._setpriv = shutil.which("setpriv", path=SAFE_PATH)
         self._reapers: set[asyncio.Task[None]] = set()
 
     def check(self, template: Template) -> None:
@@ -66,21 +63,25 @@ class ProcessDriver:
             raise RefusedError("CommandMissing", "spec.template.command is empty; name the program to run")
         run_files.check_names(variable.name for variable in template.env)
         if template.user:
-            self._user_prefix(template.user)
+            user_prefix(template.user)
 
     async def start(self, launch: Launch) -> Started:
         folder = launch.run.directory
         loop = asyncio.get_running_loop()
         try:
-            prefix = [str(self._setsid), *self._user_prefix(launch.user)]
+            prefix = [str(self._setsid), *user_prefix(launch.user)]
             group = await loop.run_in_executor(self._executor, self._write_files, launch)
             arguments = [str(self._shim), str(folder), str(launch.work_directory), str(launch.fence or "-"), *prefix]
-            shim_pid = _spawn_shell([*arguments, *launch.command], {SHIM_MARKER: launch.run.marker, "PATH": SAFE_PATH})
+            shim_pid = spawn_shell([*arguments, *launch.command], self._shim_environment(launch.run))
         except (OSError, RefusedError) as error:
             await self.release(launch.run)
             raise StartError(f"{launch.command[0]} could not be started: {error}") from error
         handle = await self._wait_for_identity(launch.run, shim_pid)
         return Started(handle, (*group.unenforced, *run_files.read_unlimited(folder)))
+
+    def _shim_environment(self, run: Run) -> dict[str, str]:
+        files = {"PLUM_FILES": str(self._workload_files)} if self._workload_files > 0 else {}
+        return {SHIM_MARKER: run.marker, "PATH": SAFE_PATH, **files}
 
     def _write_files(self, launch: Launch) -> cgroups.Group:
         group = self._hierarchies.create(
@@ -225,9 +226,9 @@ class ProcessDriver:
 
     async def execute(self, launch: Launch, command: tuple[str, ...], timeout_seconds: float) -> int:
         """Runs in a session of its own with the run's marker, so that it can neither survive its timeout nor the run."""
-        prefix = self._user_prefix(launch.user)
+        prefix = user_prefix(launch.user)
         arguments = ["-c", _EXECUTE, "plum-exec", str(launch.run.directory), str(launch.work_directory), *prefix, *command]
-        pid = _spawn_shell(arguments, {MARKER: launch.run.marker, "PATH": SAFE_PATH})
+        pid = spawn_shell(arguments, {MARKER: launch.run.marker, "PATH": SAFE_PATH})
         descriptor = os.pidfd_open(pid)
         try:
             async with asyncio.timeout(timeout_seconds):
@@ -255,51 +256,12 @@ class ProcessDriver:
     async def close(self) -> None:
         self._executor.shutdown(wait=False)
 
-    def _user_prefix(self, user: str) -> list[str]:
-        if not user:
-            return []
-        uid, gid = find_user(user)
-        if uid == os.getuid() and gid == os.getgid():
-            return []
-        if os.geteuid() != 0:
-            raise RefusedError("UserNotPermitted", f"the agent is not root, so it cannot run anything as user {user!r}")
-        if self._setpriv is None:
-            raise RefusedError(
-                "NodeIncomplete", "this node has no setpriv program, which changing the user needs; install util-linux"
-            )
-        groups = "--init-groups" if _has_name(uid) else "--clear-groups"
-        return [self._setpriv, f"--reuid={uid}", f"--regid={gid}", groups, "--"]
-
-
-_NO_FILES = (
-    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-    (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
-    (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
-)
-"""Output of a run goes to its files, never to whoever started the agent."""
 
 _EXECUTE = 'run=$1 work=$2; shift 2; cd "$work" || exit 126; unset PWD OLDPWD SHLVL; . "$run/env.sh"; exec "$@"'
 
 
-def _install_shim(data_directory: Path) -> Path:
-    """A copy named by its content: an upgrade of the agent never changes a script under a shell that reads it."""
-    source = Path(__file__).with_name("shim.sh").read_bytes()
-    target = data_directory / f"shim-{hashlib.sha256(source).hexdigest()[:12]}.sh"
-    if not target.exists():
-        data_directory.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(source)
-        temporary.replace(target)
-    return target.resolve()
-
-
 def _group_name(run: Run) -> str:
     return run.marker.replace("/", "_")
-
-
-def _spawn_shell(arguments: list[str], environment: dict[str, str]) -> int:
-    """A shell that is the leader of a session of its own and shares no file with the agent. Takes about a millisecond."""
-    return os.posix_spawn(SHELL, [SHELL, *arguments], environment, file_actions=_NO_FILES, setsid=True)
 
 
 def _reap(pid: int) -> None:
@@ -315,28 +277,6 @@ async def _reap_later(pid: int, descriptor: int) -> None:
         _reap(pid)
     finally:
         os.close(descriptor)
-
-
-def find_user(user: str) -> tuple[int, int]:
-    """User and group ids of `name` or `uid[:gid]`. Raises `RefusedError`."""
-    name, _, group = user.partition(":")
-    try:
-        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-    except KeyError:
-        if not name.isdigit():
-            raise RefusedError(
-                "UserUnknown", f"user {user!r} does not exist on this node; use an existing name or uid[:gid]"
-            ) from None
-        return int(name), int(group) if group.isdigit() else int(name)
-    return entry.pw_uid, int(group) if group.isdigit() else entry.pw_gid
-
-
-def _has_name(uid: int) -> bool:
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        return False
-    return True
 
 
 def _why_not_started(folder: Path) -> str:

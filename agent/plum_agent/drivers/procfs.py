@@ -5,12 +5,14 @@ Every function answers None for a process that is gone or not ours to look at; n
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = "/proc"
+_GONE = (errno.ENOENT, errno.ESRCH, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,14 @@ def list_pids() -> list[int]:
 
 
 def read_bytes(path: str) -> bytes:
-    """Empty for what is gone or forbidden: `/proc` changes while it is read."""
+    """Empty for what is gone or forbidden: `/proc` changes while it is read. Any other error is raised: being out of
+    file descriptors must never look like the end of a process."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
+    except OSError as error:
+        if error.errno in _GONE:
+            return b""
+        raise
     try:
         pieces = []
         while piece := os.read(descriptor, 65536):
@@ -91,8 +96,10 @@ def read_bytes(path: str) -> bytes:
             if len(piece) < 4096:
                 break
         return b"".join(pieces)
-    except OSError:
-        return b""
+    except OSError as error:
+        if error.errno in _GONE:
+            return b""
+        raise
     finally:
         os.close(descriptor)
 

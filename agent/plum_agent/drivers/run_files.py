@@ -54,10 +54,10 @@ def _quoted(value: str) -> str:
 
 
 def read_line(path: Path) -> str | None:
-    """The one line of a file, or None while it is missing or incomplete."""
+    """The one line of a file, or None while it is missing or incomplete. Raises `OSError` when we cannot know."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except FileNotFoundError:
         return None
     return text[:-1] if text.endswith("\n") else None
 
@@ -71,7 +71,7 @@ def read_start_time(folder: Path) -> float:
     """Unix seconds at which the first process began, 0 when it never did."""
     try:
         return (folder / "process").stat().st_mtime
-    except OSError:
+    except FileNotFoundError:
         return 0.0
 
 
@@ -79,7 +79,7 @@ def read_groups(folder: Path) -> list[Path]:
     """Groups the run was put into, as folders."""
     try:
         lines = (folder / "cgroups").read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return []
     return [Path(line).parent for line in lines]
 
@@ -88,7 +88,7 @@ def read_unlimited(folder: Path) -> tuple[str, ...]:
     """Sentences about groups that the run could not enter."""
     try:
         lines = (folder / "unlimited").read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return ()
     return tuple(f"the run could not enter {line}; its limits are not enforced" for line in lines)
 

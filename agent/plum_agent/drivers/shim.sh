@@ -77,10 +77,11 @@ fi
             { echo 0 >"$group"; } 2>/dev/null || echo "$group" >>"$run/unlimited"
         done <"$run/cgroups"
     fi
+    [ -z "$PLUM_FILES" ] || ulimit -S -n "$PLUM_FILES"
     cd "$work" || exit 126
     read -r self </proc/self/stat
     printf '%s\n' "$self" >"$run/process"
-    unset PWD OLDPWD SHLVL PLUM_SHIM
+    unset PWD OLDPWD SHLVL PLUM_SHIM PLUM_FILES
     . "$run/env.sh"
     exec "$@"
 )

@@ -225,6 +225,8 @@ def test_settings_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch
     for wrong in (["--count", "3"], ["--driver", "fake", "--fake", "speed=1"], ["--on-stop", "explode"]):
         with pytest.raises(SystemExit):
             settings.load(wrong, {})
+    with pytest.raises(SystemExit):
+        settings.load([], {"AGENT_RUN_MODE": "docker"})
 
 
 def test_a_launch_needs_nothing_of_the_agent() -> None:

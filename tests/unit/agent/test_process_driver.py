@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import resource
 import signal
 import sys
 import time
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 from plum_agent.drivers import cgroups
 from plum_agent.drivers.base import Exit, Handle, Launch, Run
-from plum_agent.drivers.process import ProcessDriver, find_user
+from plum_agent.drivers.launching import find_user
+from plum_agent.drivers.process import ProcessDriver
 from plum_agent.drivers.procfs import is_alive, read_stat, uptime_centiseconds
 from plum_agent.errors import RefusedError, StartError
 from plum_schemas.template import ArtifactSource, EnvVar, Template
@@ -258,6 +260,30 @@ async def test_a_run_of_another_user_has_its_ids(driver: ProcessDriver, tmp_path
     _, text = await output(driver, make_launch(tmp_path, "/usr/bin/python3", "-c", script, user="nobody", work="/"))
 
     assert text.split() == [str(nobody.pw_uid), str(nobody.pw_gid), str(nobody.pw_uid)]
+
+
+async def test_a_run_keeps_the_usual_limit_of_open_files(driver: ProcessDriver, tmp_path: Path) -> None:
+    _, text = await output(driver, make_launch(tmp_path, "sh", "-c", "ulimit -S -n"))
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert int(text) == driver._workload_files <= soft
+
+
+async def test_being_out_of_files_never_looks_like_the_end_of_a_run(driver: ProcessDriver, tmp_path: Path) -> None:
+    launch = make_launch(tmp_path, "sleep", "1000")
+    handle = (await driver.start(launch)).handle
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            await driver.find(launch.run)
+        with pytest.raises(OSError, match="Too many open files"):
+            await driver.wait(launch.run, handle)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert isinstance(await driver.find(launch.run), Handle)
+    await driver.kill(launch.run, handle)
 
 
 def test_users_are_found_by_name_and_by_number() -> None:
