@@ -81,7 +81,7 @@ class GarbageCollector:
 
     # ---- the graph
 
-    def _watch(self, info: KindInfo, informer: Informer[dict[str, Any]]) -> None:
+    def _watch(self, info: KindInfo, informer: Informer[Any]) -> None:
         informer.add_raw_handler(lambda key, old, new: self._changed(info, key, new))
 
     def _changed(self, info: KindInfo, key: ObjectKey, new: bytes | None) -> None:

@@ -13,7 +13,12 @@ from typing import Any
 from plum_client.informer import Informer
 from plum_client.manager import Manager
 from plum_schemas import crds
-from plum_schemas.base import KindInfo
+from plum_schemas.base import KindInfo, Object
+from plum_schemas.core import Event, Namespace
+from plum_schemas.deployment import Deployment
+from plum_schemas.instance import Instance
+from plum_schemas.node import Node
+from plum_schemas.revision import Revision
 
 DEFINITIONS = KindInfo(
     kind="CustomResourceDefinition",
@@ -25,10 +30,16 @@ VIRTUAL_GROUPS = ("authorization.k8s.io", "authentication.k8s.io")
 """Kinds of these groups are questions, not objects: nothing of them is stored."""
 
 
+_SHARED: Mapping[str, type[Object]] = {
+    kind.info.resource: kind for kind in (Deployment, Instance, Revision, Node, Namespace, Event)
+}
+"""Kinds that other controllers watch by their types: one informer serves all."""
+
+
 class ServedKinds:
     """The kinds, kept up to date from the definitions."""
 
-    def __init__(self, manager: Manager, on_kind: Callable[[KindInfo, Informer[dict[str, Any]]], None]) -> None:
+    def __init__(self, manager: Manager, on_kind: Callable[[KindInfo, Informer[Any]], None]) -> None:
         self._manager = manager
         self._on_kind = on_kind
         self._by_resource: dict[str, KindInfo] = {}
@@ -73,4 +84,5 @@ class ServedKinds:
             return
         self._by_resource[info.resource] = info
         self._by_kind[(info.group, info.kind)] = info
-        self._on_kind(info, self._manager.informer(info))
+        typed = _SHARED.get(info.resource)
+        self._on_kind(info, self._manager.informer(typed) if typed is not None else self._manager.informer(info))
