@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _UNKNOWN = re.compile(
     r'unknown field "([^"]+)"|duplicate field "([^"]+)"|\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): field not declared in schema'
 )
-_MISTYPED = re.compile(r"\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): expected (\w+), got (.+?)(?: at |, |$)")
+_MISTYPED = re.compile(r"\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): expected (\w+)(?: \([^)]*\))?, got (.+?)(?: at |, |$)")
 _CONFLICT = re.compile(r'conflicts? with "([^"]+)"')
 
 

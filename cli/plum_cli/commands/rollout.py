@@ -168,8 +168,16 @@ def pick(found: Sequence[dict[str, Any]], number: int, target: Target) -> dict[s
     raise CliError(f"{target} has no revision {number}; kept are {kept}", NOT_FOUND)
 
 
-def previous(found: Sequence[dict[str, Any]], current: str, target: Target) -> dict[str, Any]:
-    """The revision before the current one. Raises `CliError`."""
+def previous(found: Sequence[dict[str, Any]], live: dict[str, Any], target: Target) -> dict[str, Any]:
+    """The revision before the one the spec asks for. Raises `CliError`.
+
+    After an automatic rollback that is the one that runs: the spec still has the template that failed.
+    """
+    from plum_cli.findings import condition
+
+    current = str((live.get("status") or {}).get("revisionHash") or "")
+    if (condition(live, "Progressing") or {}).get("reason") == "RolledBack":
+        return next(item for item in found if item["spec"]["hash"] == current)
     numbers = [item for item in found if item["spec"]["hash"] != current]
     if not numbers:
         raise CliError(f"{target} has no earlier revision to go back to", NOT_FOUND)
@@ -184,8 +192,7 @@ async def undo(args: argparse.Namespace, session: Session) -> int:
         if (live.get("spec") or {}).get("paused"):
             raise CliError(f"{target} is paused, so an undo would change nothing; first plum rollout resume {target}")
         found = await revisions(session, target)
-        current = str((live.get("status") or {}).get("revisionHash") or "")
-        chosen = pick(found, args.to_revision, target) if args.to_revision else previous(found, current, target)
+        chosen = pick(found, args.to_revision, target) if args.to_revision else previous(found, live, target)
         number, template = chosen["spec"]["number"], chosen["spec"].get("template")
         if template == live["spec"]["template"]:
             print(f"{target} unchanged: it has the template of revision {number}")

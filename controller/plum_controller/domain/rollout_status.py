@@ -40,7 +40,8 @@ def status_of(deployment: Deployment, todo: Plan, number: int, revisions: Sequen
         rolled_back_generation=generation if goes_back else before.rolled_back_generation,
         rollout=rollout,
     )
-    conditions = [_available(deployment, todo, available), _progressing(deployment, todo, status, revisions)]
+    rolled_back = goes_back or todo.rolled_back
+    conditions = [_available(deployment, todo, available), _progressing(deployment, todo, status, revisions, rolled_back)]
     status.conditions = [_dated(before.conditions, condition, generation, now) for condition in conditions]
     status.conditions += [c for c in before.conditions if c.type not in ("Available", "Progressing")]
     return status
@@ -75,7 +76,9 @@ def _available(deployment: Deployment, todo: Plan, available: int) -> Condition:
     return Condition(type="Available", status="False", reason="MinimumUnavailable", message=message)
 
 
-def _progressing(deployment: Deployment, todo: Plan, status: DeploymentStatus, revisions: Sequence[Revision]) -> Condition:
+def _progressing(
+    deployment: Deployment, todo: Plan, status: DeploymentStatus, revisions: Sequence[Revision], rolled_back: bool
+) -> Condition:
     """One condition of type Progressing, whose reason is what `get` shows as the state of the rollout."""
     rollout = todo.rollout
     numbers = {revision.spec.hash: revision.spec.number for revision in revisions}
@@ -89,7 +92,7 @@ def _progressing(deployment: Deployment, todo: Plan, status: DeploymentStatus, r
         )
     if rollout.failed_at is not None:
         failed = f"{current} made no progress for {deadline} s{why}"
-        if todo.rolled_back or (status.rolled_back_generation == status.observed_generation and not todo.halted):
+        if rolled_back:
             back = numbers.get(status.last_available_revision, 0)
             message = f"{failed}; went back to revision {back}. Change the template to try again"
             return Condition(type="Progressing", status="False", reason="RolledBack", message=message)

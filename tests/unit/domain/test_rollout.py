@@ -155,12 +155,15 @@ def test_after_a_rollback_a_new_template_is_tried_and_the_failed_one_is_not() ->
     fleet = running_fleet(replicas=2, strategy={"progressDeadlineSeconds": 10, "onFailure": "Rollback"})
     fleet.works = lambda instance: instance.spec.template.command != ["broken"]
     fleet.change(template="broken")
+    reasons = set()
     for _ in range(30):
         fleet.step()
+        reasons.add(fleet.reason("Progressing"))
         for instance in list(fleet.instances.values()):
             fleet.stop(instance) if instance.metadata.deletion_timestamp else fleet.start(instance)
         fleet.pass_time(1)
     assert fleet.running("v1") == 2
+    assert reasons == {"RollingOut", "RolledBack"}, "a rollout that goes back is never said to have stopped"
 
     fleet.change(replicas=3)
     fleet.settle()
