@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from plum_client.backoff import FAST, Backoff
@@ -61,6 +62,8 @@ class Shared:
     events: EventRecorder | None
     tunnels: HttpTransport | None
     """None: no tunnel is opened (simulations)."""
+    random: Random | None = None
+    """Source of all chance; None takes one that cannot be repeated."""
 
 
 class NodeAgent:
@@ -72,9 +75,10 @@ class NodeAgent:
         self._shared = shared
         self._workers = workers
         self.ledger = Ledger(directory)
-        self.informer: Informer[Instance] = Informer(shared.api, Instance, fields=f"spec.nodeName={name}")
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(RETRY)
-        self.delivery = DeliveryQueue(self._send_status, directory / "outbox" if directory is not None else None)
+        self.informer: Informer[Instance] = Informer(shared.api, Instance, fields=f"spec.nodeName={name}", random=shared.random)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(RETRY, shared.random)
+        outbox = directory / "outbox" if directory is not None else None
+        self.delivery = DeliveryQueue(self._send_status, outbox, shared.random)
         starter = Starter(
             node=name,
             api=shared.api,

@@ -24,7 +24,7 @@ from plum_schemas.template import Template
 from plum_agent import environment
 from plum_agent.drivers.base import Driver, Launch, Run
 from plum_agent.errors import RefusedError
-from plum_agent.ledger import Ledger, RunRecord
+from plum_agent.ledger import Ledger, Record, RunRecord
 from plum_agent.plan import RunState
 from plum_agent.ports import PortBook
 from plum_agent.unit import Unit, launch_hash
@@ -47,20 +47,9 @@ class Starter:
 
     async def start(self, unit: Unit, instance: Instance) -> None:
         """Write down the intent, then start. Raises `RefusedError` before anything was written, `StartError` after."""
-        launch, numbers = await self._prepare(unit, instance)
-        known = unit.record
-        run = RunRecord(
-            number=known.runs + 1,
-            marker=launch.run.marker,
-            boot_id=self.boot_id,
-            launch=launch_hash(instance.spec.template),
-            restart_request=instance.spec.restart_request,
-            ports=numbers,
-        )
-        record = msgspec.structs.replace(known, run=run, runs=run.number, at_rest=False, finished="")
         try:
-            self.ledger.make_run_folder(unit.key, run.number)
-            await self.ledger.record(unit.key, record)
+            launch, numbers = await self._prepare(unit, instance)
+            record, run = await self._intend(unit, instance, launch.run.marker, numbers)
         except OSError as error:
             self.ports.release(str(unit.key))
             message = f"the node could not write down what it starts, so it does not start it: {error}"
@@ -72,6 +61,22 @@ class Starter:
         run.handle = started.handle
         run.unenforced = list(started.unenforced)
         unit.state, unit.adopted = RunState.RUNNING, False
+
+    async def _intend(self, unit: Unit, instance: Instance, marker: str, numbers: dict[str, int]) -> tuple[Record, RunRecord]:
+        """The intent on disk: from here on every later agent looks for this run."""
+        known = unit.record
+        run = RunRecord(
+            number=known.runs + 1,
+            marker=marker,
+            boot_id=self.boot_id,
+            launch=launch_hash(instance.spec.template),
+            restart_request=instance.spec.restart_request,
+            ports=numbers,
+        )
+        record = msgspec.structs.replace(known, run=run, runs=run.number, at_rest=False, finished="")
+        self.ledger.make_run_folder(unit.key, run.number)
+        await self.ledger.record(unit.key, record)
+        return record, run
 
     def note_start(self, run: RunRecord, started_at: float) -> None:
         """Keep when a run began, on both clocks. `started_at` in Unix seconds."""

@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import socket
+import subprocess
 import time
 from datetime import datetime
 from pathlib import Path
@@ -265,6 +266,31 @@ def _controller_of(url: str) -> int:
             except OSError:
                 continue
     raise AssertionError(f"no controller at {url}")
+
+
+async def test_a_full_disk_keeps_new_instances_from_starting_and_disturbs_no_other(tmp_path: Path) -> None:
+    disk = tmp_path / "agent"
+    disk.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("this machine does not let us mount a small disk")
+    try:
+        async with running_site(tmp_path) as site:
+            await site.create("old", ["sleep", "1000"])
+            old = (await site.running("old")).pid
+            with pytest.raises(OSError, match="No space left"), (disk / "ballast").open("wb", buffering=0) as ballast:
+                while True:
+                    ballast.write(bytes(4096))
+            await site.create("new", ["sleep", "1000"])
+
+            refused = await site.wait("new", lambda status: status.reason == "NodeStorageFailed")
+            assert "No space left" in refused.message
+            assert (await site.running("old")).pid == old
+            (disk / "ballast").unlink()
+
+            await site.running("new")
+            assert len(site.processes()) == 2
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 async def test_on_stop_stop_ends_the_workloads_and_the_next_agent_starts_them(tmp_path: Path) -> None:
