@@ -59,7 +59,7 @@ def test_a_crashing_fleet_on_a_bad_network_stays_true_for_hours_and_goes_without
 
     async def main(loop: SimulatedLoop) -> None:
         instances = [
-            make_instance(f"i{number}", nodes[number % 5], backoff={"initial": "1s", "max": "30s"}) for number in range(50)
+            make_instance(f"i{number}", nodes[number % 5], backoff={"initial": "1s", "max": "30s"}) for number in range(25)
         ]
         api = FakeApi(*instances, seed=seed)
         api.faults.refuse = api.faults.lose_answer = api.faults.conflict = 0.03
