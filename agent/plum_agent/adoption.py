@@ -76,7 +76,7 @@ class Adopter:
         try:
             return self.starter.launch_of(unit, instance, run.number, run.ports, run.marker)
         except RefusedError:  # a folder or field of the new spec is missing; the run itself is not touched by that
-            folder = self.starter.ledger.run_folder(unit.key, run.number).absolute()
+            folder = self.starter.ledger.run_folder(unit.key, run.number)
             return Launch(Run(run.marker, folder), (), {}, folder.parent.parent / "work")
 
     async def find_strays(self, units: Iterable[Unit]) -> None:

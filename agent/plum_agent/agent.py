@@ -136,7 +136,7 @@ class NodeAgent:
         if unit.record.run is None:
             raise StreamRefusedError(404, f"instance {key} has not been started yet")
         number = unit.record.run.number - (1 if query.previous else 0)
-        folder = self.ledger.run_folder(key, number).absolute()
+        folder = self.ledger.run_folder(key, number)
         if number < 1 or not folder.is_dir():
             raise StreamRefusedError(404, f"instance {key} has no {'previous run' if query.previous else 'output'}")
 

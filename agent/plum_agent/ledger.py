@@ -79,13 +79,15 @@ class Record(Struct):
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 FILE = "ledger"
+NOWHERE = Path("/nonexistent")
+"""Folder of everything that is kept in memory only."""
 
 
 class Ledger:
     """The records of one node. Without a directory they are kept in memory only, for drivers whose runs end with the agent."""
 
     def __init__(self, directory: Path | None) -> None:
-        self.directory = directory
+        self.directory = None if directory is None else directory.absolute()
         self.agent_id = secrets.token_hex(8) if directory is None else _agent_id(directory)
         """Names this data directory in all the world: part of every marker."""
         self._executor = ThreadPoolExecutor(2, "ledger") if directory is not None else None
@@ -109,8 +111,10 @@ class Ledger:
 
     def last_run_number(self, key: ObjectKey) -> int:
         """The highest number of a run that left anything, 0 for none: known also where the record itself was lost."""
+        if self.directory is None:
+            return 0
         runs = self.folder(key) / "runs"
-        if self.directory is None or not runs.is_dir():
+        if not runs.is_dir():
             return 0
         return max((int(folder.name) for folder in runs.iterdir() if folder.name.isdigit() and any(folder.iterdir())), default=0)
 
@@ -127,10 +131,10 @@ class Ledger:
 
     def folder(self, key: ObjectKey) -> Path:
         """Folder of one instance. Namespaces hold no underscore, so the name is unambiguous."""
-        return (self.directory or Path("/nonexistent")) / f"{key.namespace}_{key.name}"
+        return NOWHERE if self.directory is None else self.directory / f"{key.namespace}_{key.name}"
 
     def run_folder(self, key: ObjectKey, number: int) -> Path:
-        return self.folder(key) / "runs" / str(number)
+        return NOWHERE if self.directory is None else self.folder(key) / "runs" / str(number)
 
     def make_run_folder(self, key: ObjectKey, number: int) -> Path:
         """The folder of a new run; only the previous run is kept beside it. Its output must not be mixed with an older one's."""

@@ -11,7 +11,6 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,9 +19,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 from plum_client.client import ApiClient
-from plum_client.errors import AlreadyExistsError, ApiError
+from plum_client.errors import ApiError
 from plum_client.informer import Informer
-from plum_schemas.base import ObjectKey, ObjectMeta
+from plum_schemas.base import ObjectKey
 from plum_schemas.node import ARCH_LABEL, HOSTNAME_LABEL, OS_LABEL, Node
 
 from plum_agent.drain import end_drain
@@ -159,9 +158,7 @@ class NodeReporter:
     async def ensure(self, node: Node | None) -> None:
         """Create the Node, or correct what differs. Safe to repeat."""
         if node is None:
-            with suppress(AlreadyExistsError):
-                await self._api.create(Node(metadata=ObjectMeta(name=self._name, labels=self._facts.labels(self._name))))
-                logger.info("node registered", extra={"node": self._name})
+            await self._register()
             node = await self._api.get(Node, self._name)
         if node is None:
             return
@@ -175,6 +172,13 @@ class NodeReporter:
         wanted = self._facts.status() | {"observedGeneration": node.metadata.generation}
         if differs(node, wanted):
             await self._api.patch(Node, self._name, {"status": wanted}, subresource="status")
+
+    async def _register(self) -> None:
+        """Apply only our labels: with a create the defaults of the spec would be ours, and nobody could apply `leaseSeconds`."""
+        metadata = {"name": self._name, "labels": self._facts.labels(self._name)}
+        body = {"apiVersion": Node.info.api_version, "kind": Node.info.kind, "metadata": metadata}
+        await self._api.apply(body, kind=Node.info, force=True)
+        logger.info("node registered", extra={"node": self._name})
 
 
 def differs(node: Node, wanted: dict[str, Any]) -> bool:

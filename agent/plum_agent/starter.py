@@ -105,14 +105,13 @@ class Starter:
     def launch_of(self, unit: Unit, instance: Instance, number: int, numbers: dict[str, int], marker: str = "") -> Launch:
         """The launch of a run: of a new one, or (with its marker) of one that is adopted."""
         template = instance.spec.template
-        folder = self.ledger.folder(unit.key).absolute()
-        work = self._work_directory(folder, template)
+        work = self._work_directory(self.ledger.folder(unit.key), template)
         values = environment.environment_of(
             instance, unit.record.environment, self.node, numbers, _home_of(template.user, work), self.address
         )
         limits = template.resources.limits
         return Launch(
-            run=Run(marker or self._new_marker(instance, number), self.ledger.run_folder(unit.key, number).absolute()),
+            run=Run(marker or self._new_marker(instance, number), self.ledger.run_folder(unit.key, number)),
             command=tuple(template.command),
             environment=values,
             work_directory=work,
@@ -127,9 +126,8 @@ class Starter:
         return f"{self.ledger.agent_id}.{instance.metadata.uid}.{number}.{secrets.token_hex(3)}"
 
     def _work_directory(self, folder: Path, template: Template) -> Path:
-        wanted = Path(template.working_dir)
         if not self.driver.keeps_runs:
-            return wanted
+            return folder
         own = folder / "work"
         if not own.exists():
             own.mkdir(parents=True)
@@ -137,7 +135,7 @@ class Starter:
             own.chmod(0o755)
         if template.user:
             _give_to(own, template.user)
-        work = own / wanted
+        work = own / template.working_dir
         if not work.is_dir():
             raise RefusedError("WorkingDirMissing", f"workingDir {work} does not exist on this node; create it")
         return work
