@@ -147,7 +147,7 @@ function instanceRow(object) {
   const fine = phase === wanted && (phase !== "Running" || status.ready);
   return [
     name(object), element("td", wanted), badge(phase === "Running" && !status.ready ? "Running, not ready" : phase, phase === "Running" && !status.ready ? "wait" : PHASES[phase] || "wait"),
-    element("td", spec.nodeName || "—"), element("td", status.pid || "", "number"), element("td", status.restarts || 0, "number"),
+    element("td", spec.nodeName || "—", "where"), element("td", status.pid || "", "number"), element("td", status.restarts || 0, "number"),
     why(fine ? "" : status.message || waitsFor(status)), age(object.metadata.creationTimestamp),
   ];
 }
