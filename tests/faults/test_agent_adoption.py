@@ -112,9 +112,10 @@ async def test_a_crash_between_intent_and_start_starts_once(tmp_path: Path) -> N
     async with running_site(tmp_path) as site:
         await site.create("web", ["sleep", "1000"])
         pid = (await site.running("web")).pid or 0
+        shim = site.shim_of("web")
         site.end_agent()
         kill(pid)
-        await until(lambda: not site.processes())
+        await until(lambda: not site.processes() and not alive(shim))
         folder = site.run_folder("web")
         for file in ("shim", "process", "exit", "shim.err"):
             (folder / file).unlink(missing_ok=True)
@@ -188,10 +189,11 @@ async def test_a_node_boots_with_the_controller_away(tmp_path: Path) -> None:
         await site.patch("stopped", {"state": "Stopped"})
         await site.wait("stopped", lambda status: status.phase == "Stopped")
         site.end_agent()
-    for pid in site.processes():
+    shims = [site.shim_of(name) for name in ("always", "stopped", "once")]
+    for pid in (*shims, *site.processes()):
         kill(pid)
+    await until(lambda: not site.processes() and not any(map(alive, shims)))
     for name in ("always", "stopped", "once"):
-        kill(site.shim_of(name))
         path = site.data / NODE / f"default_{name}" / "ledger"
         record = read_record(path)
         assert record.run is not None
