@@ -11,7 +11,7 @@ from plum_client.clock import Clock
 from plum_client.simulated import SimulatedClock, SimulatedLoop, run_simulated
 from plum_schemas.base import ObjectMeta
 from plum_schemas.deployment import Deployment, DeploymentSpec
-from plum_schemas.node import Node
+from plum_schemas.node import HOSTNAME_LABEL, Node
 from plum_schemas.template import Template
 
 from tests.support.clocks import compiler, make_clock
@@ -22,6 +22,7 @@ from tests.support.undisturbed import assert_undisturbed, fleet_at_rest, revisio
 
 HOUR = 3600
 LEASE = 2
+ON_NODE_1 = {HOSTNAME_LABEL: "node-1"}
 
 
 @pytest.mark.slow
@@ -40,8 +41,11 @@ async def test_clock_jumps_of_controller_and_agents_change_nothing(tmp_path: Pat
             await asyncio.sleep(LEASE + 1.5)  # a false judgement would come within this time
         await assert_undisturbed(box, since, before)
 
-        await box.deploy("after", ["sleep", "1000"], replicas=2, strategy={"minReadySeconds": 1})
-        await box.until(lambda: box.available("after", 2), 15, what="new work is done as always")
+        for name, jump in (("ahead", HOUR), ("behind", -HOUR)):
+            theirs.shift(jump)
+            strategy = {"minReadySeconds": 1, "progressDeadlineSeconds": 10}
+            await box.deploy(name, ["sleep", "1000"], replicas=2, strategy=strategy, template={"nodeSelector": ON_NODE_1})
+            await box.until(lambda name=name: box.available(name, 2), 8, what=f"new work on a node whose clock is {name}")  # type: ignore[misc]
 
 
 class JumpingClock:

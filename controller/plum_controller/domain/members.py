@@ -23,6 +23,8 @@ SETTLE_SECONDS = 1.0
 """How long a run without probes must last to count as available: most programs that cannot work end sooner."""
 CRASHED_SECONDS = 10.0
 """The same after a crash."""
+CLOCK_SKEW = timedelta(seconds=2)
+"""How far a node's clock may be ahead of ours before its times are not used."""
 LOST_CONDITION = "Lost"
 """True: the node is gone and a replacement may start. For an exclusive instance only after its fence."""
 
@@ -112,6 +114,9 @@ def _until_available(instance: Instance, min_ready_seconds: int, now: datetime) 
     unproven = probes.readiness is None and probes.startup is None
     settle = (CRASHED_SECONDS if status.restarts else SETTLE_SECONDS) if unproven else 0.0
     since = max(ready_since, status.started_at) if status.started_at is not None else ready_since
+    created = instance.metadata.creation_timestamp
+    if since > now + CLOCK_SKEW and created is not None:
+        since = created  # the node's clock is ahead; without this the instance would wait until ours has caught up
     return timedelta(seconds=max(settle, min_ready_seconds)) - (now - since)
 
 
