@@ -1,0 +1,305 @@
+"""The numbered examples, as their READMEs tell them: the real command against a real controller and two real agents."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plum_client.http_transport import HttpTransport
+from plum_schemas.base import ObjectMeta
+from plum_schemas.core import Namespace
+from plum_schemas.deployment import DEPLOYMENT_LABEL, REVISION_LABEL
+from plum_schemas.instance import Instance
+
+from tests.support.programs import PROJECT, Sandbox, is_running, sandbox
+
+MANIFESTS = PROJECT / "manifests"
+EXAMPLES = sorted(path.name for path in MANIFESTS.glob("[0-9][0-9]-*") if any(path.iterdir()))
+NAMESPACE = "example"
+
+
+class Site:
+    """A controller, two nodes, and a namespace of its own for one example."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self.box = box
+
+    async def plum(self, line: str, *, code: int = 0) -> str:
+        """Run a command line as a README writes it. Both outputs."""
+        done = await self.box.plum(*shlex.split(line), "-n", NAMESPACE, ok=False)
+        assert done.code == code, f"plum {line} ended with {done.code}\n{done.out}{done.err}"
+        return done.out + done.err
+
+    async def apply(self, path: str, *, wait: bool = True) -> str:
+        return await self.plum(f"apply -f manifests/{path}" + (" --wait --timeout 30s" if wait else ""))
+
+    async def instances(self, deployment: str) -> list[Instance]:
+        return await self.box.instances(deployment, NAMESPACE)
+
+    async def ready(self, deployment: str) -> list[Instance]:
+        found = await self.instances(deployment)
+        return found if found and all(i.status.ready for i in found) else []
+
+    async def nodes(self, deployment: str) -> list[str]:
+        return sorted(i.spec.node_name for i in await self.ready(deployment))
+
+    async def until(self, condition: Callable[[], Coroutine[Any, Any, Any]], seconds: float = 20.0, what: str = "") -> Any:
+        return await self.box.until(condition, seconds, what=what)
+
+    async def until_nodes(self, deployment: str, *nodes: str) -> None:
+        async def there() -> bool:
+            return await self.nodes(deployment) == list(nodes)
+
+        await self.until(there, what=f"{deployment} runs on {nodes}")
+
+    def folder(self, instance: Instance) -> Path:
+        """The working folder of an instance."""
+        return self.box.root / "agents" / instance.spec.node_name / f"{NAMESPACE}_{instance.metadata.name}" / "work"
+
+    def agent(self, node: str) -> int:
+        return next(p.pid for p in reversed(self.box.programs) if p.name == f"agent-{node}")
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with sandbox(tmp_path) as box:
+        controller = await box.controller()
+        agents = [box.agent(f"node-{number}", controller.url) for number in (1, 2)]
+        await asyncio.gather(*agents)
+        for number in (1, 2):
+            await box.until(lambda name=f"node-{number}": box.node_is(name, "True"))  # type: ignore[misc]
+        await box.api().create(Namespace(metadata=ObjectMeta(name=NAMESPACE)))
+        yield Site(box)
+
+
+async def hello(site: Site) -> None:
+    await site.apply("01-hello")
+    (instance,) = await site.ready("hello")
+    assert f"hello from {instance.metadata.name} on {instance.spec.node_name}" in await site.plum("logs deployment/hello")
+
+    os.kill(instance.status.pid or 0, signal.SIGKILL)
+
+    async def again() -> bool:
+        (now,) = await site.instances("hello")
+        return now.status.restarts == 1 and now.status.ready
+
+    await site.until(again, what="it runs again")
+    await site.plum("scale deployment/hello --replicas 3")
+    await site.until(lambda: site.box.available("hello", 3, NAMESPACE))
+    pids = [i.status.pid or 0 for i in await site.instances("hello")]
+    await site.plum("delete deployment hello")
+
+    async def ended() -> bool:
+        return not any(is_running(pid) for pid in pids)
+
+    await site.until(ended, what="all processes have ended")
+
+
+async def probes(site: Site) -> None:
+    await site.apply("02-probes")
+    (before,) = await site.ready("probes")
+    files = site.folder(before) / "www"
+
+    (files / "ready").unlink()
+    await site.until(lambda: _instance(site, "probes", ready=False, restarts=0), what="it is out of service")
+    assert "not where it should be" in await site.plum("explain deployment/probes")
+    (files / "ready").touch()
+    await site.until(lambda: _instance(site, "probes", ready=True, restarts=0), what="it is in service again")
+    (now,) = await site.instances("probes")
+    assert now.status.pid == before.status.pid
+
+    (files / "alive").unlink()
+    await site.until(lambda: _instance(site, "probes", ready=True, restarts=1), what="it was started again")
+
+
+async def _instance(site: Site, deployment: str, *, ready: bool, restarts: int) -> bool:
+    (now,) = await site.instances(deployment)
+    return (now.status.ready, now.status.restarts) == (ready, restarts)
+
+
+async def rollout_and_undo(site: Site) -> None:
+    await site.apply("03-rollout-and-undo/v1")
+    first = {i.metadata.labels[REVISION_LABEL] for i in await site.ready("web")}
+    plan = await site.plum("plan -f manifests/03-rollout-and-undo/v2")
+    assert "1 changed" in plan
+    assert plan.count("takes its place") == 4
+    assert first == {i.metadata.labels[REVISION_LABEL] for i in await site.ready("web")}, "a plan changes nothing"
+
+    await site.apply("03-rollout-and-undo/v2", wait=False)
+    assert "is rolled out" in await site.plum("rollout status deployment/web")
+    assert not first & {i.metadata.labels[REVISION_LABEL] for i in await site.instances("web")}
+    assert "v1 -> v2" in await site.plum("rollout history deployment/web")
+
+    await site.plum("rollout undo deployment/web --wait --timeout 30s")
+    await site.until(lambda: site.box.available("web", 4, NAMESPACE), what="what was replaced is gone too")
+    back = await site.ready("web")
+    assert {i.metadata.labels[REVISION_LABEL] for i in back} == first
+    assert "version v1" in await site.plum("logs deployment/web")
+
+    await site.plum("scale deployment/web --replicas 6")
+    await site.until(lambda: site.box.available("web", 6, NAMESPACE))
+    assert {i.status.pid for i in back} <= {i.status.pid for i in await site.instances("web")}
+
+
+async def automatic_rollback(site: Site) -> None:
+    await site.apply("04-automatic-rollback/good")
+    good = {i.metadata.name: i.status.pid for i in await site.ready("shop")}
+
+    said = await site.plum("apply -f manifests/04-automatic-rollback/broken --wait --timeout 30s", code=1)
+
+    assert "rolled back" in said
+    assert "ended with code 1" in said
+    await site.until(lambda: _same(site, "shop", good), what="only the three that work are left")
+    assert "RolledBack" in await site.plum("get deployment shop")
+    assert "went back to revision 1" in await site.plum("explain deployment/shop")
+    assert "RolledBack" in await site.plum("events")
+
+
+async def _same(site: Site, deployment: str, pids: dict[str, int | None]) -> bool:
+    return {i.metadata.name: i.status.pid for i in await site.ready(deployment)} == pids
+
+
+async def node_replicas(site: Site) -> None:
+    await site.apply("05-node-replicas")
+    assert await site.nodes("line-control") == ["node-1", "node-1", "node-2"]
+
+    text = (MANIFESTS / "05-node-replicas/probe.yaml").read_text()
+    changed = text.replace("{node-1: 2, node-2: 1}", "{node-1: 1, node-2: 2}")
+    assert changed != text
+    await site.box.plum("apply", "-f", "-", "-n", NAMESPACE, stdin=changed.encode())
+    await site.until_nodes("line-control", "node-1", "node-2", "node-2")
+
+
+async def placement(site: Site) -> None:
+    await site.apply("06-placement/nodes.yaml", wait=False)
+    await site.apply("06-placement/workloads.yaml", wait=False)
+    await site.until_nodes("fast", "node-1")
+    await site.until_nodes("database", "node-2")
+    await site.until_nodes("spread", "node-1", "node-1", "node-2", "node-2")
+
+    explained = await site.plum("explain deployment/nowhere")
+    assert "node-1: NodeSelectorMismatch: nodeSelector wants zone=b; node-1 has zone=a" in explained
+    assert "node-2: UntoleratedTaint: node-2 has taint dedicated=database:NoSchedule" in explained
+
+    await site.apply("06-placement/later", wait=False)
+    await site.until_nodes("nowhere", "node-2")
+
+
+async def exclusive_failover(site: Site) -> None:
+    await site.apply("07-exclusive-failover/nodes.yaml", wait=False)
+    await site.apply("07-exclusive-failover/writer.yaml")
+    (before,) = await site.ready("writer")
+    node = before.spec.node_name
+    other = {"node-1": "node-2", "node-2": "node-1"}[node]
+
+    agent = site.agent(node)
+    os.kill(agent, signal.SIGSTOP)
+    try:
+
+        async def moved() -> bool:
+            running = [i for i in await site.instances("writer") if i.status.ready]
+            return [i.spec.node_name for i in running] == [other]
+
+        await site.until(moved, what="the other node has taken over")
+        assert not is_running(before.status.pid or 0), "fenced without its agent"
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    await site.until(lambda: site.box.node_is(node, "True"), what="the node is back")
+    await site.until_nodes("writer", other)
+    Path("/tmp/plum-writer.log").unlink(missing_ok=True)
+
+
+async def canary(site: Site) -> None:
+    await site.apply("08-canary/v1")
+    old = {i.metadata.labels[REVISION_LABEL] for i in await site.ready("api")}
+    await site.apply("08-canary/v2", wait=False)
+
+    async def paused() -> bool:
+        return "CanaryPaused" in await site.plum("get deployment api")
+
+    await site.until(paused, what="the canary waits")
+    revisions = [i.metadata.labels[REVISION_LABEL] for i in await site.ready("api")]
+    assert sum(revision not in old for revision in revisions) == 1
+    assert len(revisions) == 4
+
+    await site.plum("rollout resume deployment/api")
+    assert "is rolled out" in await site.plum("rollout status deployment/api --timeout 30s")
+    assert not old & {i.metadata.labels[REVISION_LABEL] for i in await site.instances("api")}
+
+
+async def user_defined_kind(site: Site) -> None:
+    await site.apply("09-user-defined-kind")
+    table = await site.plum("get sensors")
+    assert re.search(r"boiler +bar +100", table), table
+    assert "Highest value that is still good" in await site.plum("explain sensors.spec")
+
+    refused = await site.plum("apply -f manifests/09-user-defined-kind/wrong", code=4)
+
+    for mistake in ('sensor.yaml:7: Sensor wrong: spec.unit: Unsupported value: "feet"', "sensor.yaml:8", "did you mean limit?"):
+        assert mistake in refused, refused
+    assert "wrong" not in await site.plum("get sensors")
+
+
+async def own_controller(site: Site) -> None:
+    await site.box.plum("apply", "-f", "manifests/30-own-controller")
+    url = site.box.api().transport
+    assert isinstance(url, HttpTransport)
+    command = [sys.executable, str(MANIFESTS / "30-own-controller/controller.py")]
+    site.box.start("website-controller", command, env={"PLUM_SERVER": url.url})
+
+    async def ready() -> bool:
+        done = await site.box.plum("get", "website", "docs", "-o", "json")
+        return bool(json.loads(done.out).get("status", {}).get("ready") == 2)
+
+    await site.until(ready, what="two web servers are ready")
+    await site.box.plum("delete", "deployment", "docs")
+    await site.until(lambda: site.box.available("docs", 2), what="the Deployment is back")
+    await site.until(ready, what="and the status says so")
+    pids = [i.status.pid or 0 for i in await site.box.instances("docs")]
+    await site.box.plum("delete", "website", "docs")
+
+    async def ended() -> bool:
+        left = await site.box.api().list(Instance, "default", labels=f"{DEPLOYMENT_LABEL}=docs")
+        return not left.items and not any(is_running(pid) for pid in pids)
+
+    await site.until(ended, what="the Deployment goes with its Website")
+
+
+STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
+    "01-hello": hello,
+    "02-probes": probes,
+    "03-rollout-and-undo": rollout_and_undo,
+    "04-automatic-rollback": automatic_rollback,
+    "05-node-replicas": node_replicas,
+    "06-placement": placement,
+    "07-exclusive-failover": exclusive_failover,
+    "08-canary": canary,
+    "09-user-defined-kind": user_defined_kind,
+    "30-own-controller": own_controller,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES)
+async def test_the_example_does_what_its_readme_says(example: str, site: Site) -> None:
+    await STORIES[example](site)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_readme_names_files_that_exist(example: str) -> None:
+    readme = (MANIFESTS / example / "README.md").read_text()
+
+    named = {path.rstrip("/.") for path in re.findall(r"manifests/[\w./-]+", readme)}
+
+    assert named, "it tells what to apply"
+    for path in named:
+        assert (PROJECT / path).exists(), path
