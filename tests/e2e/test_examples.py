@@ -86,15 +86,15 @@ async def hello(site: Site) -> None:
     (instance,) = await site.ready("hello")
     assert f"hello from {instance.metadata.name} on {instance.spec.node_name}" in await site.plum("logs deployment/hello")
 
+    await site.plum("scale deployment/hello --replicas 3")
+    await site.until(lambda: site.box.available("hello", 3, NAMESPACE))
     os.kill(instance.status.pid or 0, signal.SIGKILL)
 
     async def again() -> bool:
-        (now,) = await site.instances("hello")
-        return now.status.restarts == 1 and now.status.ready
+        found = await site.ready("hello")
+        return sorted(i.status.restarts for i in found) == [0, 0, 1]
 
     await site.until(again, what="it runs again")
-    await site.plum("scale deployment/hello --replicas 3")
-    await site.until(lambda: site.box.available("hello", 3, NAMESPACE))
     pids = [i.status.pid or 0 for i in await site.instances("hello")]
     await site.plum("delete deployment hello")
 

@@ -67,9 +67,11 @@ async def test_a_rebooted_node_starts_its_instances_without_a_controller(tmp_pat
     async with sandbox(tmp_path) as box:
         controller = await box.controller()
         agent = await box.node("node-1", controller, prefix=another_boot(tmp_path))
-        await box.deploy("web", ["sleep", "1234"], replicas=5)
+        # With a probe: without one a run that follows a crash counts only after a while, and this test would wait for that.
+        probes = {"probes": {"startup": {"exec": {"command": ["true"]}, "period": "200ms"}}}
+        await box.deploy("web", ["sleep", "1234"], replicas=5, template=probes)
         await box.deploy("off", ["sleep", "1234"], replicas=1, state="Stopped")
-        await box.deploy("one", ["sleep", "1234"], replicas=1, template={"exclusive": True})
+        await box.deploy("one", ["sleep", "1234"], replicas=1, template={"exclusive": True, **probes})
         await box.until(lambda: box.available("web", 5))
         await box.until(lambda: box.available("one", 1))
         before = {i.metadata.uid for i in await box.instances("web")}
