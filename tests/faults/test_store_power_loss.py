@@ -137,6 +137,13 @@ async def lose_power(seed: str, folder: Path, images: int, monkeypatch: pytest.M
     monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 30)  # so that checkpoints are among the moments
     monkeypatch.setattr(database, "TRUNCATE_PAGES", 60)
     disk = FaultyDisk()
+    flush_directory = database.flush_directory
+
+    def flush(path: Path) -> None:
+        flush_directory(path)
+        disk.flush_directory()
+
+    monkeypatch.setattr(database, "flush_directory", flush)
     losses = PowerLosses(seed, disk, images, share=0.03)
     published: dict[int, list[LogEntry]] = {}
     folder.mkdir()

@@ -104,12 +104,14 @@ class Database:
 
         A commit that failed while it was flushed may have reached the disk. Opening the file again reads what is there;
         the checkpoint writes and flushes it anew (a flush that failed once is not repeated by the kernel) and empties the
-        write-ahead log, so that no rest of the failed commit can come back after a crash. Raises until that has worked.
+        write-ahead log, so that no rest of the failed commit can come back after a crash. Closing may have deleted the
+        old log without flushing the directory: a power loss would bring it back. Raises until all of that has worked.
         """
         with self.reading:
             self._disconnect()
             self._connect()
             self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            flush_directory(self.path.parent)
             last: int = self.writer.execute(statements.LAST_ID).get
             return last
 
@@ -122,7 +124,7 @@ class Database:
             self.writer = open_writer(self.path, self._vfs)
         elif found == "empty":
             schema.create(self.writer)
-            _flush_directory(self.path.parent)
+            flush_directory(self.path.parent)
         self.writer.close()
         self._connect()
         self._finish_restore()
@@ -159,8 +161,8 @@ class Database:
             self.writer.execute(statements.DELETE_META, ("backup_time",))
 
 
-def _flush_directory(path: Path) -> None:
-    """Make the new file's name durable."""
+def flush_directory(path: Path) -> None:
+    """Make durable which files there are."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
