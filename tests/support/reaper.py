@@ -2,6 +2,7 @@
 
     PLUM_SANDBOX=<token> in the environment     a program of the sandbox; its workloads do not inherit it
     PLUM_RUN / PLUM_SHIM=<agent id>.…           a workload, or its shim, of an agent whose folder is in the sandbox
+    a working directory inside the sandbox      a workload that wrote over its environment, as Redis does
 
 Run as a program it waits until its standard input ends: so a test process that is killed leaves nothing either.
 Only the standard library's start-up is imported, because one of these runs beside every test that starts programs.
@@ -30,9 +31,10 @@ def left_over(root: Path, token: str) -> list[int]:
             continue
         try:
             environment = b"\0" + (entry / "environ").read_bytes()
+            inside = (entry / "cwd").readlink().is_relative_to(root)
         except OSError:
             continue
-        if any(b"\0" + marker in environment for marker in wanted):
+        if inside or any(b"\0" + marker in environment for marker in wanted):
             found.append(int(entry.name))
     return found
 
