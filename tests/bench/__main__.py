@@ -1,6 +1,6 @@
 """`make bench`: measures the numbers of docs/architecture.md and prints them beside the goal.
 
-    python -m tests.bench [PART ...]      parts: store objects fanout fleet cli
+    python -m tests.bench [PART ...]      parts: yardstick store objects fanout fleet cli
 
 Every part starts the real programs with a store on disk in a temporary folder and flushes on. No test asserts these
 figures: a busy machine must not fail a build.
@@ -13,10 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import command, fanout, fleet, objects, store
+from tests.bench import calibration, command, fanout, fleet, objects, store
 from tests.bench.table import Row, render
 
 PARTS = {
+    "yardstick": calibration.measure,
     "store": store.rows,
     "objects": objects.measure,
     "fanout": fanout.measure,
