@@ -23,13 +23,14 @@ GOALS = {100: 5.0, 1000: 40.0}
 class _Watcher(asyncio.Protocol):
     """Notes when each event arrives. The write's own time travels in the object, so only the last bytes are looked at."""
 
-    def __init__(self, arrivals: list[float], connected: asyncio.Future[None]) -> None:
+    def __init__(self, arrivals: list[float], connected: asyncio.Future[None], since: str) -> None:
+        self._since = since
         self._arrivals = arrivals
         self._connected = connected
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        transport.write(request_bytes("GET", f"{PREFIX}?watch=true"))
+        transport.write(request_bytes("GET", f"{PREFIX}?watch=true&resourceVersion={self._since}"))
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
@@ -39,15 +40,15 @@ class _Watcher(asyncio.Protocol):
             self._arrivals.append(now - float(part[: part.index(b'"')]))
 
 
-def _watch(host: str, port: int, watchers: int, pipe: Connection) -> None:
-    """A process of its own that holds all watchers, as clients elsewhere would."""
+def hold_watchers(host: str, port: int, watchers: int, pipe: Connection, since: str = "") -> None:
+    """A process of its own that holds all watchers, as clients elsewhere would. `since`: the revision they watch from."""
     arrivals: list[float] = []
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
         for _ in range(watchers):
             connected = loop.create_future()
-            await loop.create_connection(lambda connected=connected: _Watcher(arrivals, connected), host, port)  # type: ignore[misc]
+            await loop.create_connection(lambda connected=connected: _Watcher(arrivals, connected, since), host, port)  # type: ignore[misc]
             await connected
         pipe.send("ready")
         await loop.run_in_executor(None, pipe.recv)
@@ -61,7 +62,9 @@ async def measure_one(data_dir: Path, watchers: int) -> Row:
     async with controller(data_dir) as program:
         await define_machines(program)
         here, there = multiprocessing.get_context("spawn").Pipe()
-        process = multiprocessing.get_context("spawn").Process(target=_watch, args=(program.host, program.port, watchers, there))
+        process = multiprocessing.get_context("spawn").Process(
+            target=hold_watchers, args=(program.host, program.port, watchers, there)
+        )
         process.start()
         try:
             await asyncio.to_thread(here.recv)
