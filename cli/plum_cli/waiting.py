@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from plum_client.errors import ApiUnavailableError, RevisionCompactedError
+from plum_client.errors import ApiUnavailableError, NotFoundError, RevisionCompactedError
 
 from plum_cli import terminal
 from plum_cli.errors import FAILED, OK, TIMEOUT
@@ -172,6 +172,11 @@ class Waiter:
                     await asyncio.sleep(0.1)
             except RevisionCompactedError:
                 continue
+            except NotFoundError:
+                # The kind itself is gone, and with it everything of it.
+                for key in keys:
+                    self._see(key, None)
+                return
             except ApiUnavailableError:
                 # A controller that restarts is no reason to give up: the timeout decides.
                 await asyncio.sleep(0.5)

@@ -91,15 +91,13 @@ async def test_a_followed_log_is_complete_although_the_reader_is_slow(tmp_path: 
     async with running_site(tmp_path) as site:
         script = "import sys\nfor i in range(60000): print(i, 'x' * 90)\nsys.stdout.flush()"
         await site.create("big", ["python3", "-c", script], restartPolicy="Never")
+        await site.wait("big", lambda status: status.phase in ("Running", "Succeeded"))
         reader, writer = await open_log(site, "big", "follow=true")
         await asyncio.sleep(1)
         assert site.agent is not None
         resident = int(Path(f"/proc/{site.agent.pid}/status").read_text().partition("VmRSS:")[2].split()[0])
 
         status, text = await read_log(reader, writer)
-        if status != 200:  # it was not there yet
-            await site.wait("big", lambda status: status.phase == "Succeeded")
-            status, text = await get_log(site, "big")
 
         lines = text.splitlines()
         assert status == 200

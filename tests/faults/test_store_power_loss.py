@@ -50,6 +50,8 @@ class PowerLosses:
         self.begun = 0
         self.published = 0
         self._refused_before = 0
+        self._due = 0
+        """Images to take at the next operations, because a commit was just refused."""
         self._disk = disk
         self._wanted = wanted
         self._share = share
@@ -57,18 +59,20 @@ class PowerLosses:
 
     def __call__(self, operation: str, path: str) -> None:
         # Flushes are where everything hangs on order; writes are many and alike.
-        if self._chance.random() < self._share * (4 if operation == "sync" else 1):
+        if self._due > 0 or self._chance.random() < self._share * (4 if operation == "sync" else 1):
+            self._due -= 1
             self._take(f"after {operation} {Path(path).name}")
 
     def fail_sometimes(self, operation: str, path: str) -> None:
-        """The disk is full, or a flush fails."""
+        """The disk is full, a flush fails, a log cannot be deleted."""
         if len(self.refused) > self._refused_before:
             # Whatever the refused commit left is still there, before anything is written over it.
             self._refused_before = len(self.refused)
+            self._due = 3
             self._take(f"before {operation} {Path(path).name}, after a refusal")
-        chance = 0.04 if operation == "sync" else 0.005
+        chance = {"sync": 0.04, "delete": 0.5}.get(operation, 0.005)
         if path.endswith("-wal") and self.begun > 3 and self._chance.random() < chance:
-            raise apsw.IOError("injected") if operation == "sync" else apsw.FullError("injected")
+            raise apsw.FullError("injected") if operation == "write" else apsw.IOError("injected")
 
     def _take(self, where: str) -> None:
         if len(self.images) < self._wanted:
@@ -134,16 +138,10 @@ async def check(image: Image, folder: Path, published: dict[int, list[LogEntry]]
 async def lose_power(seed: str, folder: Path, images: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """One run, then every image of it. Answers with how many there were."""
     monkeypatch.setattr(writer, "RECOVERY_SECONDS", (0.001, 0.01))
-    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", 30)  # so that checkpoints are among the moments
-    monkeypatch.setattr(database, "TRUNCATE_PAGES", 60)
+    pages = random.Random(seed).choice([8, 30])
+    monkeypatch.setattr(writer, "CHECKPOINT_PAGES", pages)  # so that checkpoints are among the moments
+    monkeypatch.setattr(database, "TRUNCATE_PAGES", random.Random(seed).choice([1, 2]) * pages)
     disk = FaultyDisk()
-    flush_directory = database.flush_directory
-
-    def flush(path: Path) -> None:
-        flush_directory(path)
-        disk.flush_directory()
-
-    monkeypatch.setattr(database, "flush_directory", flush)
     losses = PowerLosses(seed, disk, images, share=0.03)
     published: dict[int, list[LogEntry]] = {}
     folder.mkdir()

@@ -104,14 +104,16 @@ class Database:
 
         A commit that failed while it was flushed may have reached the disk. Opening the file again reads what is there;
         the checkpoint writes and flushes it anew (a flush that failed once is not repeated by the kernel) and empties the
-        write-ahead log, so that no rest of the failed commit can come back after a crash. Closing may have deleted the
-        old log without flushing the directory: a power loss would bring it back. Raises until all of that has worked.
+        write-ahead log. SQLite flushes neither that nor the deletion of a log, so a power loss could still bring back
+        the old one with the failed commit in it: a small commit makes the new log's header, length and name durable.
+        Raises until all of that has worked.
         """
         with self.reading:
             self._disconnect()
             self._connect()
             self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            flush_directory(self.path.parent)
+            with self.transaction():
+                statements.write_meta(self.writer, [("recovered", time.time())])
             last: int = self.writer.execute(statements.LAST_ID).get
             return last
 

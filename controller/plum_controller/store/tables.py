@@ -53,7 +53,7 @@ class Objects(SQLModel, table=True):
 
 
 class Meta(SQLModel, table=True):
-    """`compacted`, `compacted_time`, `swept`, and `backup_time` in a copy that was not opened yet."""
+    """`compacted`, `compacted_time`, `swept`; `recovered`: when, after an error; `backup_time`: only in a copy not opened yet."""
 
     __tablename__ = "meta"
     __table_args__: ClassVar[dict[str, Any]] = {"sqlite_strict": True, "sqlite_with_rowid": False}
