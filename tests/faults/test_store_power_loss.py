@@ -89,7 +89,9 @@ async def work(store: SqliteStore, losses: PowerLosses, chance: random.Random, r
         alive = any(entry.key.name == left for entry in await store.read_at(store.revision, "things.plum.dev", "default", left))
         losses.begun += 1
         mine = losses.begun
-        content = [mine, "x" * chance.choice([10, 700, 9000])]
+        # No two pages alike: SQLite tells a torn commit by checksums, and an old page with the very bytes of the one that
+        # was not written would complete it.
+        content = [mine, chance.randbytes(chance.choice([5, 350, 4500])).hex()]
         make = delete if alive and chance.random() < 0.3 else put
         try:
             revision = await store.commit(transaction(make(left, content), make(right, content)))
