@@ -23,6 +23,9 @@ SUFFIX_LENGTH = 5
 MAX_GENERATED_BASE = 58
 """Characters of a generateName that are kept: 63 less the suffix."""
 
+RANDOM_PORTION = 4096
+"""Bytes drawn at once."""
+
 NO_MOMENT = datetime.fromtimestamp(0, UTC)
 
 
@@ -71,7 +74,7 @@ class KeyLocks:
 
 
 class Context:
-    """Passed to every part. Holds no state of its own but the locks and the formatted time."""
+    """Passed to every part. Holds no state of its own but the locks, the formatted time and unused random bytes."""
 
     def __init__(
         self,
@@ -87,6 +90,8 @@ class Context:
         self.locks = KeyLocks()
         self._clock = clock
         self._random_bytes = random_bytes
+        self._random = b""
+        self._taken = 0
         self._second = NO_MOMENT
         self._next_second = NO_MOMENT
         self._timestamp = ""
@@ -102,12 +107,20 @@ class Context:
 
     def new_uid(self) -> str:
         """A random UUID, version 4."""
-        digits = self._random_bytes(16).hex()
+        digits = self._take(16).hex()
         variant = "89ab"[int(digits[16], 16) & 3]
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
+    def _take(self, count: int) -> bytes:
+        """Random bytes, drawn in large portions: each draw is a system call that gives Python's lock away."""
+        if self._taken + count > len(self._random):
+            self._random, self._taken = self._random_bytes(RANDOM_PORTION), 0
+        start = self._taken
+        self._taken = start + count
+        return self._random[start : self._taken]
+
     def generate_name(self, base: str) -> str:
-        number = int.from_bytes(self._random_bytes(8))
+        number = int.from_bytes(self._take(8))
         suffix = ""
         for _ in range(SUFFIX_LENGTH):
             number, index = divmod(number, len(SUFFIX_ALPHABET))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from plum_controller.resources.fields.compare import Comparison, compare
+from plum_controller.resources.fields.compare import Comparison, compare, whole
 from plum_controller.resources.fields.managed import UPDATE, Owned, Owner, Owners, cap, read_sent, read_stored, write_entries
-from plum_controller.resources.fields.sets import LEAF, Tree, difference, intersection, recursive_difference, union
-from plum_controller.resources.fields.typed import FieldSchema, FieldTypeError
+from plum_controller.resources.fields.sets import LEAF, SELF, Tree, difference, intersection, recursive_difference, union
+from plum_controller.resources.fields.typed import FREE, FieldSchema, FieldTypeError
 from plum_controller.resources.schema.values import is_same
 
 Json = dict[str, Any]
@@ -53,19 +53,19 @@ def track_update(
     metadata = new["metadata"]
     sent = metadata.pop("managedFields", None)
     if live is None:
-        owners: Owners = {}
-    else:
-        owners = _owners(live, sent, subresource)
-        if not owners:
-            return
+        _track_new(new, Owner(manager, UPDATE, api_version, subresource), now, schema)
+        return
+    owners = _owners(live, sent, subresource)
+    if not owners:
+        return
     try:
-        changes = compare_objects(live or {}, new, schema)
+        changes = compare_objects(live, new, schema)
     except FieldTypeError:  # an item without its keys cannot be named: ownership stays as it was
         write_entries(metadata, owners)
         return
     changes = exclude(changes, schema.reset_fields(subresource))
     if changes.is_empty:
-        if live is not None and sent == live["metadata"].get("managedFields"):
+        if sent == live["metadata"].get("managedFields"):
             metadata["managedFields"] = sent
         else:
             write_entries(metadata, owners)
@@ -75,6 +75,29 @@ def track_update(
     add_update(owners, Owner(manager, UPDATE, api_version, subresource), mine, now)
     cap(owners)
     write_entries(metadata, owners)
+
+
+def _track_new(new: Json, owner: Owner, now: str, schema: FieldSchema) -> None:
+    """Give every field of a new object to who creates it."""
+    known, other = schema.root.fields or {}, schema.root.element or FREE
+    reset = schema.reset_fields(owner.subresource)
+    mine: Tree = {}
+    try:
+        for name, value in new.items():
+            element = f"f:{name}"
+            strip = STRIP.get(element)
+            if element in reset or strip is LEAF:
+                continue
+            fields = whole(value, known.get(name, other))
+            if strip is not None:
+                fields = {part: below for part, below in fields.items() if part not in strip and part != SELF}
+                if not fields:
+                    continue
+            mine[element] = fields
+    except FieldTypeError:  # an item without its keys cannot be named: nobody owns anything
+        return
+    if mine:
+        write_entries(new["metadata"], {owner: Owned(mine, owner.api_version, now)})
 
 
 def _owners(live: Json, sent: Any, subresource: str) -> Owners:
