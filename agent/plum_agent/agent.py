@@ -94,6 +94,7 @@ class NodeAgent:
             self.informer, starter, self.delivery, self.queue, shared.keeper, shared.events, lease.fence
         )
         self.reporter = NodeReporter(shared.api, name, shared.facts, self._set_lease_seconds)
+        self._tunnel = Tunnel(shared.tunnels, name, self.open_log) if shared.tunnels is not None else None
 
     async def run(self) -> None:
         """Start with what the ledger says, then follow the controller whenever it answers."""
@@ -107,8 +108,8 @@ class NodeAgent:
             self._on_first_list(),
             *(self._work() for _ in range(self._workers)),
         ]
-        if self._shared.tunnels is not None:
-            parts.append(Tunnel(self._shared.tunnels, self.name, self.open_log).run())
+        if self._tunnel is not None:
+            parts.append(self._tunnel.run())
         tasks = [asyncio.get_running_loop().create_task(part) for part in parts]
         try:
             await asyncio.gather(*tasks)
@@ -125,7 +126,11 @@ class NodeAgent:
         """The lease was got or lost: exclusive instances depend on it, and the controller may have forgotten this node."""
         self.reconciler.enqueue_exclusive()
         if held:
-            self.reporter.check_soon()
+            # Whatever waits before it tries again would wait up to half a minute.
+            self.informer.try_now()
+            self.reporter.try_now()
+            if self._tunnel is not None:
+                self._tunnel.try_now()
 
     def open_log(self, query: LogQuery) -> AsyncGenerator[bytes, None]:
         """The output of a run of one of this node's instances. Raises `StreamRefusedError`."""

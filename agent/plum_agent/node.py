@@ -134,6 +134,11 @@ class NodeReporter:
         """Look again now: the object changed, or the connection came back."""
         self._wake.set()
 
+    def try_now(self) -> None:
+        """The controller can be reached again."""
+        self._informer.try_now()
+        self.check_soon()
+
     async def run(self) -> None:
         following = asyncio.get_running_loop().create_task(self._informer.run())
         try:

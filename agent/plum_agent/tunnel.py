@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from plum_client.backoff import SLOW
+from plum_client.backoff import SLOW, Pause
 from plum_client.errors import ApiError
 from plum_client.http_transport import HttpTransport
 from plum_client.websocket import WebSocket
@@ -66,6 +66,11 @@ class Tunnel:
         self._open_log = open_log
         self._random = random or Random()  # noqa: S311 -- spreads reconnects
         self._streams: dict[int, _Stream] = {}
+        self._pause = Pause()
+
+    def try_now(self) -> None:
+        """Open the tunnel now if it waits to be opened again."""
+        self._pause.end()
 
     async def run(self) -> None:
         failures = 0
@@ -77,7 +82,7 @@ class Tunnel:
             except ApiError as error:
                 failures += 1
                 logger.debug("tunnel is not open", extra={"error": str(error)})
-            await asyncio.sleep(SLOW.delay(max(1, failures), self._random))
+            await self._pause.wait(SLOW.delay(max(1, failures), self._random))
 
     async def _serve(self, socket: WebSocket) -> None:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 
@@ -25,6 +27,23 @@ class Backoff:
         """Seconds to wait after that many failures in a row."""
         exponent = min(failures - 1, 64)
         return min(self.maximum, self.initial * self.factor**exponent) * (1.0 - self.jitter * random.random())
+
+
+class Pause:
+    """A wait between two attempts that ends early when there is reason to believe that the next one works."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        self._over.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+
+    def end(self) -> None:
+        """Go on now. Does nothing when nobody waits."""
+        self._over.set()
 
 
 FAST = Backoff(initial=0.002, maximum=1.0)

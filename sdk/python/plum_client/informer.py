@@ -21,7 +21,7 @@ from typing import Any, Generic
 import msgspec
 from plum_schemas.base import KindInfo, ObjectKey
 
-from plum_client.backoff import SLOW
+from plum_client.backoff import SLOW, Pause
 from plum_client.cache import DECODED, Indexer, Keys, ObjectCache, Objects, Texts
 from plum_client.client import ApiClient
 from plum_client.codec import AnyT, Codec, codec_of, head_of, revision_of
@@ -73,6 +73,7 @@ class Informer(Generic[AnyT]):
         self._revision = 0
         self._resume = ""
         self._synced = asyncio.Event()
+        self._pause = Pause()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     # ---- reading
@@ -176,7 +177,11 @@ class Informer(Generic[AnyT]):
                 logger.log(level, "watch was interrupted", extra={"resource": self.info.resource, "error": str(error)})
             went_well = self._revision > revision or loop.time() - began >= CALM_SECONDS
             failures = 1 if went_well else failures + 1
-            await asyncio.sleep(SLOW.delay(failures, self._random))
+            await self._pause.wait(SLOW.delay(failures, self._random))
+
+    def try_now(self) -> None:
+        """Do not wait any longer before following the server again: something else has just reached it."""
+        self._pause.end()
 
     async def _relist(self) -> None:
         selection = self.selection

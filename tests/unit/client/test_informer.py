@@ -282,3 +282,28 @@ def test_a_quiet_watch_that_ends_is_opened_again_soon() -> None:
         following.cancel()
 
     run_simulated(main)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_after_a_long_outage_the_watch_returns_as_soon_as_it_is_told(told: bool) -> None:
+    async def main(loop: SimulatedLoop) -> float:
+        fake = FakeApi(clock=SimulatedClock(loop), kinds=[ConfigMap])
+        informer = Informer(fake.client(), ConfigMap, random=loop.random)
+        following = asyncio.create_task(informer.run())
+        await informer.wait_synced()
+        fake.faults.refuse = 1.0
+        fake.cut_watches()
+        await asyncio.sleep(300)
+        fake.faults.refuse = 0.0
+        await fake.client().create(make_settings("made", {}, x="1"))
+        back = loop.time()
+        if told:
+            informer.try_now()
+        while not len(informer):
+            await asyncio.sleep(0.01)
+        following.cancel()
+        return loop.time() - back
+
+    seconds = run_simulated(main, seed=3)
+
+    assert (seconds < 0.1) is told
