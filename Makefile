@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := schemas proto sdk/python controller agent cli
 PROJECTS := $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
 OWN := plum-schemas plum-proto plum-sdk
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(addprefix --no-emit-package ,$(OWN))
 
 .PHONY: help setup run test check lint types imports generated fast-tests bench soak schemas proto lock clean
@@ -33,7 +34,7 @@ run: setup ## start controller, agent and status page on this terminal, and appl
 	@exec $(BIN)/plum dev --manifests manifests/demo
 
 test: setup ## all tests: stores, real processes, kubectl, faults
-	$(BIN)/python -m pytest tests -m "not soak"
+	$(BIN)/python -m pytest tests -m "not soak" $(SIDE_BY_SIDE)
 
 check: setup lint types imports generated fast-tests ## format, lint, types, import rules, generated files, fast tests
 
