@@ -24,7 +24,7 @@ from typing import Any
 from plum_client.errors import ApiError
 from plum_client.kubeconfig import Server, write
 
-from plum_cli import terminal
+from plum_cli import orphans, terminal
 from plum_cli.errors import CONFLICT, FAILED, OK, CliError
 from plum_cli.execute import command_of
 from plum_cli.findings import condition
@@ -158,6 +158,8 @@ class _Dev:
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop)
+        if os.getpid() == 1:
+            orphans.take_up(loop)
 
     async def _until_stopped(self, work: Coroutine[None, None, None]) -> None:
         """Do something, or stop doing it when the person wants to leave."""
