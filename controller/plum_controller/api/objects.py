@@ -11,7 +11,7 @@ Used by the ASGI app and, without any HTTP, by `LocalTransport`. Every refusal i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -171,15 +171,15 @@ class ObjectsApi:
         fields = query.get("fieldSelector", "")
         if target.name:
             fields = f"metadata.name={target.name},{fields}".rstrip(",")
-        send_initial = flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
         options = WatchOptions(
             namespace=target.namespace,
             labels=query.get("labelSelector", ""),
             fields=fields,
             revision=query.get("resourceVersion"),
             match=query.get("resourceVersionMatch"),
-            send_initial_events=send_initial,
+            send_initial_events=_optional_flag(query, "sendInitialEvents"),
             allow_bookmarks=flag(query, "allowWatchBookmarks"),
+            continue_token=query.get("continue", ""),
         )
         include = query.get("includeObject") or "Metadata"
         return WatchAnswer(WatchPlan(target.kind, options, form, include, number(query, "timeoutSeconds")))
@@ -270,6 +270,7 @@ class ObjectsApi:
             continue_token=query.get("continue", ""),
             revision=query.get("resourceVersion"),
             match=query.get("resourceVersionMatch"),
+            send_initial_events=_optional_flag(query, "sendInitialEvents"),
         )
 
     @staticmethod
@@ -287,6 +288,10 @@ class ObjectsApi:
             user=request.user,
             duplicates=duplicates,
         )
+
+
+def _optional_flag(query: Mapping[str, str], name: str) -> bool | None:
+    return flag(query, name) if name in query else None
 
 
 def _manager(name: str, kind: str) -> str:

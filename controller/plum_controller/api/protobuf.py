@@ -88,6 +88,30 @@ _RESOURCE_ATTRIBUTES: Message = {
     7: ("name", "string"),
 }
 _PATH_ATTRIBUTES: Message = {1: ("path", "string"), 2: ("verb", "string")}
+_RULES: Message = {
+    1: ("metadata", _META),
+    2: (
+        "rules",
+        [
+            {
+                1: ("verbs", ["string"]),
+                2: ("apiGroups", ["string"]),
+                3: ("resources", ["string"]),
+                4: ("resourceNames", ["string"]),
+                5: ("nonResourceURLs", ["string"]),
+            }
+        ],
+    ),
+}
+_LABEL_SELECTOR: Message = {
+    1: ("matchLabels", "map"),
+    2: ("matchExpressions", [{1: ("key", "string"), 2: ("operator", "string"), 3: ("values", ["string"])}]),
+}
+_BINDING: Message = {
+    1: ("metadata", _META),
+    2: ("subjects", [{1: ("kind", "string"), 2: ("apiGroup", "string"), 3: ("name", "string"), 4: ("namespace", "string")}]),
+    3: ("roleRef", {1: ("apiGroup", "string"), 2: ("kind", "string"), 3: ("name", "string")}),
+}
 _DELETE_OPTIONS: Message = {
     1: ("gracePeriodSeconds", "zero-int"),
     2: ("preconditions", {1: ("uid", "string"), 2: ("resourceVersion", "string")}),
@@ -107,6 +131,10 @@ MESSAGES: dict[str, Message] = {
     "ConfigMap": {1: ("metadata", _META), 2: ("data", "map"), 3: ("binaryData", "bytesmap"), 4: ("immutable", "bool")},
     "Event": _EVENT,
     "Lease": {1: ("metadata", _META), 2: ("spec", _LEASE_SPEC)},
+    "Role": _RULES,
+    "ClusterRole": {**_RULES, 3: ("aggregationRule", {1: ("clusterRoleSelectors", [_LABEL_SELECTOR])})},
+    "RoleBinding": _BINDING,
+    "ClusterRoleBinding": _BINDING,
     "SelfSubjectAccessReview": {
         1: ("metadata", _META),
         2: ("spec", {1: ("resourceAttributes", _RESOURCE_ATTRIBUTES), 2: ("nonResourceAttributes", _PATH_ATTRIBUTES)}),

@@ -21,7 +21,7 @@ from plum_controller.resources.context import Context
 from plum_controller.resources.errors import bad_request, expired, not_found, revision_in_future
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import ListOptions, ListResult
-from plum_controller.resources.selecting import EXACT, check_match, parse_fields, parse_labels, parse_revision
+from plum_controller.resources.selecting import EXACT, check_list, check_reached, parse_fields, parse_labels, parse_revision
 from plum_controller.store.base import Key, Revision
 from plum_controller.store.cache import Entry
 from plum_controller.store.errors import CompactedError, FutureRevisionError
@@ -65,14 +65,14 @@ class Lister:
 
     def get(self, kind: ResourceKind, key: ObjectKey, revision: str | None = None) -> bytes:
         if revision:
-            self._check_reached(parse_revision(revision))
+            check_reached(parse_revision(revision), self._context.cache.revision)
         entry = self._context.cache.get(Key(kind.info.resource, key.namespace, key.name))
         if entry is None:
             raise not_found(kind.info, key.name)
         return kind.present(entry.value)
 
     async def list(self, kind: ResourceKind, options: ListOptions) -> ListResult:
-        check_match(options.match, options.revision, "ListOptions")
+        check_list(options)
         labels, fields = parse_labels(options.labels), parse_fields(kind, options.fields)
         query = _Query(options.namespace, labels, fields, max(options.limit, 0))
         if options.continue_token:
@@ -82,13 +82,8 @@ class Lister:
         revision = parse_revision(options.revision)
         if options.match == EXACT and revision is not None:
             return await self._at(kind, query, revision)
-        self._check_reached(revision)
+        check_reached(revision, self._context.cache.revision)
         return self._now(kind, query)
-
-    def _check_reached(self, revision: Revision | None) -> None:
-        current = self._context.cache.revision
-        if revision is not None and revision > current:
-            raise revision_in_future(revision, current)
 
     def _now(self, kind: ResourceKind, query: _Query) -> ListResult:
         cache, resource = self._context.cache, kind.info.resource

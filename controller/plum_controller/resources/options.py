@@ -82,6 +82,8 @@ class ListOptions:
     """The `resourceVersion` parameter; None and empty are the same."""
     match: str | None = None
     """The `resourceVersionMatch` parameter."""
+    send_initial_events: bool | None = None
+    """Given at all, it is refused: it belongs to watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,10 @@ class WatchOptions:
     """None, empty and `0`: everything that is there, as ADDED, then what happens. A number: what happened after it."""
     match: str | None = None
     send_initial_events: bool | None = None
+    """True: everything that is there, then a mark. False: only what happens, from now on where no revision is given."""
     allow_bookmarks: bool = False
+    continue_token: str = ""
+    """Given at all, it is refused: it belongs to lists."""
 
 
 @dataclass(frozen=True, slots=True)

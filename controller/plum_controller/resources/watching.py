@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from plum_controller.resources.context import Context
-from plum_controller.resources.errors import FORBIDDEN, Cause, expired, invalid_option
+from plum_controller.resources.errors import expired
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import WatchOptions
-from plum_controller.resources.selecting import (
-    NOT_OLDER_THAN,
-    check_match,
-    parse_fields,
-    parse_labels,
-    parse_revision,
-)
+from plum_controller.resources.selecting import check_reached, check_watch, parse_fields, parse_labels, parse_revision
 from plum_controller.store.cache import Watcher, WatchEvent
 from plum_controller.store.errors import CompactedError, StoreError
 
@@ -26,31 +20,21 @@ def open_watch(
     context: Context, kind: ResourceKind, options: WatchOptions, deliver: Deliver, ended: Ended | None = None
 ) -> Watcher:
     """Deliver what matches and what happens to it. Raises `ApiStatusError`, 410 for history that is gone."""
-    _check(options)
+    check_watch(options)
     labels, fields = parse_labels(options.labels), parse_fields(kind, options.fields)
     since = parse_revision(options.revision) or None
     if options.send_initial_events:
         # Everything as of now is not older than any revision that has happened.
+        check_reached(since, context.cache.revision)
         since = None
+    elif options.send_initial_events is not None and since is None:
+        since = context.cache.revision
     if kind.has_other_versions:
         deliver = _in_version(kind, deliver)
     try:
         return context.cache.watch(kind.info.resource, options.namespace, labels, fields, since, deliver, ended)
     except CompactedError as error:
         raise expired(f"too old resource version: {error.revision} ({error.compacted + 1})") from error
-
-
-def _check(options: WatchOptions) -> None:
-    """Raises `ApiStatusError` 422 for combinations that Kubernetes refuses."""
-    if options.send_initial_events is not None:
-        if options.match != NOT_OLDER_THAN:
-            text = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-            raise invalid_option("ListOptions", [Cause(FORBIDDEN, f"Forbidden: {text}", "resourceVersionMatch")])
-        return
-    if options.match:
-        check_match(options.match, options.revision, "ListOptions")
-        text = "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        raise invalid_option("ListOptions", [Cause(FORBIDDEN, text, "resourceVersionMatch")])
 
 
 def _in_version(kind: ResourceKind, deliver: Deliver) -> Deliver:
