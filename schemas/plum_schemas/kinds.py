@@ -19,9 +19,10 @@ MODULES: Mapping[tuple[str, str], str] = {
     ("v1", "Event"): "core",
     ("v1", "Secret"): "core",
     ("v1", "ConfigMap"): "core",
+    ("v1", "ServiceAccount"): "token",
     **{(PLUM, kind): kind.lower() for kind in (
         "Deployment", "Instance", "Artifact", "Service", "Endpoint", "Node", "Worker", "TaskDefinition", "TaskRun", "Workflow",
-        "WorkflowRun", "Trigger", "Resource", "Operation", "KV", "Sync", "Revision",
+        "WorkflowRun", "Trigger", "Resource", "Operation", "KV", "Sync", "Revision", "Token",
     )},
     ("coordination.k8s.io/v1", "Lease"): "lease",
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "crd",
