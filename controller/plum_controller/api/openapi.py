@@ -24,20 +24,30 @@ _encode = msgspec.json.Encoder().encode
 
 _YEAR = 365 * 24 * 3600
 
-_PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
+_JSON_PATCH = "application/json-patch+json"
+_PATCH_TYPES = (_JSON_PATCH, "application/merge-patch+json", "application/apply-patch+yaml")
 _STRATEGIC = "application/strategic-merge-patch+json"
+_TYPES = ("application/json", "application/yaml")
 
 
-def _query(name: str, description: str, type_: str = "string") -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": description, "schema": {"type": type_, "uniqueItems": True}}
+def _query(name: str, description: str, type_: str = "string", *values: str) -> dict[str, Any]:
+    """A parameter; `values` are those it may have."""
+    schema: dict[str, Any] = {"type": type_, "uniqueItems": True}
+    if values:
+        schema["enum"] = list(values)
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 _PRETTY = _query("pretty", "Accepted; answers are compact.")
-_DRY_RUN = _query("dryRun", "All: do everything but store.")
+_DRY_RUN = _query("dryRun", "All: do everything but store.", "string", "All")
 _FIELD_MANAGER = _query("fieldManager", "Who owns the fields this request sets.")
 _FIELD_VALIDATION = _query(
     "fieldValidation",
     "What to do about unknown and duplicate fields: Ignore drops them, Warn drops and names them, Strict refuses.",
+    "string",
+    "Ignore",
+    "Warn",
+    "Strict",
 )
 _FORCE = _query("force", "Apply only: take fields from other managers.", "boolean")
 _LIST = [
@@ -47,16 +57,21 @@ _LIST = [
     _query("labelSelector", "Only objects with these labels."),
     _query("limit", "Most objects on a page.", "integer"),
     _query("resourceVersion", "Store position to read or to go on from."),
-    _query("resourceVersionMatch", "How to take resourceVersion: Exact or NotOlderThan."),
+    _query("resourceVersionMatch", "How to take resourceVersion.", "string", "Exact", "NotOlderThan"),
     _query("sendInitialEvents", "Begin a watch with what is there.", "boolean"),
     _query("timeoutSeconds", "End after this time.", "integer"),
-    _query("watch", "Stream changes instead of a list.", "boolean"),
+    _query("watch", "Stream changes instead of a list: one JSON object per line, with type and object.", "boolean"),
 ]
 _DELETE = [
     _DRY_RUN,
     _query("gracePeriodSeconds", "Seconds the object may take to end.", "integer"),
-    _query("propagationPolicy", "Background, Foreground or Orphan."),
+    _query("orphanDependents", "Use propagationPolicy.", "boolean"),
+    _query("propagationPolicy", "What happens to dependents.", "string", "Background", "Foreground", "Orphan"),
 ]
+_REFUSED = {
+    "description": "Refused, or not possible now: the reason is for programs, the message for people.",
+    "content": {"application/json": {"schema": ref(META + "Status")}},
+}
 _PATH_NAME = {"name": "name", "in": "path", "description": "Name of the object.", "required": True, "schema": {"type": "string"}}
 _PATH_NAMESPACE = {
     "name": "namespace",
@@ -194,7 +209,9 @@ def _paths(info: KindInfo) -> dict[str, Any]:
         base: {
             "get": listing,
             "post": operations.make("create", "post", write, body=True),
-            "delete": operations.make("deleteCollection", "deletecollection", [*_DELETE, *_LIST], answer=META + "Status"),
+            "delete": operations.make(
+                "deleteCollection", "deletecollection", [*_DELETE, *_LIST], answer=f"{operations.name}List", options=True
+            ),
             "parameters": shared,
         }
     }
@@ -242,22 +259,42 @@ class _Operations:
     ) -> dict[str, Any]:
         info = self._info
         answer = answer or self.name
-        content = {"application/json": {"schema": ref(answer)}, "application/yaml": {"schema": ref(answer)}}
         group = "".join(part.capitalize() for part in (info.group or "core").split("."))
         operation: dict[str, Any] = {
             "tags": [f"{info.group or 'core'}_{info.version}"],
             "description": f"{verb} {info.kind}",
             "operationId": f"{verb}{group}{info.version.capitalize()}{info.kind}",
             "parameters": parameters,
-            "responses": {"200": {"description": "OK", "content": content}, "401": {"description": "Unauthorized"}},
+            "responses": self._responses(action, answer),
             "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind": _kind(info),
         }
         if body:
-            operation["requestBody"] = {"content": {"*/*": {"schema": ref(answer)}}, "required": True}
+            content = {type_: {"schema": ref(answer)} for type_ in _TYPES}
+            operation["requestBody"] = {"content": content, "required": True}
         elif patch:
             types = (*_PATCH_TYPES, _STRATEGIC) if info.strategic_merge else _PATCH_TYPES
-            operation["requestBody"] = {"content": {type_: {"schema": ref(META + "Patch")} for type_ in types}, "required": True}
+            content = {type_: {"schema": ref(META + ("JSONPatch" if type_ == _JSON_PATCH else "Patch"))} for type_ in types}
+            operation["requestBody"] = {"content": content, "required": True}
         elif options:
-            operation["requestBody"] = {"content": {"*/*": {"schema": ref(META + "DeleteOptions")}}}
+            operation["requestBody"] = {"content": {type_: {"schema": ref(META + "DeleteOptions")} for type_ in _TYPES}}
         return operation
+
+    def _responses(self, action: str, answer: str) -> dict[str, Any]:
+        """Every status an operation can have. What is refused, for whatever reason, is a Status.
+
+        Not `4XX`: Go's parser of these documents knows numbers and `default`, and gives up at anything else.
+        """
+        shown = ref(answer)
+        if action == "delete":
+            # An object that its finalizers hold is answered as it is now.
+            shown = {"anyOf": [shown, ref(self.name)]}
+        content = {type_: {"schema": shown} for type_ in _TYPES}
+        responses: dict[str, Any] = {}
+        if action != "post":
+            responses["200"] = {"description": "OK", "content": content}
+        if action in ("post", "put", "patch"):
+            responses["201"] = {"description": "Created", "content": content}
+        responses["401"] = {"description": "Unauthorized", "content": _REFUSED["content"]}
+        responses["default"] = _REFUSED
+        return responses

@@ -145,6 +145,24 @@ SHARED: dict[str, dict[str, Any]] = {
         },
     ),
     META + "Patch": {"type": "object", "description": "Patch changes part of an object."},
+    META + "JSONPatch": {
+        "type": "array",
+        "description": "JSONPatch is a list of operations, in the order they are done (RFC 6902).",
+        "items": _object(
+            "One operation.",
+            {
+                "from": _text("Where move and copy take the value from."),
+                "op": {
+                    "type": "string",
+                    "description": "What to do.",
+                    "enum": ["add", "remove", "replace", "move", "copy", "test"],
+                },
+                "path": _text("Where, as a JSON pointer."),
+                "value": {"description": "The value to add, replace or compare."},
+            },
+            ("op", "path"),
+        ),
+    },
     META + "StatusCause": _object(
         "StatusCause is one problem.",
         {"field": _text("The field."), "message": _text("For people."), "reason": _text("For programs.")},

@@ -133,4 +133,4 @@ def _list_pruner(item: Pruner) -> Pruner:
 
 
 def _prefixed(name: str, found: list[str] | tuple[str, ...]) -> list[str]:
-    return [name + path if path[0] == "[" else f"{name}.{path}" for path in found]
+    return [name + path if path.startswith("[") else f"{name}.{path}" for path in found]
