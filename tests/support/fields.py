@@ -62,7 +62,7 @@ OPENAPI: dict[str, Any] = {
 SCHEMA = FieldSchema.from_openapi(OPENAPI, has_status=True)
 
 
-class _Choices:
+class Choices:
     """Decisions read from bytes. Drawing one blob is far cheaper for hypothesis than drawing every field, and still shrinks."""
 
     def __init__(self, blob: bytes) -> None:
@@ -81,8 +81,13 @@ class _Choices:
         left = list(options)
         return [left.pop(self.below(len(left))) for _ in range(self.below(len(options) + 1))]
 
+    def several(self, options: str | list[str]) -> list[str]:
+        """At least one of them, in any order."""
+        left = list(options)
+        return [left.pop(self.below(len(left))) for _ in range(1 + self.below(len(options)))]
 
-def _free(choices: _Choices, depth: int = 0) -> Any:
+
+def _free(choices: Choices, depth: int = 0) -> Any:
     kind = choices.below(8 if depth < 2 else 6)
     if kind == 6:
         return [_free(choices, depth + 1) for _ in range(choices.below(3))]
@@ -91,7 +96,7 @@ def _free(choices: _Choices, depth: int = 0) -> Any:
     return [None, 1, True, 0, "x", ""][kind]
 
 
-def _env_item(choices: _Choices, name: str) -> dict[str, Any]:
+def _env_item(choices: Choices, name: str) -> dict[str, Any]:
     item: dict[str, Any] = {"name": name}
     if choices.below(2):
         item["value"] = choices.of(["x", "y", ""])
@@ -100,7 +105,7 @@ def _env_item(choices: _Choices, name: str) -> dict[str, Any]:
     return item
 
 
-def _port(choices: _Choices, port: str) -> dict[str, Any]:
+def _port(choices: Choices, port: str) -> dict[str, Any]:
     item: dict[str, Any] = {"port": int(port[0])}
     if port[1] == "U" or choices.below(2):
         item["protocol"] = "UDP" if port[1] == "U" else "TCP"
@@ -109,7 +114,7 @@ def _port(choices: _Choices, port: str) -> dict[str, Any]:
     return item
 
 
-_PARTS: dict[str, Callable[[_Choices], Any]] = {
+_PARTS: dict[str, Callable[[Choices], Any]] = {
     "replicas": lambda choices: choices.below(3),
     "image": lambda choices: choices.of(["x", "y", ""]),
     "strategy": lambda choices: {
@@ -126,12 +131,12 @@ _PARTS: dict[str, Callable[[_Choices], Any]] = {
 
 
 def _spec(blob: bytes) -> dict[str, Any]:
-    choices = _Choices(blob)
+    choices = Choices(blob)
     return {name: part(choices) for name, part in _PARTS.items() if choices.below(3)}
 
 
 def _metadata(blob: bytes) -> dict[str, Any]:
-    choices = _Choices(blob)
+    choices = Choices(blob)
     metadata: dict[str, Any] = {}
     if choices.below(2):
         metadata["labels"] = {name: choices.of("xy") for name in choices.some("kl")}

@@ -200,6 +200,12 @@ def test_unknown_fields_are_named_by_their_path() -> None:
     assert obj == {"metadata": {"name": "x"}, "spec": {"env": [{}, {"name": "A"}], "labels": {"k": {}}, "free": {"d": 1}}}
 
 
+def test_an_unknown_field_without_a_name_is_a_field_like_others() -> None:
+    compiled = make(inner={"type": "object", "properties": {"a": {"type": "string"}}})
+
+    assert compiled.prune({"spec": {"": 1, "inner": {"": {}}}}) == ["spec.", "spec.inner."]
+
+
 def test_unknown_fields_may_be_kept_around_known_ones() -> None:
     inner = {"type": "object", "properties": {"a": {"type": "string"}}}
     compiled = make(x={"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"inner": inner}})
