@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plum_controller.api import reviews
+from plum_controller.api.access import Gate
+from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
 from plum_controller.api.discovery import Discovery
 from plum_controller.api.metrics import Metrics, Sample
+from plum_controller.api.node_access import NodeAccess
 from plum_controller.api.objects import ObjectsApi
 from plum_controller.api.openapi import OpenApi
 from plum_controller.api.requests import TEXT, Answer, ApiRequest, WatchAnswer
+from plum_controller.api.roles import RoleIndex
 from plum_controller.api.tunnel import TunnelHub
 from plum_controller.api.watch import WatchHub
 from plum_controller.resources.errors import ApiStatusError, no_such_resource
@@ -80,7 +84,13 @@ class Api:
             buffer_bytes=settings.watch_buffer_bytes,
         )
         self.tunnels = TunnelHub()
-        self.objects = ObjectsApi(service, self.hub)
+        self.authenticator = Authenticator()
+        self.roles = RoleIndex()
+        self.gate = Gate(self.roles, NodeAccess(service.cache))
+        self.authenticator.on_revoked = self.hub.revoke
+        self.roles.follow(service.cache)
+        self.authenticator.follow(service.cache)
+        self.objects = ObjectsApi(service, self.hub, self.gate)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.ready = True
@@ -96,7 +106,7 @@ class Api:
         if first in ("apis", "api"):
             if len(path) <= (3 if first == "apis" else 2):
                 return self._document(self.discovery.answer(request), request)
-            if first == "apis" and (review := reviews.answer(request)) is not None:
+            if first == "apis" and (review := reviews.answer(request, self.gate, self.authenticator)) is not None:
                 return review
             return await self.objects.answer(request)
         if first == "openapi":
@@ -118,6 +128,8 @@ class Api:
         self.ready = False
         self.hub.close()
         self.tunnels.close()
+        self.authenticator.close()
+        self.roles.close()
 
     def _make_planner(self, add_controllers: AddControllers) -> Callable[[], Planner]:
         """The planner, loaded with the first plan."""

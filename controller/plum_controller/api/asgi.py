@@ -15,10 +15,13 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from plum_controller.api import instance_log, streams
+from plum_controller.api.access import GROUP, USER
 from plum_controller.api.api import Api
+from plum_controller.api.authentication import PREFIX, certificate_identity
+from plum_controller.api.identity import ANONYMOUS, LOCAL, Identity
 from plum_controller.api.limits import HostGuard, InFlight, PeerRate
 from plum_controller.api.negotiation import accepts_gzip
 from plum_controller.api.requests import (
@@ -31,7 +34,7 @@ from plum_controller.api.requests import (
     split_path,
 )
 from plum_controller.api.routes import Target
-from plum_controller.api.sockets import Connection, connection_of
+from plum_controller.api.sockets import Connection, connection_of, peer_certificate
 from plum_controller.api.streams import Receive, Scope, Send
 from plum_controller.api.wire import answer_headers
 from plum_controller.logs import fields
@@ -46,6 +49,10 @@ Mounted = Callable[[Scope, Receive, Send], Awaitable[None]]
 GZIP_FROM = 128 * 1024
 """Bytes from which an answer is compressed for clients that ask. Below it the work costs more than the bytes."""
 AGENT_PATH = ["agent", "v1", "connect"]
+SECURE = ("https", "wss")
+OWN_TOKEN = PREFIX.encode()
+CERTIFICATE_IDENTITY = "plum.identity"
+"""Key in a scope: who the client certificate of the connection names, put there by the protocol."""
 
 
 class Asgi:
@@ -140,14 +147,13 @@ class Asgi:
                 origin = value
             else:
                 rest[name] = value
-        self._guard.check(host, origin)
-        peer = scope["client"]
-        self._rate.take(peer[0] if peer else "")
-        if b"impersonate-user" in rest:
-            message = "impersonation needs a server with authentication; this one knows only its local user"
-            raise ApiStatusError(403, "Forbidden", message)
+        secure = scope.get("scheme") in SECURE
+        self._guard.check(host, origin, any_name=secure)
+        client = scope["client"]
+        peer = client[0] if client else ""
+        self._rate.take(peer)
         query_string = scope["query_string"]
-        return ApiRequest(
+        request = ApiRequest(
             scope["method"],
             split_path(scope["raw_path"]),
             parse_query(query_string) if query_string else NO_QUERY,
@@ -155,8 +161,25 @@ class Asgi:
             accept,
             content_type,
             user_agent,
+            self._identity(scope, rest, peer) if secure or b"authorization" in rest else LOCAL,
             headers=rest,
         )
+        if USER in rest or GROUP in rest:
+            groups = [value.decode("utf-8", "replace") for name, value in scope["headers"] if name == GROUP]
+            request.identity = self.api.gate.impersonated(request.identity, rest, groups)
+        self.api.gate.check(request)
+        return request
+
+    def _identity(self, scope: Scope, headers: Mapping[bytes, bytes], peer: str) -> Identity:
+        """Who makes a request with credentials, or over TLS. Raises `ApiStatusError` 401."""
+        secure, header = scope.get("scheme") in SECURE, headers.get(b"authorization")
+        # Over plain HTTP on loopback only our own tokens count: clients send whatever their configuration holds.
+        if header is not None and (secure or OWN_TOKEN in header):
+            return self.api.authenticator.bearer(header, peer)
+        if not secure:
+            return LOCAL
+        found: Identity = scope.get(CERTIFICATE_IDENTITY, ANONYMOUS)
+        return found
 
     async def _body(self, request: ApiRequest, receive: Receive) -> bytes:
         """The whole body. Raises `ApiStatusError` 413 before reading what is announced as too long. How long it may take is
@@ -222,11 +245,16 @@ class Asgi:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            request = self._head({**scope, "method": "GET", "raw_path": scope.get("raw_path") or scope["path"].encode()})
+            scope = {**scope, "method": "GET", "raw_path": scope.get("raw_path") or scope["path"].encode()}
+            if scope.get("scheme") in SECURE:
+                scope[CERTIFICATE_IDENTITY] = certificate_identity(peer_certificate(receive))
+            request = self._head(scope)
             if request.path == AGENT_PATH:
                 node = request.query.get("node", "")
                 if not node:
                     raise bad_request("node is missing: /agent/v1/connect?node=NAME")
+                if not request.identity.may_all and request.identity.node != node:
+                    raise ApiStatusError(403, "Forbidden", f"forbidden: {request.user!r} is not the agent of node {node!r}", {})
                 await self.api.tunnels.serve(node, receive, send)
                 return
             result = await self.api.answer(request)

@@ -1,6 +1,6 @@
 """Who makes a request, as far as the server knows.
 
-    loopback without credentials -> LOCAL        token, certificate -> Identity        TLS without credentials -> ANONYMOUS
+loopback without credentials -> LOCAL        token, certificate -> Identity        TLS without credentials -> ANONYMOUS
 """
 
 from __future__ import annotations

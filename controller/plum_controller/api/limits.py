@@ -107,9 +107,9 @@ class HostGuard:
         self._good_hosts: set[bytes] = set()
         self._good_origins: set[tuple[bytes, bytes | None]] = set()
 
-    def check(self, host: bytes | None, origin: bytes | None) -> None:
-        """Raises `ApiStatusError` 403 with a sentence."""
-        if host is not None and host not in self._good_hosts:
+    def check(self, host: bytes | None, origin: bytes | None, *, any_name: bool = False) -> None:
+        """Raises `ApiStatusError` 403 with a sentence. `any_name`: a listener with TLS, whose name the certificate proves."""
+        if host is not None and not any_name and host not in self._good_hosts:
             name = split_host(host.decode("latin-1"))
             if not self._may(name):
                 raise _refused(f"this server is called {name!r} by the Host header, which is no name of this machine's loopback")

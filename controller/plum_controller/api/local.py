@@ -17,6 +17,7 @@ from plum_client.transport import Request, Response, Stream
 
 from plum_controller.api import instance_log
 from plum_controller.api.api import Api
+from plum_controller.api.identity import CONTROLLER
 from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, error_answer
 from plum_controller.api.sockets import QueueSink
 from plum_controller.api.watch import WatchPlan, error_line
@@ -28,11 +29,10 @@ logger = logging.getLogger(__name__)
 
 
 class LocalTransport:
-    """A `Transport` to the API of this process. `user` is who writes, for the log and as the default field manager."""
+    """A `Transport` to the API of this process, for the controllers: nothing is asked of roles."""
 
-    def __init__(self, api: Api, user: str = "system:plum-controller", user_agent: str = "plum-controller") -> None:
+    def __init__(self, api: Api, user_agent: str = "plum-controller") -> None:
         self._api = api
-        self._user = user
         self._user_agent = user_agent
         self._closed = False
 
@@ -62,7 +62,7 @@ class LocalTransport:
             request.accept,
             request.content_type,
             self._user_agent,
-            self._user,
+            CONTROLLER,
         )
 
     async def _answer(self, request: ApiRequest) -> Answer | WatchAnswer:

@@ -11,12 +11,16 @@ Used by the ASGI app and, without any HTTP, by `LocalTransport`. Every refusal i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 from plum_schemas.base import KindInfo, ObjectKey
 
+from plum_controller.api import tokens
+from plum_controller.api.access import Gate
+from plum_controller.api.admission import admission
 from plum_controller.api.bodies import is_dry_run, read_delete_options, read_object, read_patch
 from plum_controller.api.discovery import SERVICES
 from plum_controller.api.negotiation import YAML_TYPE, Form, object_form
@@ -49,9 +53,10 @@ _SCALE = KindInfo(kind="Scale", plural="scales", group="autoscaling", version="v
 class ObjectsApi:
     """Answers requests on objects."""
 
-    def __init__(self, service: ResourceService, hub: WatchHub) -> None:
+    def __init__(self, service: ResourceService, hub: WatchHub, gate: Gate) -> None:
         self.service = service
         self.hub = hub
+        self._gate = gate
         self.router = Router(service.registry)
 
     def answer_now(self, request: ApiRequest) -> Answer | None:
@@ -76,6 +81,8 @@ class ObjectsApi:
         method = request.method
         if method in ("GET", "HEAD"):
             return await self._read(request, target, form)
+        if method == "POST" and target.subresource == "token" and target.kind.info.resource == tokens.ACCOUNTS:
+            return await tokens.answer(self.service, request, target)
         if target.watch or target.kind.info is SERVICES:
             raise method_not_allowed(target.kind.info, _verb(method), target.name)
         if not target.name:
@@ -182,7 +189,12 @@ class ObjectsApi:
             continue_token=query.get("continue", ""),
         )
         include = query.get("includeObject") or "Metadata"
-        return WatchAnswer(WatchPlan(target.kind, options, form, include, number(query, "timeoutSeconds")))
+        identity = request.identity
+        seconds: float | None = number(query, "timeoutSeconds")
+        if identity.expires:
+            left = max(0.1, identity.expires - time.time())
+            seconds = min(seconds or left, left)
+        return WatchAnswer(WatchPlan(target.kind, options, form, include, seconds, identity.credential))
 
     # Writing
 
@@ -190,9 +202,11 @@ class ObjectsApi:
         kind = target.kind
         if request.method == "POST" and not (kind.info.namespaced and not target.namespace):
             data, duplicates = read_object(request)
-            outcome = await self.service.create(
-                kind, target.namespace, data, self._write_options(request, "CreateOptions", "", duplicates)
-            )
+            options = self._write_options(request, target, "CreateOptions", "", duplicates)
+            token = tokens.prepare(data) if kind.info.resource == tokens.TOKENS else ""
+            outcome = await self.service.create(kind, target.namespace, data, options)
+            if token:
+                outcome = tokens.reveal(outcome, token)
             return self._written(request, target, outcome)
         if request.method == "DELETE" and not (kind.info.namespaced and not target.namespace):
             values = await self.service.delete_collection(kind, self._list_options(request, target), read_delete_options(request))
@@ -209,13 +223,13 @@ class ObjectsApi:
             if not known and not (part == "finalize" and kind.info.resource == "namespaces"):
                 raise no_such_resource()
             data, duplicates = read_object(request)
-            options = self._write_options(request, "UpdateOptions", "" if is_scale else part, duplicates)
+            options = self._write_options(request, target, "UpdateOptions", "" if is_scale else part, duplicates)
             update = self.service.update_scale if is_scale else self.service.update
             return self._written(request, target, await update(kind, key, data, options))
         if not known:
             raise no_such_resource()
         type_, patch, duplicates = read_patch(request, kind.info)
-        options = self._write_options(request, "PatchOptions", "" if is_scale else part, duplicates)
+        options = self._write_options(request, target, "PatchOptions", "" if is_scale else part, duplicates)
         if "force" in request.query and type_ != "apply":
             raise invalid_option(
                 "PatchOptions", [Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")]
@@ -273,19 +287,22 @@ class ObjectsApi:
             send_initial_events=_optional_flag(query, "sendInitialEvents"),
         )
 
-    @staticmethod
-    def _write_options(request: ApiRequest, kind: str, subresource: str, duplicates: tuple[str, ...]) -> WriteOptions:
-        query = request.query
-        manager = query.get("fieldManager") or request.user_agent.partition("/")[0] or "unknown"
+    def _write_options(
+        self, request: ApiRequest, target: Target, kind: str, subresource: str, duplicates: tuple[str, ...]
+    ) -> WriteOptions:
+        query, identity = request.query, request.identity
+        manager = _manager(query.get("fieldManager") or request.user_agent.partition("/")[0] or "unknown", kind)
+        admit = None if identity.may_all else admission(self._gate, identity, target.kind.info)
         if not query and not duplicates:
-            return WriteOptions(field_manager=_manager(manager, kind), subresource=subresource, user=request.user)
+            return WriteOptions(field_manager=manager, subresource=subresource, user=identity.name, admit=admit)
         return WriteOptions(
-            field_manager=_manager(manager, kind),
+            field_manager=manager,
             dry_run=is_dry_run(query.get("dryRun"), kind),
             field_validation=query.get("fieldValidation") or "Warn",
             force=flag(query, "force"),
             subresource=subresource,
-            user=request.user,
+            user=identity.name,
+            admit=admit,
             duplicates=duplicates,
         )
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from plum_controller.api.asgi import Asgi
+from plum_controller.api.asgi import CERTIFICATE_IDENTITY, SECURE, Asgi
+from plum_controller.api.authentication import certificate_identity
+from plum_controller.api.identity import Identity
 from plum_controller.api.sockets import write_answer
 from plum_controller.resources.errors import ApiStatusError
 
@@ -36,10 +38,14 @@ class Protocol(HttpToolsProtocol):
         self._head_limit = self._application.settings.header_limit_bytes
         self._refusal: ApiStatusError | None = None
         self._lingers_since = 0.0
+        self._certified: Identity | None = None
+        """Over TLS: who the client certificate names, or nobody."""
         self._reading_since = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.scheme in SECURE:
+            self._certified = certificate_identity(transport.get_extra_info("peercert"))
         if len(self.connections) > self._application.settings.connection_limit:
             message = "this server has as many connections as it may, please try again later"
             self._refusal = ApiStatusError(503, "ServiceUnavailable", message, {"retryAfterSeconds": 1})
@@ -57,6 +63,8 @@ class Protocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_done = False
         super().on_message_begin()
+        if self._certified is not None:
+            self.scope[CERTIFICATE_IDENTITY] = self._certified  # type: ignore[literal-required]
 
     def on_url(self, url: bytes) -> None:
         self._count(len(url))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
+from plum_controller.api.identity import LOCAL, Identity
 from plum_controller.resources.errors import ApiStatusError, bad_request
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ TEXT = b"text/plain; charset=utf-8"
 NO_QUERY: Mapping[str, str] = {}
 MAX_QUERY_FIELDS = 100
 """Parameters of one request. No client comes near; parsing more is work for nothing."""
-
-LOCAL_USER = "system:admin"
-"""Who a caller on loopback is: the person at this machine, who may do everything."""
 
 
 @dataclass(slots=True)
@@ -40,9 +38,14 @@ class ApiRequest:
     accept: str = ""
     content_type: str = ""
     user_agent: str = ""
-    user: str = LOCAL_USER
+    identity: Identity = LOCAL
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     """The rarely needed headers, by lower-case name."""
+
+    @property
+    def user(self) -> str:
+        """Name of who asks."""
+        return self.identity.name
 
 
 @dataclass(slots=True)
@@ -110,5 +113,7 @@ def number(query: Mapping[str, str], name: str) -> int | None:
 def error_answer(error: ApiStatusError) -> Answer:
     """A refusal as its `Status` object."""
     seconds = error.retry_after_seconds
-    headers = ((b"retry-after", b"%d" % seconds),) if seconds else ()
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"retry-after", b"%d" % seconds),) if seconds else ()
+    if error.code == 401:
+        headers += ((b"www-authenticate", b'Bearer realm="plum"'),)
     return Answer(error.body(), status=error.code, headers=headers)

@@ -30,6 +30,12 @@ def connection_of(send: Any) -> Connection | None:
     return Connection(cycle)
 
 
+def peer_certificate(receive: Any) -> dict[str, Any] | None:
+    """The verified client certificate behind the `receive` of one of uvicorn's WebSockets."""
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    return None if transport is None else transport.get_extra_info("peercert")
+
+
 def common_headers(default_headers: list[tuple[bytes, bytes]]) -> bytes:
     """uvicorn's default headers (the date) as lines; made again once per second, when uvicorn replaces the list."""
     global _common

@@ -63,6 +63,8 @@ class WatchPlan:
     form: Form = Form.JSON
     include: str = "Metadata"
     timeout_seconds: float | None = None
+    credential: str = ""
+    """Name of the Token that the watch was opened with; it ends with it."""
 
 
 def chunk(line: bytes) -> bytes:
@@ -106,6 +108,12 @@ class WatchHub:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def revoke(self, credential: str) -> None:
+        """End what was opened with a token that is no longer worth anything."""
+        for stream in list(self._streams):
+            if stream.plan.credential == credential:
+                stream.fail(ApiStatusError(401, "Unauthorized", "Unauthorized: the token of this watch was revoked"))
 
     def add(self, stream: WatchStream) -> float:
         """Count a stream in; answers with the seconds it may last."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from plum_controller.resources.encode import Json
     from plum_controller.store.cache import Entry
 
 PatchType = Literal["json", "merge", "strategic", "apply"]
@@ -28,6 +29,8 @@ class WriteOptions:
     """`status`, `finalize` (namespaces) or empty."""
     user: str = ""
     """Who asks. Decides nothing here: authorisation comes before."""
+    admit: Callable[[Json, Json | None], None] | None = None
+    """Asked last, with what would be stored and what is (None: nothing). Raises `ApiStatusError` to refuse."""
     duplicates: tuple[str, ...] = ()
     """What the decoder of the body found: `duplicate field "spec.image"`. Treated like unknown fields."""
 

@@ -138,6 +138,8 @@ class Writer:
         kind.rules.prepare_create(context, kind, new)
         check_rules(context, kind, new, None)
         check_typed(kind, new, None)
+        if options.admit is not None:
+            options.admit(new, None)
         store_key = Key(info.resource, key.namespace, key.name)
         self._refuse_existing(kind, store_key)
         if not tracked:
@@ -290,6 +292,8 @@ class Writer:
                 check_typed(kind, new, live)
                 if info.has_generation:
                     metadata["generation"] = live_metadata.get("generation", 0) + 1
+        if options.admit is not None:
+            options.admit(new, live)
         if style != "apply":
             track_update(live, new, options.field_manager, info.api_version, options.subresource, context.now(), kind.fields)
         if may_differ_only_in_owners(live, new) and restore_times(live, new):

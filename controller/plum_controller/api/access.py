@@ -1,0 +1,165 @@
+"""The gate: what a request wants to do, and whether its user may.
+
+    ApiRequest --attributes_of--> Attributes --Gate.check--> nothing, or 401 or 403 with Kubernetes' sentence
+    Impersonate-* headers --Gate.identity--> the identity that the request is judged as
+
+Every request passes here once, before anything is looked up, so that a refusal does not tell what exists. Members of
+`system:masters`, among them the local user of a loopback listener, pass by one look at an attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from plum_controller.api.identity import (
+    ACCOUNT_PREFIX,
+    ACCOUNTS,
+    ANONYMOUS,
+    AUTHENTICATED,
+    UNAUTHENTICATED,
+    Identity,
+)
+from plum_controller.api.node_access import NodeAccess
+from plum_controller.api.requests import ApiRequest, flag
+from plum_controller.api.roles import RoleIndex
+from plum_controller.domain.access import Attributes
+from plum_controller.resources.errors import ApiStatusError, bad_request
+
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+NAMESPACE_PARTS = frozenset({"status", "finalize", "history"})
+"""What may follow `/api/v1/namespaces/NAME` and is a part of the namespace, not a plural."""
+
+USER, GROUP, UID, EXTRA = b"impersonate-user", b"impersonate-group", b"impersonate-uid", b"impersonate-extra-"
+
+
+def attributes_of(request: ApiRequest) -> Attributes:
+    """What a request wants, by its method and path alone. Paths that name no objects are taken as paths."""
+    path, method = request.path, request.method
+    first = path[0]
+    if first not in ("api", "apis") or len(path) <= (2 if first == "api" else 3):
+        return Attributes(method.lower() if method != "HEAD" else "get", path="/" + "/".join(path))
+    group, rest = ("", path[2:]) if first == "api" else (path[1], path[3:])
+    watching = rest[0] == "watch"
+    if watching:
+        rest = rest[1:]
+        if not rest:
+            return Attributes(method.lower(), path="/" + "/".join(path))
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) > 1:
+        namespace = rest[1]
+        if len(rest) > 2 and (group or rest[2] not in NAMESPACE_PARTS or len(rest) > 3):
+            rest = rest[2:]
+    resource = rest[0]
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = "/".join(rest[2:])
+    if method in ("GET", "HEAD", "OPTIONS"):
+        verb = "get" if name and not watching else "watch" if watching or flag(request.query, "watch") else "list"
+        if not name:
+            name = _single(request.query.get("fieldSelector", ""))
+    else:
+        verb = _VERBS.get(method, method.lower())
+        if verb == "delete" and not name:
+            verb = "deletecollection"
+    return Attributes(verb, group, resource, subresource, namespace, name)
+
+
+def _single(fields: str) -> str:
+    """The name that a list asks for with `metadata.name=NAME`: whoever may see one object may watch it."""
+    for part in fields.split(","):
+        field, equals, value = part.partition("=")
+        if equals and field.strip() == "metadata.name":
+            return value.removeprefix("=").strip()
+    return ""
+
+
+class Gate:
+    """Judges requests by the roles as they are now."""
+
+    def __init__(self, roles: RoleIndex, nodes: NodeAccess) -> None:
+        self.roles = roles
+        self._nodes = nodes
+
+    def check(self, request: ApiRequest) -> None:
+        """Raises `ApiStatusError` 401 for a stranger, 403 for everybody else who may not."""
+        identity = request.identity
+        if identity.may_all:
+            return
+        wanted = attributes_of(request)
+        if not self.allows(identity, wanted, request.query.get("fieldSelector", "")):
+            raise refusal(identity, wanted)
+
+    def allows(self, identity: Identity, wanted: Attributes, fields: str = "") -> bool:
+        """Whether somebody may do something. `fields` is the field selector of a list."""
+        if identity.may_all or self.roles.allows(identity, wanted):
+            return True
+        return bool(identity.node) and self._nodes.allows(identity.node, wanted, fields)
+
+    # ---- impersonation
+
+    def impersonated(self, real: Identity, headers: Mapping[bytes, bytes], groups: list[str]) -> Identity:
+        """Who the request is judged as. `groups` are the values of all Impersonate-Group headers. Raises `ApiStatusError`."""
+        name = headers.get(USER, b"").decode("utf-8", "replace")
+        uid = headers.get(UID, b"").decode("utf-8", "replace")
+        extra: dict[str, tuple[str, ...]] = {}
+        for header, value in headers.items():
+            if header.startswith(EXTRA):
+                key = unquote(header[len(EXTRA) :].decode("latin-1"))
+                extra[key] = (value.decode("utf-8", "replace"),)
+        if not name:
+            raise bad_request("requested to impersonate a group, a uid or more, and no user: Impersonate-User is missing")
+        self._check_impersonation(real, name, groups, uid, extra)
+        if name == ANONYMOUS.name:
+            return ANONYMOUS
+        if not groups and name.startswith(ACCOUNT_PREFIX):
+            namespace = name.removeprefix(ACCOUNT_PREFIX).partition(":")[0]
+            groups = [ACCOUNTS, f"{ACCOUNTS}:{namespace}"]
+        if AUTHENTICATED not in groups and UNAUTHENTICATED not in groups:
+            groups = [*groups, AUTHENTICATED]
+        return Identity(name, tuple(groups), uid, extra, real.credential, real.expires)
+
+    def _check_impersonation(
+        self, real: Identity, name: str, groups: list[str], uid: str, extra: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        if real.may_all:
+            return
+        if name.startswith(ACCOUNT_PREFIX):
+            namespace, _, account = name.removeprefix(ACCOUNT_PREFIX).partition(":")
+            wanted = [Attributes("impersonate", "", "serviceaccounts", "", namespace, account)]
+        else:
+            wanted = [Attributes("impersonate", "", "users", name=name)]
+        wanted += [Attributes("impersonate", "", "groups", name=group) for group in groups]
+        identity = "authentication.k8s.io"
+        if uid:
+            wanted.append(Attributes("impersonate", identity, "uids", name=uid))
+        for key, values in extra.items():
+            wanted += [Attributes("impersonate", identity, "userextras", key, name=value) for value in values]
+        for one in wanted:
+            if not self.allows(real, one):
+                raise refusal(real, one)
+
+
+def refusal(identity: Identity, wanted: Attributes) -> ApiStatusError:
+    """401 for a stranger, 403 with Kubernetes' sentence for everybody else."""
+    if identity.is_anonymous:
+        return unauthorized("say who you are: a token (Authorization: Bearer ...) or a client certificate is needed")
+    return forbidden(identity, wanted)
+
+
+def forbidden(identity: Identity, wanted: Attributes, reason: str = "") -> ApiStatusError:
+    """403 in Kubernetes' words."""
+    user = f'User "{identity.name}" cannot {wanted.verb}'
+    more = f": {reason}" if reason else ""
+    if wanted.path:
+        return ApiStatusError(403, "Forbidden", f'forbidden: {user} path "{wanted.path}"{more}', {})
+    full = f"{wanted.resource}.{wanted.group}" if wanted.group else wanted.resource
+    subject = f'{full} "{wanted.name}"' if wanted.name else full
+    where = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
+    text = f'{subject} is forbidden: {user} resource "{wanted.combined}" in API group "{wanted.group}" {where}{more}'
+    details = {"name": wanted.name, "group": wanted.group, "kind": wanted.resource}
+    return ApiStatusError(403, "Forbidden", text, {name: value for name, value in details.items() if value})
+
+
+def unauthorized(message: str) -> ApiStatusError:
+    """401: who asks is not known."""
+    return ApiStatusError(401, "Unauthorized", f"Unauthorized: {message}")

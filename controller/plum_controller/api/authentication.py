@@ -1,0 +1,163 @@
+"""From what a request carries to who makes it.
+
+    Authorization: Bearer plum_... --sha256--> Token object --> Identity     expired, unknown: 401
+    client certificate (verified by TLS) --CN, O--> Identity
+    nothing, over plain HTTP on loopback --> the local user          over TLS --> anonymous
+
+Tokens are found by their hash in one look; they hold 256 random bits, so a plain SHA-256 cannot be turned back. A failed
+attempt costs the address it came from: after some of them it waits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from plum_controller.api.access import unauthorized
+from plum_controller.api.identity import (
+    ACCOUNT_PREFIX,
+    ANONYMOUS,
+    AUTHENTICATED,
+    Identity,
+    account_identity,
+)
+from plum_controller.api.limits import PeerRate
+from plum_controller.resources.encode import decode
+from plum_controller.store.base import Key
+from plum_controller.store.cache import WatchCache, Watcher, WatchEvent
+
+PREFIX = "plum_"
+"""So that scanners of source code and logs recognise a token that should not be there."""
+FAILURES_PER_SECOND = 5
+TOKENS = "tokens.plum.dev"
+ACCOUNTS_RESOURCE = "serviceaccounts"
+
+Certificate = Mapping[str, Any]
+"""A verified certificate as `ssl.SSLObject.getpeercert` gives it."""
+
+
+class _Known(NamedTuple):
+    name: str
+    user: str
+    groups: tuple[str, ...]
+    uid: str
+    expires: float
+
+
+def new_token() -> tuple[str, str]:
+    """A token and its hash."""
+    token = PREFIX + secrets.token_urlsafe(32)
+    return token, hash_of(token)
+
+
+def hash_of(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Authenticator:
+    """Knows the tokens that there are, from `follow` to `close`."""
+
+    def __init__(self) -> None:
+        self._by_hash: dict[str, _Known] = {}
+        self._hashes: dict[str, str] = {}
+        self._cache: WatchCache | None = None
+        self._watchers: list[Watcher] = []
+        self._failures = PeerRate(FAILURES_PER_SECOND)
+        self.on_revoked: Callable[[str], None] = lambda credential: None
+        """Told the name of a Token that is no longer worth anything."""
+
+    def follow(self, cache: WatchCache) -> None:
+        """Know all tokens, and from now on every change before it is answered."""
+        self._cache = cache
+        self._watchers.append(cache.watch(TOKENS, "", None, None, None, self._token_changed))
+        self._watchers.append(cache.watch(ACCOUNTS_RESOURCE, "", None, None, None, self._account_changed))
+
+    def close(self) -> None:
+        """Stop following. Safe to repeat."""
+        for watcher in self._watchers:
+            watcher.close()
+        self._watchers.clear()
+
+    def bearer(self, header: bytes, peer: str) -> Identity:
+        """Whose token an `Authorization` header carries. Raises `ApiStatusError` 401, 429 for too many failures."""
+        scheme, _, token = header.decode("latin-1").strip().partition(" ")
+        identity = self.identity_of(token.strip()) if scheme.lower() == "bearer" else None
+        if identity is None:
+            self._failures.take(peer)
+            raise unauthorized("this token is not known here; it may have been revoked, or it has expired")
+        return identity
+
+    def identity_of(self, token: str) -> Identity | None:
+        """Whose token it is; None when it is worth nothing."""
+        known = self._by_hash.get(hash_of(token))
+        if known is None or (known.expires and known.expires <= time.time()):
+            return None
+        if known.user.startswith(ACCOUNT_PREFIX):
+            return self._account(known)
+        groups = known.groups if AUTHENTICATED in known.groups else (*known.groups, AUTHENTICATED)
+        return Identity(known.user, groups, known.uid, credential=known.name, expires=known.expires)
+
+    def _account(self, known: _Known) -> Identity | None:
+        """A service account must still be the one that the token was made for."""
+        namespace, _, name = known.user.removeprefix(ACCOUNT_PREFIX).partition(":")
+        entry = self._cache.get(Key(ACCOUNTS_RESOURCE, namespace, name)) if self._cache is not None else None
+        if entry is None:
+            return None
+        uid = decode(entry.value)["metadata"]["uid"]
+        if known.uid and known.uid != uid:
+            return None
+        return account_identity(namespace, name, uid, known.name, known.expires)
+
+    def _token_changed(self, events: Sequence[WatchEvent]) -> None:
+        for event in events:
+            name = event.entry.key.name
+            old = self._hashes.pop(name, None)
+            if old is not None:
+                self._by_hash.pop(old, None)
+            data = decode(event.entry.value)
+            spec, metadata = data["spec"], data["metadata"]
+            if event.type == "DELETED" or "deletionTimestamp" in metadata:
+                self.on_revoked(name)
+                continue
+            if not spec.get("hash"):
+                continue
+            self._hashes[name] = spec["hash"]
+            expires = _seconds(spec.get("expiresAt"))
+            self._by_hash[spec["hash"]] = _Known(
+                name, spec["user"], tuple(spec.get("groups") or ()), spec.get("uid") or "", expires
+            )
+            if old is not None and expires and expires <= time.time():
+                self.on_revoked(name)
+
+    def _account_changed(self, events: Sequence[WatchEvent]) -> None:
+        for event in events:
+            if event.type == "DELETED":
+                key = event.entry.key
+                user = f"{ACCOUNT_PREFIX}{key.namespace}:{key.name}"
+                for known in list(self._by_hash.values()):
+                    if known.user == user:
+                        self.on_revoked(known.name)
+
+
+def certificate_identity(certificate: Certificate | None) -> Identity:
+    """The user of a verified client certificate: its common name, with its organisations as groups."""
+    if not certificate:
+        return ANONYMOUS
+    name, groups = "", []
+    for part in certificate.get("subject", ()):
+        for field, value in part:
+            if field == "commonName":
+                name = value
+            elif field == "organizationName":
+                groups.append(value)
+    if not name:
+        return ANONYMOUS
+    return Identity(name, (*groups, AUTHENTICATED))
+
+
+def _seconds(text: str | None) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0

@@ -1,0 +1,171 @@
+"""The roles and bindings that exist from the first start on, and are put right at every start.
+
+What somebody adds to them stays; what is missing comes back, unless the object says
+`rbac.authorization.kubernetes.io/autoupdate: "false"`. Names and meaning are Kubernetes' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from plum_schemas.base import ObjectKey
+
+from plum_controller.api.identity import AUTHENTICATED, UNAUTHENTICATED
+from plum_controller.domain.access import MASTERS, rule_of, uncovered
+from plum_controller.resources.encode import Json, decode
+from plum_controller.resources.errors import ApiStatusError
+from plum_controller.resources.options import WriteOptions
+from plum_controller.resources.service import ResourceService
+
+GROUP = "rbac.authorization.k8s.io"
+AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
+BOOTSTRAPPING = {"kubernetes.io/bootstrapping": "rbac-defaults"}
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+READ = ["get", "list", "watch"]
+WRITE = ["create", "delete", "deletecollection", "patch", "update"]
+
+OPEN_PATHS = ["/", "/healthz", "/livez", "/readyz", "/status.css", "/status.js", "/version", "/version/"]
+"""What everybody may see: whether the server lives, which version it is, and the page that shows nothing without rights."""
+DISCOVERY_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/docs", "/docs/*", "/openapi", "/openapi/*", *OPEN_PATHS]
+SEEN = ["configmaps", "events", "namespaces", "pods", "pods/log", "serviceaccounts", "services"]
+"""Kinds of the core group that `view` shows. Secrets are not among them."""
+SEEN_OF_PLUM = [
+    "artifacts", "deployments", "endpoints", "instances", "instances/log", "kvs", "nodes", "operations", "resources",
+    "revisions", "services", "syncs", "taskdefinitions", "taskruns", "triggers", "workers", "workflowruns", "workflows",
+    "*/history", "*/scale", "*/status",
+]  # fmt: skip
+"""Kinds of Plum that `view` shows. Tokens are not among them."""
+
+
+def _rule(verbs: list[str], groups: list[str], resources: list[str]) -> Json:
+    return {"verbs": verbs, "apiGroups": groups, "resources": resources}
+
+
+def _role(name: str, rules: list[Json], labels: dict[str, str] | None = None) -> Json:
+    return {"metadata": {"name": name, "labels": BOOTSTRAPPING | (labels or {})}, "rules": rules}
+
+
+def _gathered(name: str) -> Json:
+    role = _role(name, [])
+    role["aggregationRule"] = {"clusterRoleSelectors": [{"matchLabels": {f"{AGGREGATE}{name}": "true"}}]}
+    return role
+
+
+EVERYTHING = [_rule(["*"], ["*"], ["*"]), {"verbs": ["*"], "nonResourceURLs": ["*"]}]
+_VIEW = [
+    _rule(READ, ["plum.dev"], SEEN_OF_PLUM),
+    _rule(READ, [""], SEEN),
+    _rule(READ, ["apps"], ["*"]),
+    _rule(READ, ["coordination.k8s.io"], ["leases"]),
+]
+_EDIT = [
+    _rule(WRITE, ["plum.dev"], [
+        "artifacts", "deployments", "deployments/scale", "endpoints", "instances", "kvs", "operations", "resources", "services",
+        "taskdefinitions", "taskruns", "triggers", "workflowruns", "workflows",
+    ]),
+    _rule([*READ, *WRITE], [""], ["configmaps", "events", "secrets", "serviceaccounts"]),
+    _rule(WRITE, [""], ["pods", "pods/attach", "pods/exec", "pods/portforward"]),
+    _rule(["get"], [""], ["pods/attach", "pods/exec", "pods/portforward"]),
+    _rule(["create"], [""], ["pods/eviction"]),
+    _rule(WRITE, ["apps"], ["deployments", "deployments/scale"]),
+    _rule(WRITE, ["coordination.k8s.io"], ["leases"]),
+]  # fmt: skip
+_ADMIN = [
+    _rule([*READ, *WRITE], [GROUP], ["roles", "rolebindings"]),
+    _rule(["create"], ["authorization.k8s.io"], ["localsubjectaccessreviews"]),
+    _rule(["create"], [""], ["serviceaccounts/token"]),
+]
+_BASIC = [
+    _rule(["create"], ["authorization.k8s.io"], ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
+    _rule(["create"], ["authentication.k8s.io"], ["selfsubjectreviews"]),
+]
+
+CLUSTER_ROLES: list[Json] = [
+    _role("cluster-admin", EVERYTHING),
+    _gathered("admin"),
+    _gathered("edit"),
+    _gathered("view"),
+    _role("system:aggregate-to-admin", _ADMIN, {f"{AGGREGATE}admin": "true"}),
+    _role("system:aggregate-to-edit", _EDIT, {f"{AGGREGATE}admin": "true", f"{AGGREGATE}edit": "true"}),
+    _role("system:aggregate-to-view", _VIEW, {f"{AGGREGATE}{name}": "true" for name in ("admin", "edit", "view")}),
+    _role("system:basic-user", _BASIC),
+    _role("system:discovery", [{"verbs": ["get"], "nonResourceURLs": sorted(DISCOVERY_PATHS)}]),
+    _role("system:public-info-viewer", [{"verbs": ["get"], "nonResourceURLs": OPEN_PATHS}]),
+    _role("system:monitoring", [{"verbs": ["get"], "nonResourceURLs": ["/metrics", *OPEN_PATHS]}]),
+]
+
+
+def _binding(role: str, *groups: str) -> Json:
+    return {
+        "metadata": {"name": role, "labels": dict(BOOTSTRAPPING)},
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": GROUP, "kind": "Group", "name": group} for group in groups],
+    }
+
+
+CLUSTER_ROLE_BINDINGS: list[Json] = [
+    _binding("cluster-admin", MASTERS),
+    _binding("system:basic-user", AUTHENTICATED),
+    _binding("system:discovery", AUTHENTICATED),
+    _binding("system:public-info-viewer", AUTHENTICATED, UNAUTHENTICATED),
+    _binding("system:monitoring", "system:monitoring"),
+]
+
+
+async def ensure(service: ResourceService) -> None:
+    """Create what is missing and complete what is incomplete. Safe to repeat, also by several controllers at once."""
+    for resource, wanted in _all():
+        kind = service.registry.require(resource)
+        name = wanted["metadata"]["name"]
+        try:
+            live = decode(service.get(kind, ObjectKey("", name)))
+        except ApiStatusError as error:
+            if error.code != 404:
+                raise
+            await _quietly(service.create(kind, "", _copy(wanted), _options()), "AlreadyExists")
+            continue
+        patch = _missing(live, wanted)
+        if patch and (live["metadata"].get("annotations") or {}).get(AUTOUPDATE) != "false":
+            await _quietly(service.patch(kind, ObjectKey("", name), "merge", patch, _options()), "NotFound")
+
+
+def _all() -> Iterator[tuple[str, Json]]:
+    for role in CLUSTER_ROLES:
+        yield f"clusterroles.{GROUP}", role
+    for binding in CLUSTER_ROLE_BINDINGS:
+        yield f"clusterrolebindings.{GROUP}", binding
+
+
+def _missing(live: Json, wanted: Json) -> Json:
+    """A merge patch that adds what is not there and takes nothing away."""
+    if "rules" in wanted:
+        have = [rule_of(rule) for rule in live.get("rules") or ()]
+        added = [rule for rule in wanted["rules"] if uncovered(have, [rule_of(rule)])]
+        patch: Json = {"rules": [*(live.get("rules") or ()), *added]} if added else {}
+        if "aggregationRule" in wanted and not live.get("aggregationRule"):
+            patch["aggregationRule"] = wanted["aggregationRule"]
+        return patch
+    have_subjects = {(subject["kind"], subject["name"]) for subject in live.get("subjects") or ()}
+    added = [subject for subject in wanted["subjects"] if (subject["kind"], subject["name"]) not in have_subjects]
+    return {"subjects": [*(live.get("subjects") or ()), *added]} if added else {}
+
+
+def _options() -> WriteOptions:
+    return WriteOptions(field_manager="plum-controller")
+
+
+def _copy(data: Json) -> Json:
+    """The service may change what it gets."""
+    import copy
+
+    return copy.deepcopy(data)
+
+
+async def _quietly(write: Any, reason: str) -> None:
+    """Another controller may have been faster."""
+    try:
+        await write
+    except ApiStatusError as error:
+        if error.reason != reason:
+            raise

@@ -1,0 +1,135 @@
+"""What an agent may do: read and write what is its own node's, and nothing else.
+
+    its Node           read, apply, write the status and the drain
+    its Lease          in the namespace of node leases
+    its Instances      those with spec.nodeName of the node: read, write the status, take the finalizer away
+    what they name     Secrets and ConfigMaps of their namespaces that their templates refer to; Artifacts
+    Events             create and count up
+
+Roles could not say this: which objects belong to a node depends on the objects. Asked only when no role allows a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from plum_schemas.node import NODE_LEASE_NAMESPACE
+from plum_schemas.selectors import FieldRequirement, FieldSelector, SelectorError, parse_field_selector
+
+from plum_controller.domain.access import Attributes
+from plum_controller.resources.encode import Json, decode
+from plum_controller.resources.errors import ApiStatusError
+from plum_controller.store.base import Key
+from plum_controller.store.cache import WatchCache
+
+READ = ("get", "list", "watch")
+RESTRICTED_LABELS = "node-restriction.kubernetes.io/"
+"""Labels that administrators use to keep workloads away from nodes they do not trust."""
+
+
+class NodeAccess:
+    """Looks into the cache for whose an object is."""
+
+    def __init__(self, cache: WatchCache) -> None:
+        self._cache = cache
+
+    def allows(self, node: str, wanted: Attributes, fields: str = "") -> bool:
+        """Whether the agent of `node` may do this. `fields` is the field selector of a list."""
+        if wanted.path:
+            return wanted.path == "/agent/v1/connect"
+        match wanted.group, wanted.resource:
+            case "plum.dev", "nodes":
+                return self._node(node, wanted)
+            case "coordination.k8s.io", "leases":
+                own = wanted.name == node or wanted.verb == "create"
+                return wanted.namespace == NODE_LEASE_NAMESPACE and own and wanted.verb in ("get", "create", "update", "patch")
+            case "plum.dev", "instances":
+                return self._instance(node, wanted, fields)
+            case "", "events":
+                return wanted.verb in ("create", "update", "patch")
+            case "plum.dev", "artifacts":
+                return wanted.verb in READ
+            case "", "secrets" | "configmaps":
+                return wanted.verb == "get" and self._named_by_instances(node, wanted)
+        return False
+
+    @staticmethod
+    def _node(node: str, wanted: Attributes) -> bool:
+        if wanted.verb in ("get", "list", "watch", "patch", "update"):
+            return wanted.name == node and wanted.subresource in ("", "status")
+        return wanted.verb == "create" and not wanted.subresource
+
+    def _instance(self, node: str, wanted: Attributes, fields: str) -> bool:
+        if wanted.verb in ("list", "watch"):
+            return _own_field(node) in _requirements(fields)
+        if wanted.verb in ("get", "update", "patch") and wanted.subresource in ("", "status"):
+            entry = self._cache.get(Key("instances.plum.dev", wanted.namespace, wanted.name))
+            return entry is not None and entry.field("spec.nodeName") == node
+        return False
+
+    def _named_by_instances(self, node: str, wanted: Attributes) -> bool:
+        fields = FieldSelector([_own_field(node)])
+        name = f'"{wanted.name}"'.encode()
+        instances = self._cache.list("instances.plum.dev", wanted.namespace, None, fields)
+        return any(name in entry.value and _names(decode(entry.value)["spec"], wanted) for entry in instances)
+
+
+def _own_field(node: str) -> FieldRequirement:
+    return FieldRequirement("spec.nodeName", "=", node)
+
+
+def _requirements(fields: str) -> tuple[FieldRequirement, ...]:
+    try:
+        return parse_field_selector(fields).requirements
+    except SelectorError:
+        return ()
+
+
+def _names(value: Any, wanted: Attributes) -> bool:
+    """Whether a reference to the Secret or ConfigMap is anywhere in a template."""
+    if isinstance(value, dict):
+        for field, inner in value.items():
+            word = field.lower()
+            if wanted.resource.removesuffix("s") in word and _is_reference(inner, wanted.name):
+                return True
+            if _names(inner, wanted):
+                return True
+    elif isinstance(value, list):
+        return any(_names(item, wanted) for item in value)
+    return False
+
+
+def _is_reference(value: Any, name: str) -> bool:
+    if isinstance(value, list):
+        return any(_is_reference(item, name) for item in value)
+    if isinstance(value, dict):
+        return name in (value.get("name"), value.get("secretName"))
+    return bool(value == name)
+
+
+def admit(node: str, kind: str, new: Json, live: Mapping[str, Any] | None) -> None:
+    """Refuse what the path of a request does not show: another node's name, another spec. Raises `ApiStatusError` 403."""
+    name = new["metadata"].get("name", "")
+    if kind in ("Node", "Lease") and name != node:
+        raise _refused(node, f"may only write its own {kind}, not {name!r}")
+    if kind == "Instance" and live is not None and new.get("spec") != live.get("spec"):
+        raise _refused(node, "may not change what is wanted of an instance")
+    if kind == "Node":
+        before_labels = ((live or {}).get("metadata") or {}).get("labels") or {}
+        labels = new["metadata"].get("labels") or {}
+        for label in labels.keys() | before_labels.keys():
+            if label.startswith(RESTRICTED_LABELS) and labels.get(label) != before_labels.get(label):
+                raise _refused(node, f"may not set the label {label}, by which others decide what it gets")
+    if kind == "Node" and live is not None:
+        allowed = ("drain", "unschedulable")
+        before, after = dict(live.get("spec") or {}), dict(new.get("spec") or {})
+        for field in allowed:
+            before.pop(field, None)
+            after.pop(field, None)
+        if before != after:
+            raise _refused(node, "may change nothing of its Node's spec but the drain")
+
+
+def _refused(node: str, what: str) -> ApiStatusError:
+    return ApiStatusError(403, "Forbidden", f"forbidden: the agent of node {node!r} {what}", {})
