@@ -20,7 +20,8 @@ from plum_schemas.core import Namespace
 from plum_schemas.deployment import DEPLOYMENT_LABEL, REVISION_LABEL
 from plum_schemas.instance import Instance
 
-from tests.support.programs import PROJECT, Sandbox, is_running, sandbox
+from tests.support.kubernetes_clients import kubeconfig
+from tests.support.programs import PROJECT, Program, Sandbox, is_running, sandbox
 
 MANIFESTS = PROJECT / "manifests"
 EXAMPLES = sorted(path.name for path in MANIFESTS.glob("[0-9][0-9]-*") if any(path.iterdir()))
@@ -274,6 +275,42 @@ async def own_controller(site: Site) -> None:
     await site.until(ended, what="the Deployment goes with its Website")
 
 
+async def kopf_operator(site: Site) -> None:
+    transport = site.box.api().transport
+    assert isinstance(transport, HttpTransport)
+    cluster = site.box.root / "kubeconfig"
+    cluster.write_text(json.dumps(kubeconfig(transport.url)))
+    script = str(MANIFESTS / "32-kopf-operator/operator.py")
+
+    def start() -> Program:
+        command = [sys.executable, "-m", "kopf", "run", "--standalone", "-A", script]
+        return site.box.start("greeter", command, env={"KUBECONFIG": str(cluster)})
+
+    await site.box.plum("apply", "-f", "manifests/32-kopf-operator")
+    operator = start()
+
+    async def greets(text: str, copies: int) -> bool:
+        table = (await site.box.plum("get", "greetings")).out
+        logs = await site.box.plum("logs", "deployment/hello", ok=False)
+        return bool(re.search(rf"hello +{text} +{copies} +{copies} ", table)) and text in logs.out
+
+    await site.until(lambda: greets("good morning", 2), what="two copies say it")
+    assert "Deployed" in (await site.box.plum("describe", "greeting", "hello")).out
+
+    operator.kill()
+    changed = (MANIFESTS / "32-kopf-operator/greeting.yaml").read_text().replace("morning", "evening").replace("2", "1")
+    await site.box.plum("apply", "-f", "-", stdin=changed.encode())
+    start()
+    await site.until(lambda: greets("good evening", 1), what="it catches up")
+
+    await site.box.plum("delete", "greeting", "hello")
+
+    async def gone() -> bool:
+        return not await site.box.instances("hello", "default")
+
+    await site.until(gone, what="the Deployment goes with its Greeting")
+
+
 STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "01-hello": hello,
     "02-probes": probes,
@@ -285,6 +322,7 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "08-canary": canary,
     "09-user-defined-kind": user_defined_kind,
     "30-own-controller": own_controller,
+    "32-kopf-operator": kopf_operator,
 }
 
 
