@@ -12,7 +12,7 @@ OWN := plum-schemas plum-proto plum-sdk
 SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(addprefix --no-emit-package ,$(OWN))
 
-.PHONY: help setup run test check lint types imports generated fast-tests bench soak schemas proto lock clean
+.PHONY: help setup run test clients check lint types imports generated fast-tests bench soak schemas proto lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ run: setup ## start controller, agent and status page on this terminal, and appl
 
 test: setup ## all tests: stores, real processes, kubectl, faults
 	$(BIN)/python -m pytest tests -m "not soak" $(SIDE_BY_SIDE)
+
+clients: setup ## drive the real Kubernetes clients and write docs/kubernetes-clients.md from what they did
+	$(BIN)/python -m pytest tests -m "client and not soak" --client-table docs/kubernetes-clients.md $(SIDE_BY_SIDE)
 
 check: setup lint types imports generated fast-tests ## format, lint, types, import rules, generated files, fast tests
 
