@@ -6,18 +6,19 @@ body("v1", "ConfigMap", message(...))  -> what client-go sends
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
-Value = int | bool | str | bytes | dict[str, str] | dict[str, bytes]
+Value = int | bool | str | bytes | Mapping[str, str | bytes]
 
 TYPE = "application/vnd.kubernetes.protobuf"
 
 
 def message(*fields: tuple[int, Value]) -> bytes:
-    """Fields in the order given. A dict is written as a map, entry by entry."""
+    """Fields in the order given. A mapping is written as a map, entry by entry."""
     out = b""
     for number, value in fields:
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             for name, item in value.items():
                 out += _field(number, message((1, name), (2, item)))
         else:

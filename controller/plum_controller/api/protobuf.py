@@ -12,7 +12,7 @@ import base64
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 MAGIC = b"k8s\x00"
 
@@ -22,7 +22,18 @@ class ProtobufError(ValueError):
 
 
 Message = dict[int, tuple[str, Any]]
-"""Field number -> (JSON name, type). A type is a word below, a message, or a list of one of them (repeated)."""
+"""Field number -> (JSON name, type). A type is a word below, a message, a function that makes the value from the bytes, a
+list of one of them (repeated), or a map to one of them. `zero-` words are of pointers in Go: sent only when they are set."""
+
+
+class MapOf(NamedTuple):
+    """The type of a map from text to values of a type."""
+
+    type: Any
+
+
+_ALWAYS = ("zero-int", "zero-bool", "double")
+"""Words whose zeros mean something."""
 
 _OWNER: Message = {
     1: ("kind", "string"),
@@ -32,7 +43,7 @@ _OWNER: Message = {
     6: ("controller", "bool"),
     7: ("blockOwnerDeletion", "bool"),
 }
-_META: Message = {
+METADATA: Message = {
     1: ("name", "string"),
     2: ("generateName", "string"),
     3: ("namespace", "string"),
@@ -55,7 +66,7 @@ _REFERENCE: Message = {
     7: ("fieldPath", "string"),
 }
 _EVENT: Message = {
-    1: ("metadata", _META),
+    1: ("metadata", METADATA),
     2: ("involvedObject", _REFERENCE),
     3: ("reason", "string"),
     4: ("message", "string"),
@@ -89,7 +100,7 @@ _RESOURCE_ATTRIBUTES: Message = {
 }
 _PATH_ATTRIBUTES: Message = {1: ("path", "string"), 2: ("verb", "string")}
 _RULES: Message = {
-    1: ("metadata", _META),
+    1: ("metadata", METADATA),
     2: (
         "rules",
         [
@@ -108,7 +119,7 @@ _LABEL_SELECTOR: Message = {
     2: ("matchExpressions", [{1: ("key", "string"), 2: ("operator", "string"), 3: ("values", ["string"])}]),
 }
 _BINDING: Message = {
-    1: ("metadata", _META),
+    1: ("metadata", METADATA),
     2: ("subjects", [{1: ("kind", "string"), 2: ("apiGroup", "string"), 3: ("name", "string"), 4: ("namespace", "string")}]),
     3: ("roleRef", {1: ("apiGroup", "string"), 2: ("kind", "string"), 3: ("name", "string")}),
 }
@@ -120,27 +131,27 @@ _DELETE_OPTIONS: Message = {
     5: ("dryRun", ["string"]),
 }
 MESSAGES: dict[str, Message] = {
-    "Namespace": {1: ("metadata", _META), 2: ("spec", {1: ("finalizers", ["string"])})},
+    "Namespace": {1: ("metadata", METADATA), 2: ("spec", {1: ("finalizers", ["string"])})},
     "Secret": {
-        1: ("metadata", _META),
+        1: ("metadata", METADATA),
         2: ("data", "bytesmap"),
         3: ("type", "string"),
         4: ("stringData", "map"),
         5: ("immutable", "bool"),
     },
-    "ConfigMap": {1: ("metadata", _META), 2: ("data", "map"), 3: ("binaryData", "bytesmap"), 4: ("immutable", "bool")},
+    "ConfigMap": {1: ("metadata", METADATA), 2: ("data", "map"), 3: ("binaryData", "bytesmap"), 4: ("immutable", "bool")},
     "Event": _EVENT,
-    "Lease": {1: ("metadata", _META), 2: ("spec", _LEASE_SPEC)},
+    "Lease": {1: ("metadata", METADATA), 2: ("spec", _LEASE_SPEC)},
     "Role": _RULES,
     "ClusterRole": {**_RULES, 3: ("aggregationRule", {1: ("clusterRoleSelectors", [_LABEL_SELECTOR])})},
     "RoleBinding": _BINDING,
     "ClusterRoleBinding": _BINDING,
     "SelfSubjectAccessReview": {
-        1: ("metadata", _META),
+        1: ("metadata", METADATA),
         2: ("spec", {1: ("resourceAttributes", _RESOURCE_ATTRIBUTES), 2: ("nonResourceAttributes", _PATH_ATTRIBUTES)}),
     },
     "SubjectAccessReview": {
-        1: ("metadata", _META),
+        1: ("metadata", METADATA),
         2: (
             "spec",
             {
@@ -152,8 +163,19 @@ MESSAGES: dict[str, Message] = {
             },
         ),
     },
-    "SelfSubjectRulesReview": {1: ("metadata", _META), 2: ("spec", {1: ("namespace", "string")})},
-    "SelfSubjectReview": {1: ("metadata", _META)},
+    "SelfSubjectRulesReview": {1: ("metadata", METADATA), 2: ("spec", {1: ("namespace", "string")})},
+    "ServiceAccount": {
+        1: ("metadata", METADATA),
+        2: ("secrets", [_REFERENCE]),
+        3: ("imagePullSecrets", [{1: ("name", "string")}]),
+        4: ("automountServiceAccountToken", "bool"),
+    },
+    "TokenRequest": {
+        1: ("metadata", METADATA),
+        2: ("spec", {1: ("audiences", ["string"]), 4: ("expirationSeconds", "int")}),
+    },
+    "TokenReview": {1: ("metadata", METADATA), 2: ("spec", {1: ("token", "string"), 2: ("audiences", ["string"])})},
+    "SelfSubjectReview": {1: ("metadata", METADATA)},
     "DeleteOptions": _DELETE_OPTIONS,
 }
 
@@ -173,13 +195,23 @@ def decode(body: bytes) -> dict[str, Any]:
                     kind = _text(text)
         elif number == 2 and isinstance(value, bytes):
             raw = value
-    message = MESSAGES.get(kind)
+    message = _definition() if kind == "CustomResourceDefinition" else MESSAGES.get(kind)
     if message is None:
         raise ProtobufError(f"protobuf bodies of kind {kind!r} are not supported; send JSON")
-    return {"apiVersion": api_version, "kind": kind, **_message(raw, message)}
+    try:
+        return {"apiVersion": api_version, "kind": kind, **read_message(raw, message)}
+    except RecursionError as error:
+        raise ProtobufError("the body is nested too deeply") from error
 
 
-def _message(data: bytes, message: Message) -> dict[str, Any]:
+def _definition() -> Message:
+    from plum_controller.api.protobuf_definitions import DEFINITION
+
+    return DEFINITION
+
+
+def read_message(data: bytes, message: Message) -> dict[str, Any]:
+    """A message as JSON, by its table. Raises `ProtobufError`."""
     result: dict[str, Any] = {}
     for number, _, value in _fields(data):
         if number not in message:
@@ -188,37 +220,48 @@ def _message(data: bytes, message: Message) -> dict[str, Any]:
         if isinstance(type_, list):
             result.setdefault(name, []).append(_value(value, type_[0]))
         elif type_ in ("map", "bytesmap"):
-            key, item = _entry(value, binary=type_ == "bytesmap")
+            key, item = _entry(value, "base64" if type_ == "bytesmap" else "string")
+            result.setdefault(name, {})[key] = item
+        elif isinstance(type_, MapOf):
+            key, item = _entry(value, type_.type)
             result.setdefault(name, {})[key] = item
         else:
             converted = _value(value, type_)
-            if converted or type_ == "zero-int":
+            if converted or type_ in _ALWAYS or callable(type_):
                 result[name] = converted
     return result
 
 
 def _value(value: int | bytes, type_: Any) -> Any:
     if isinstance(type_, dict):
-        return _message(_bytes(value), type_)
+        return read_message(_bytes(value), type_)
     if type_ == "string":
         return _text(value)
+    if callable(type_):
+        return type_(_bytes(value))
+    if type_ in ("bytes", "base64"):
+        return _bytes(value) if type_ == "bytes" else base64.b64encode(_bytes(value)).decode()
     if type_ in ("time", "microtime"):
         return _time(_bytes(value), micro=type_ == "microtime")
     if not isinstance(value, int):
         raise ProtobufError("a number was expected")
-    if type_ == "bool":
+    if type_ in ("bool", "zero-bool"):
         return bool(value)
+    if type_ == "double":
+        (number,) = struct.unpack("<d", struct.pack("<Q", value))
+        return int(number) if number.is_integer() else number
     return value - (1 << 64) if value >= 1 << 63 else value
 
 
-def _entry(value: int | bytes, *, binary: bool) -> tuple[str, str]:
-    key = item = ""
+def _entry(value: int | bytes, type_: Any) -> tuple[str, Any]:
+    """One entry of a map. Fields that are missing are empty."""
+    key, item = "", b""
     for number, _, part in _fields(_bytes(value)):
         if number == 1:
             key = _text(part)
         elif number == 2:
-            item = base64.b64encode(_bytes(part)).decode() if binary else _text(part)
-    return key, item
+            item = _bytes(part)
+    return key, _value(item, type_)
 
 
 def _time(data: bytes, *, micro: bool) -> str | None:

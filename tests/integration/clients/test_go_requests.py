@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import struct
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -281,3 +282,78 @@ async def test_the_dynamic_and_the_scale_client(server: RunningServer) -> None:
 
     unknown = await protobuf(server, "POST", WIDGETS, "clients.example.com/v1", "Widget", pb.message((1, pb.meta("pb"))))
     assert (unknown.status, "send JSON" in unknown.json()["message"]) == (400, True)
+
+
+def json_value(value: Any) -> bytes:
+    return pb.message((1, json.dumps(value).encode()))
+
+
+def double(number: int, value: float) -> bytes:
+    return bytes([number << 3 | 1]) + struct.pack("<d", value)
+
+
+@pytest.mark.client(LIBRARY, "apiextensions: CustomResourceDefinition by protobuf")
+async def test_a_definition_by_protobuf(server: RunningServer) -> None:
+    text = pb.message((5, "string"), (13, 5), (14, 0), (20, json_value("a")), (20, json_value("b")), (8, json_value("a")))
+    count = pb.message((5, "integer")) + double(9, 10) + double(11, 0) + pb.message((4, ""), (12, False))
+    item = pb.message((5, "object"), (23, "name"), (29, {"name": pb.message((5, "string"))}))
+    rule = pb.message((1, "self.all(x, x.name != 'no')"), (2, "no"))
+    items = pb.message((5, "array"), (24, pb.message((1, item))), (41, "name"), (42, "map"), (44, rule))
+    labels = pb.message((5, "object"), (30, pb.message((1, True), (2, pb.message((5, "string"))))))
+    either = pb.message((27, pb.message((5, "integer"))), (27, pb.message((5, "string"))), (40, True))
+    free = pb.message((5, "object"), (38, True))
+    spec = pb.message(
+        (5, "object"), (29, {"text": text, "n": count, "items": items, "labels": labels, "port": either, "free": free})
+    )
+    schema = pb.message((5, "object"), (29, {"spec": spec, "status": free}))
+    scale = pb.message((1, ".spec.n"), (2, ".status.n"))
+    column = pb.message((1, "N"), (2, "integer"), (3, ""), (4, ""), (5, 0), (6, ".spec.n"))
+    version = pb.message(
+        *((1, "v1"), (2, True), (3, True), (4, pb.message((1, schema))), (5, pb.message((1, b""), (2, scale)))),
+        *((6, column), (7, False), (9, pb.message((1, ".spec.text")))),
+    )
+    names = pb.message((1, "gadgets"), (2, "gadget"), (3, "gd"), (4, "Gadget"), (5, ""))
+    whole = pb.message((1, "go.example.com"), (3, names), (4, "Namespaced"), (7, version), (10, False))
+    raw = pb.message((1, pb.meta("gadgets.go.example.com")), (2, whole), (3, pb.message((2, pb.message((1, ""))))))
+    group = "apiextensions.k8s.io/v1"
+
+    made = await protobuf(server, "POST", f"/apis/{group}/customresourcedefinitions", group, "CustomResourceDefinition", raw)
+
+    assert made.status == 201, made.body
+    (served,) = made.json()["spec"]["versions"]
+    found = served["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    assert found == {
+        "text": {"type": "string", "maxLength": 5, "minLength": 0, "enum": ["a", "b"], "default": "a"},
+        "n": {"type": "integer", "maximum": 10, "minimum": 0},
+        "items": {
+            "type": "array",
+            "items": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}},
+            "x-kubernetes-list-map-keys": ["name"],
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-validations": [{"rule": "self.all(x, x.name != 'no')", "message": "no"}],
+        },
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "port": {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    }
+    assert served["subresources"] == {"status": {}, "scale": {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n"}}
+    assert served["selectableFields"] == [{"jsonPath": ".spec.text"}]
+    gadgets = "/apis/go.example.com/v1/namespaces/default/gadgets"
+    async with asyncio.timeout(15):
+        while (await server.get(gadgets)).status != 200:
+            await asyncio.sleep(0.05)
+    gadget = {"apiVersion": "go.example.com/v1", "kind": "Gadget", "metadata": {"name": "g"}, "spec": {"n": 3}}
+    assert (await server.request("POST", gadgets, gadget)).json()["spec"] == {"n": 3, "text": "a"}
+
+
+async def test_a_definition_nested_without_end_is_refused(server: RunningServer) -> None:
+    schema = b""
+    for _ in range(20_000):
+        schema = pb.message((28, schema))
+    version = pb.message((1, "v1"), (4, pb.message((1, schema))))
+    raw = pb.message((1, pb.meta("x.y")), (2, pb.message((7, version))))
+    group = "apiextensions.k8s.io/v1"
+
+    answer = await protobuf(server, "POST", f"/apis/{group}/customresourcedefinitions", group, "CustomResourceDefinition", raw)
+
+    assert (answer.status, "nested too deeply" in answer.json()["message"]) == (400, True)
