@@ -108,7 +108,6 @@ def exercise(cluster: Cluster, operation: Any, examples: int, *, fixed: bool) ->
 
 
 @pytest.mark.slow
-@pytest.mark.client("schemathesis 4", "answers are as the OpenAPI documents describe them")
 @pytest.mark.parametrize(
     ("path", "plurals"),
     [
@@ -139,7 +138,6 @@ def test_answers_of_every_kind_are_as_described(quiet: Cluster) -> None:
             exercise(quiet, operation, 200, fixed=False)
 
 
-@pytest.mark.client("schemathesis 4", "every operation describes its refusals")
 def test_every_operation_describes_its_refusals_and_the_status_of_what_it_makes(quiet: Cluster) -> None:
     for path in documents(quiet):
         for operation in operations(quiet, path):
