@@ -144,7 +144,12 @@ async def _before_the_end(given: settings.Settings, agents: list[NodeAgent], api
 
 
 def _connect(given: settings.Settings, user_agent: str) -> HttpTransport:
-    return HttpTransport(given.controller, given.token or None, user_agent=user_agent, max_connections=MAX_CONNECTIONS)
+    context = None
+    if given.controller.startswith("https:"):
+        import ssl  # megabytes that an agent beside its controller does without
+
+        context = ssl.create_default_context(cafile=given.ca_file or None)
+    return HttpTransport(given.controller, given.token or None, context, user_agent=user_agent, max_connections=MAX_CONNECTIONS)
 
 
 def _make_driver(given: settings.Settings, clock: SystemClock) -> Driver:

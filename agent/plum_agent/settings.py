@@ -20,9 +20,11 @@ class Settings:
 
     node: str
     controller: str
-    """`http://HOST:PORT` of the controller."""
+    """`https://HOST:PORT` of the controller, or `http://` on the same machine."""
     data_directory: Path
     token: str
+    ca_file: str
+    """Certificates to trust, as PEM; empty: those of the system."""
     driver: str
     """`process` or `fake`."""
     fake: FakeOptions
@@ -62,6 +64,12 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser.add_argument("--controller", default=env.get("CONTROLLER_BASE") or "http://127.0.0.1:8080", metavar="URL")
     parser.add_argument("--data-dir", default=env.get("AGENT_DATA_DIR") or ".plum/agent", type=Path, metavar="DIR")
     parser.add_argument("--token", default=env.get("PLUM_TOKEN", ""), help="bearer token; better given as PLUM_TOKEN")
+    parser.add_argument(
+        "--ca-file",
+        default=env.get("PLUM_CA_FILE", ""),
+        metavar="FILE",
+        help="the controller's pki/ca.crt",
+    )
     parser.add_argument("--driver", default=env.get("AGENT_RUN_MODE") or "process", choices=("process", "fake"))
     parser.add_argument(
         "--fake", default="", metavar="OPTIONS", help="start=20ms,ready=1s,stop=50ms,crash-rate=0.01,fail-rate=0.1"
@@ -77,6 +85,8 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         parser.error(f"--count is {given.count}; use 1 to {MAX_COUNT}, and more than 1 only with --driver fake")
     if given.driver not in ("process", "fake"):
         parser.error(f"AGENT_RUN_MODE is {given.driver}; this agent runs plain processes, set it to process")
+    if given.ca_file and not Path(given.ca_file).is_file():
+        parser.error(f"--ca-file {given.ca_file}: there is no such file; it is DATA_DIR/pki/ca.crt of the controller")
     try:
         fake = FakeOptions.parse(given.fake)
     except ValueError as error:
@@ -86,6 +96,7 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         controller=given.controller,
         data_directory=given.data_dir,
         token=given.token,
+        ca_file=given.ca_file,
         driver=given.driver,
         fake=fake,
         count=given.count,

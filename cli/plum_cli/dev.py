@@ -46,6 +46,7 @@ class DevOptions:
     """The arguments of `plum dev`."""
 
     listen: str
+    secure_listen: str
     data_dir: Path
     agents: int
     manifests: str
@@ -180,7 +181,9 @@ class _Dev:
         listen = self._options.listen
         if self._url.done():
             listen = self.url.partition("://")[2]  # the same port again, also when it was chosen freely
-        return command_of("plum_controller", ["--listen", listen, "--data-dir", str(self._options.data_dir), "--die-with-parent"])
+        secure = ["--secure-listen", self._options.secure_listen] if self._options.secure_listen else []
+        flags = ["--listen", listen, *secure, "--data-dir", str(self._options.data_dir), "--die-with-parent"]
+        return command_of("plum_controller", flags)
 
     def _controller_line(self, line: str) -> None:
         try:

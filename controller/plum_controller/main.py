@@ -20,6 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     from plum_controller.api.api import Api
     from plum_controller.api.asgi import Mounted
+    from plum_controller.api.server import ApiServer
+    from plum_controller.pki.serving import Serving
     from plum_controller.store.base import Store
 
 logger = logging.getLogger("plum_controller")
@@ -52,13 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = settings_module.load(
             listen=flags.listen,
+            secure_listen=flags.secure_listen,
             data_dir=flags.data_dir,
             store=flags.store,
             log_format=flags.log_format,
             log_level=flags.log_level,
         )
-        host, port = parse_address(settings.listen)
-        refuse_open_http(host)
+        parse_address(settings.listen)
+        if settings.secure_listen:
+            parse_address(settings.secure_listen)
     except (SettingError, StartError) as error:
         sys.stderr.write(f"plum-controller: {error}\n")
         return EXIT_USAGE
@@ -75,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, host, port))
+            runner.run(_serve(settings))
     except (StartError, StoreError) as error:
         sys.stderr.write(f"plum-controller: {error}\n")
         return EXIT_UNAVAILABLE
@@ -97,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="address of the API (default 127.0.0.1:8080; port 0 takes a free one)"
     )
+    parser.add_argument("--secure-listen", metavar="HOST:PORT", help="address of a second listener, with TLS and authentication")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of everything the controller keeps (default .plum)")
     parser.add_argument("--store", metavar="URL", help="sqlite:///PATH or memory: (default: plum.db in the data folder)")
     parser.add_argument("--log-format", choices=("text", "json"), help="logs go to stderr (default text)")
@@ -113,18 +119,6 @@ def parse_address(text: str) -> tuple[str, int]:
     if not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise StartError(f"the address {text!r} has no port; use 127.0.0.1:8080")
     return host.strip("[]"), int(port)
-
-
-def refuse_open_http(host: str) -> None:
-    """Plain HTTP stays on this machine. Raises `StartError`."""
-    from plum_controller.api.limits import is_loopback
-
-    if not is_loopback(host):
-        shown = host or "all addresses"
-        raise StartError(
-            f"plain HTTP is served on loopback addresses only, and {shown} can be reached from other machines: "
-            "without TLS and authentication everybody there could start programs here. Use --listen 127.0.0.1:8080"
-        )
 
 
 def open_store(settings: Settings) -> Store:
@@ -156,6 +150,7 @@ async def build(settings: Settings) -> AsyncIterator[Api]:
     """Store, registry, cache, service and API, ready to answer; closed with the block. Raises `StoreError`, `StartError`."""
     from plum_client.clock import SystemClock
 
+    from plum_controller.api import default_roles
     from plum_controller.api.api import Api
     from plum_controller.resources.registry import Registry
     from plum_controller.resources.service import ResourceService
@@ -171,6 +166,7 @@ async def build(settings: Settings) -> AsyncIterator[Api]:
         registry.follow(cache)
         service = ResourceService(store, cache, registry, SystemClock())
         await service.start()
+        await default_roles.ensure(service)
         try:
             yield Api(service, store, settings, planned_controllers(settings))
         finally:
@@ -222,39 +218,85 @@ def _controllers_ended(task: asyncio.Task[None]) -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
+async def _serve(settings: Settings) -> None:
     started = time.monotonic()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    listener = bind(host, port)
+    listeners = [bind(*parse_address(address)) for address in (settings.listen, settings.secure_listen) if address]
     from plum_controller.store.compactor import Compactor, KeepWindow
 
     async with build(settings) as api:
-        from plum_controller.api.server import ApiServer
-
-        def docs() -> Mounted:
-            from plum_controller.api.docs import build as build_docs
-
-            return build_docs(api)
-
-        server = ApiServer(api, settings, listener, docs)
-        await server.start()
+        servers, serving = _servers(api, settings, listeners)
+        for server in servers:
+            await server.start()
         compactor = Compactor(api.store, KeepWindow(settings.history_seconds, settings.history_revisions))
         compactor.start()
         try:
             async with running_controllers(api, settings):
-                sys.stdout.write(json.dumps({"event": "ready", "url": server.url}) + "\n")
+                urls = {"url": servers[0].url} | ({"secureUrl": servers[1].url} if len(servers) > 1 else {})
+                sys.stdout.write(json.dumps({"event": "ready", **urls}) + "\n")
                 sys.stdout.flush()
-                logger.info("controller ready", extra=fields(url=server.url, start_seconds=round(time.monotonic() - started, 3)))
+                logger.info("controller ready", extra=fields(**urls, start_seconds=round(time.monotonic() - started, 3)))
                 await stop.wait()
                 logger.info("controller stops")
                 api.ready = False
         finally:
             await compactor.stop()
-            await server.close()
+            if serving is not None:
+                await serving.stop()
+            await asyncio.gather(*(server.close() for server in servers))
     logger.info("controller stopped")
+
+
+def _servers(api: Api, settings: Settings, listeners: Sequence[socket.socket]) -> tuple[list[ApiServer], Serving | None]:
+    """A server per listener. Plain HTTP stays on this machine: every other address gets TLS. Raises `StartError`."""
+    from plum_controller.api.limits import is_loopback
+    from plum_controller.api.server import ApiServer
+
+    @cache
+    def docs() -> Mounted:
+        from plum_controller.api.docs import build as build_docs
+
+        return build_docs(api)
+
+    secure = [number > 0 or not is_loopback(listener.getsockname()[0]) for number, listener in enumerate(listeners)]
+    serving = _make_serving(settings) if any(secure) else None
+    servers = []
+    for listener, with_tls in zip(listeners, secure, strict=True):
+        context = serving.context if serving is not None and with_tls else None
+        servers.append(ApiServer(api, settings, listener, docs, context))
+        if serving is not None and with_tls:
+            _write_admin(settings, serving, servers[-1].url)
+    if serving is not None:
+        serving.start()
+    return servers, serving
+
+
+def _make_serving(settings: Settings) -> Serving:
+    from plum_controller.pki.authority import PkiError
+    from plum_controller.pki.serving import Serving
+
+    try:
+        return Serving(Path(settings.data_dir) / "pki", settings.tls_names, settings.tls_cert_file, settings.tls_key_file)
+    except PkiError as error:
+        raise StartError(str(error)) from error
+
+
+def _write_admin(settings: Settings, serving: Serving, url: str) -> None:
+    """A kubeconfig for the administrator of this machine: over TLS nobody has rights because of where they are."""
+    from urllib.parse import urlsplit
+
+    from plum_client.kubeconfig import Server, write
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("0.0.0.0", "::"):
+        url = f"https://127.0.0.1:{parts.port}" if host != "::" else f"https://[::1]:{parts.port}"
+    pair = serving.admin()
+    server = Server(url, ca=serving.trust, client_certificate=pair.certificate, client_key=pair.key)
+    write(Path(settings.data_dir) / "admin.kubeconfig", server, user="plum-admin")
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -74,7 +74,20 @@ class Settings:
     listen: str = _setting(
         "CONTROLLER_ADDR",
         "127.0.0.1:8080",
-        "Address and port of the API. Port 0 takes a free one; the ready line names it. Plain HTTP stays on loopback addresses.",
+        "Address and port of the API. Port 0 takes a free one; the ready line names it. "
+        "Plain HTTP stays on loopback addresses; any other is served with TLS and authentication.",
+    )
+    secure_listen: str = _setting(
+        "PLUM_SECURE_LISTEN",
+        "",
+        "Address and port of a second listener, with TLS and authentication: `0.0.0.0:8443`. None if empty.",
+    )
+    tls_cert_file: str = _setting(
+        "PLUM_TLS_CERT_FILE", "", "Certificate chain (PEM) to serve instead of Plum's own; read again when it changes."
+    )
+    tls_key_file: str = _setting("PLUM_TLS_KEY_FILE", "", "Its key, if it is not in the same file.")
+    tls_names: tuple[str, ...] = _setting(
+        "PLUM_TLS_NAMES", (), "Further names and addresses, comma separated, for which Plum's own certificate is made.", _names
     )
     data_dir: str = _setting("CONTROLLER_DATA_DIR", ".plum", "Folder of everything the controller keeps.")
     store: str = _setting(

@@ -47,6 +47,13 @@ class RunningServer:
     log: Path
     start_seconds: float
     """From the start of the process to its ready line."""
+    secure_url: str = ""
+    """Of the listener with TLS; empty if there is none."""
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's, over TLS."""
+        return self.data_dir / "admin.kubeconfig"
 
     @property
     def host(self) -> str:
@@ -161,8 +168,15 @@ def _unchunk(data: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def started_server(data_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> Iterator[RunningServer]:
-    """Start a controller with its store in `data_dir`; stop it at the end, and fail when it does not stop by itself."""
+def started_server(
+    data_dir: Path, *flags: str, env: Mapping[str, str] | None = None, secure: bool = False
+) -> Iterator[RunningServer]:
+    """Start a controller with its store in `data_dir`; stop it at the end, and fail when it does not stop by itself.
+
+    `secure`: it also listens with TLS, at `secure_url`, with a kubeconfig for its administrator at `kubeconfig`.
+    """
+    if secure:
+        flags = ("--secure-listen", "127.0.0.1:0", *flags)
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir / "controller.log"
     started = time.monotonic()
@@ -179,7 +193,9 @@ def started_server(data_dir: Path, *flags: str, env: Mapping[str, str] | None = 
         readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
         line = process.stdout.readline() if readable else b""
         assert line, f"the controller did not start:\n{log.read_text()[-4000:]}"
-        yield RunningServer(json.loads(line)["url"], process, data_dir, log, time.monotonic() - started)
+        ready = json.loads(line)
+        seconds = time.monotonic() - started
+        yield RunningServer(ready["url"], process, data_dir, log, seconds, ready.get("secureUrl", ""))
     finally:
         process.stdout.close()
         if process.poll() is None:
@@ -193,7 +209,9 @@ def started_server(data_dir: Path, *flags: str, env: Mapping[str, str] | None = 
 
 
 @contextlib.asynccontextmanager
-async def running_server(data_dir: Path, *flags: str, env: Mapping[str, str] | None = None) -> AsyncIterator[RunningServer]:
+async def running_server(
+    data_dir: Path, *flags: str, env: Mapping[str, str] | None = None, secure: bool = False
+) -> AsyncIterator[RunningServer]:
     """`started_server` for one test."""
-    with started_server(data_dir, *flags, env=env) as server:
+    with started_server(data_dir, *flags, env=env, secure=secure) as server:
         yield server

@@ -18,12 +18,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         """,
         """
         plum controller --listen 127.0.0.1:8080 --data-dir /var/lib/plum
+        plum controller --secure-listen 0.0.0.0:8443
         plum controller --store sqlite:////var/lib/plum/plum.db --log-format json
         """,
     )
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="address of the API; default: 127.0.0.1:8080; port 0 takes a free one"
     )
+    parser.add_argument("--secure-listen", metavar="HOST:PORT", help="a second listener, with TLS and authentication")
     data = parser.add_argument("--data-dir", metavar="DIR", help="where the store is; default: .plum")
     arguments.completes(data, arguments.DIRECTORY_COMPLETION)
     parser.add_argument("--store", metavar="URL", help="sqlite:///PATH or memory:; default: plum.db in the data folder")
@@ -35,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replace this process by the program."""
     flags: list[str] = []
-    for option in ("listen", "data_dir", "store", "log_format", "log_level"):
+    for option in ("listen", "secure_listen", "data_dir", "store", "log_format", "log_level"):
         value = getattr(args, option)
         if value is not None:
             flags += [f"--{option.replace('_', '-')}", value]

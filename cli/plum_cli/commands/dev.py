@@ -32,6 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help=f"address of API and UI; port 0 takes a free one; default: {DEFAULT_LISTEN}",
     )
+    parser.add_argument(
+        "--secure-listen",
+        default="",
+        metavar="HOST:PORT",
+        help="a second listener for other machines, with TLS and authentication",
+    )
     data = parser.add_argument(
         "--data-dir",
         default=DEFAULT_DATA_DIR,
@@ -55,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = DevOptions(
         listen=args.listen,
+        secure_listen=args.secure_listen,
         data_dir=Path(args.data_dir),
         agents=args.agents,
         manifests=args.manifests,

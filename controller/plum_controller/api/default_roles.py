@@ -6,6 +6,7 @@ What somebody adds to them stays; what is missing comes back, unless the object 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +14,13 @@ from plum_schemas.base import ObjectKey
 
 from plum_controller.api.identity import AUTHENTICATED, UNAUTHENTICATED
 from plum_controller.domain.access import MASTERS, rule_of, uncovered
+from plum_controller.logs import fields
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
+
+logger = logging.getLogger(__name__)
 
 GROUP = "rbac.authorization.k8s.io"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
@@ -46,8 +50,9 @@ def _role(name: str, rules: list[Json], labels: dict[str, str] | None = None) ->
     return {"metadata": {"name": name, "labels": BOOTSTRAPPING | (labels or {})}, "rules": rules}
 
 
-def _gathered(name: str) -> Json:
-    role = _role(name, [])
+def _gathered(name: str, into: str = "") -> Json:
+    """A role that takes its rules from others, and is itself taken into a wider one."""
+    role = _role(name, [], {f"{AGGREGATE}{into}": "true"} if into else None)
     role["aggregationRule"] = {"clusterRoleSelectors": [{"matchLabels": {f"{AGGREGATE}{name}": "true"}}]}
     return role
 
@@ -84,11 +89,11 @@ _BASIC = [
 CLUSTER_ROLES: list[Json] = [
     _role("cluster-admin", EVERYTHING),
     _gathered("admin"),
-    _gathered("edit"),
-    _gathered("view"),
+    _gathered("edit", into="admin"),
+    _gathered("view", into="edit"),
     _role("system:aggregate-to-admin", _ADMIN, {f"{AGGREGATE}admin": "true"}),
-    _role("system:aggregate-to-edit", _EDIT, {f"{AGGREGATE}admin": "true", f"{AGGREGATE}edit": "true"}),
-    _role("system:aggregate-to-view", _VIEW, {f"{AGGREGATE}{name}": "true" for name in ("admin", "edit", "view")}),
+    _role("system:aggregate-to-edit", _EDIT, {f"{AGGREGATE}edit": "true"}),
+    _role("system:aggregate-to-view", _VIEW, {f"{AGGREGATE}view": "true"}),
     _role("system:basic-user", _BASIC),
     _role("system:discovery", [{"verbs": ["get"], "nonResourceURLs": sorted(DISCOVERY_PATHS)}]),
     _role("system:public-info-viewer", [{"verbs": ["get"], "nonResourceURLs": OPEN_PATHS}]),
@@ -114,7 +119,19 @@ CLUSTER_ROLE_BINDINGS: list[Json] = [
 
 
 async def ensure(service: ResourceService) -> None:
-    """Create what is missing and complete what is incomplete. Safe to repeat, also by several controllers at once."""
+    """Create what is missing and complete what is incomplete. Safe to repeat, also by several controllers at once.
+
+    A store that takes no writes now keeps nobody from starting: the next start tries again.
+    """
+    try:
+        await _ensure(service)
+    except ApiStatusError as error:
+        if error.code != 503:
+            raise
+        logger.warning("default roles were not completed", extra=fields(error=error.message))
+
+
+async def _ensure(service: ResourceService) -> None:
     for resource, wanted in _all():
         kind = service.registry.require(resource)
         name = wanted["metadata"]["name"]

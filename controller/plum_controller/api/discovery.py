@@ -31,30 +31,18 @@ SERVICES = KindInfo(kind="Service", plural="services", group="", categories=(), 
 """Core services: always an empty list. `kubectl cluster-info` looks for them, and would else stumble over ours, to which
 the short name `svc` stays."""
 
-REVIEWS = (
-    KindInfo(
-        kind="SelfSubjectAccessReview",
-        plural="selfsubjectaccessreviews",
-        group="authorization.k8s.io",
-        namespaced=False,
-        categories=(),
-    ),
-    KindInfo(
-        kind="SelfSubjectRulesReview",
-        plural="selfsubjectrulesreviews",
-        group="authorization.k8s.io",
-        namespaced=False,
-        categories=(),
-    ),
-    KindInfo(
-        kind="SubjectAccessReview", plural="subjectaccessreviews", group="authorization.k8s.io", namespaced=False, categories=()
-    ),
-    KindInfo(
-        kind="SelfSubjectReview", plural="selfsubjectreviews", group="authentication.k8s.io", namespaced=False, categories=()
-    ),
+REVIEWS = tuple(
+    KindInfo(kind=kind, plural=f"{kind.lower()}s", group=group, namespaced=kind.startswith("Local"), categories=())
+    for group, kinds in (
+        (
+            "authorization.k8s.io",
+            ("SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview", "LocalSubjectAccessReview"),
+        ),
+        ("authentication.k8s.io", ("SelfSubjectReview", "TokenReview")),
+    )
+    for kind in kinds
 )
-"""Kinds that are only asked, never stored."""
-
+"""Kinds that are answered and never stored."""
 REVIEW_GROUPS = frozenset(info.group for info in REVIEWS)
 
 

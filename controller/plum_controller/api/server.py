@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable
 
 import uvicorn
@@ -20,6 +21,8 @@ from plum_controller.api.asgi import Asgi, Mounted
 from plum_controller.api.protocol import Protocol, Sweeper
 from plum_controller.settings import Settings
 
+HANDSHAKE_SECONDS = 10.0
+"""How long a client may take to agree on TLS. Its connection is nobody's until then."""
 LAST_WORDS_SECONDS = 0.02
 """Time in which the tasks of ended watches write their last chunk, before connections are closed."""
 
@@ -27,9 +30,17 @@ LAST_WORDS_SECONDS = 0.02
 class ApiServer:
     """One listener. `docs` builds the FastAPI application when somebody first asks for it."""
 
-    def __init__(self, api: Api, settings: Settings, listener: socket.socket, docs: Callable[[], Mounted] | None = None) -> None:
+    def __init__(
+        self,
+        api: Api,
+        settings: Settings,
+        listener: socket.socket,
+        docs: Callable[[], Mounted] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._api = api
         self._listener = listener
+        self._tls = tls
         config = uvicorn.Config(
             Asgi(api, settings, docs),
             interface="asgi3",
@@ -49,6 +60,7 @@ class ApiServer:
             ws_ping_timeout=15.0,
         )
         config.load()
+        self._config = config
         self._server = uvicorn.Server(config)
         self._server.lifespan = LifespanOff(config)
         self._sweeper = Sweeper(self._server.server_state.connections, settings.read_timeout_seconds)
@@ -57,14 +69,27 @@ class ApiServer:
     @property
     def url(self) -> str:
         host, port = self._listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def start(self) -> None:
         """Accept connections."""
         await self._server.on_tick(0)
-        await self._server.startup(sockets=[self._listener])
+        loop = asyncio.get_running_loop()
+        # As uvicorn starts, but with a limit on the time of a handshake.
+        accepting = await loop.create_server(
+            self._make_protocol,
+            sock=self._listener,
+            ssl=self._tls,
+            ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_SECONDS,
+            backlog=self._config.backlog,
+        )
+        self._server.servers = [accepting]
         self._sweeper.start()
         self._clock = asyncio.create_task(self._tick(), name="date-header")
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return Protocol(config=self._config, server_state=self._server.server_state, app_state=self._server.lifespan.state)
 
     async def close(self) -> None:
         """Finish what was begun, then let go of the socket."""

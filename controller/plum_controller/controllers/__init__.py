@@ -17,7 +17,7 @@ class ControllerSettings(Protocol):
 
 def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool = True) -> None:
     """Register every built-in controller. `watch_nodes` false: nodes are not judged by their leases (for plans)."""
-    from plum_controller.controllers import deployment, event_expiry, garbage, namespace, node, scheduler
+    from plum_controller.controllers import deployment, event_expiry, garbage, namespace, node, scheduler, token_expiry
 
     deployment.add_to(manager, settings.failover_enabled)
     scheduler.add_to(manager)
@@ -26,3 +26,4 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
     garbage.add_to(manager)
     namespace.add_to(manager)
     event_expiry.add_to(manager)
+    token_expiry.add_to(manager)
