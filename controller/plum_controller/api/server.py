@@ -23,6 +23,8 @@ from plum_controller.settings import Settings
 
 HANDSHAKE_SECONDS = 10.0
 """How long a client may take to agree on TLS. Its connection is nobody's until then."""
+GOODBYE_SECONDS = 0.5
+"""How long a client may take to agree to the end of TLS. Those that keep a connection in a pool never do."""
 LAST_WORDS_SECONDS = 0.02
 """Time in which the tasks of ended watches write their last chunk, before connections are closed."""
 
@@ -82,6 +84,7 @@ class ApiServer:
             sock=self._listener,
             ssl=self._tls,
             ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=None if self._tls is None else GOODBYE_SECONDS,
             backlog=self._config.backlog,
         )
         self._server.servers = [accepting]

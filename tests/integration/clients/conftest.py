@@ -1,4 +1,4 @@
-"""One server per file, and a kubeconfig for it."""
+"""One server per file, reached over HTTPS with the kubeconfig of its administrator."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.kubernetes_clients import Cluster, cluster_of
+from tests.support.kubernetes_clients import Cluster
 from tests.support.server import started_server
 
 
@@ -14,5 +14,5 @@ from tests.support.server import started_server
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A server with all its controllers, as a user starts it; bookmarks come soon."""
     folder = tmp_path_factory.mktemp("cluster")
-    with started_server(folder, env={"PLUM_BOOKMARK_SECONDS": "0.5"}) as server:
-        yield cluster_of(server, folder / "client")
+    with started_server(folder, env={"PLUM_BOOKMARK_SECONDS": "0.5"}, secure=True) as server:
+        yield Cluster(server, server.kubeconfig)

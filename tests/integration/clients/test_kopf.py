@@ -7,12 +7,13 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from kubernetes import client, config
 
 from tests.support.kopf_operator import EXAMPLES, Operator, example_definition
-from tests.support.kubernetes_clients import Cluster, cluster_of, until
+from tests.support.kubernetes_clients import Cluster, until
 from tests.support.server import started_server
 
 LIBRARY = "kopf 1.45"
@@ -193,8 +194,8 @@ def test_a_killed_operator_resumes_in_all_namespaces(site: Site, start: Start) -
 @pytest.mark.client(LIBRARY, "server killed and restarted, history compacted: 410, list again, nothing lost")
 def test_an_operator_survives_the_server_and_the_loss_of_history(tmp_path: Path, start: Start) -> None:
     data = tmp_path / "server"
-    with started_server(data) as server:
-        cluster = cluster_of(server, tmp_path / "client")
+    with started_server(data, secure=True) as server:
+        cluster = Cluster(server, server.kubeconfig)
         with config.new_client_from_config(str(cluster.kubeconfig)) as api:
             site = Site(api)
             site.define(JOBS)
@@ -207,7 +208,8 @@ def test_an_operator_survives_the_server_and_the_loss_of_history(tmp_path: Path,
         server.process.kill()
         server.process.wait()
 
-    with started_server(data, "--listen", f"127.0.0.1:{server.port}"):
+    address = urlsplit(server.secure_url).netloc
+    with started_server(data, "--secure-listen", address, secure=True):
         with config.new_client_from_config(str(cluster.kubeconfig)) as api:
             site = Site(api)
             until(lambda: site.status("busy").get("slow/spec.slow") == "slept 1", 30, what="the handler's result arrives")
@@ -215,7 +217,7 @@ def test_an_operator_survives_the_server_and_the_loss_of_history(tmp_path: Path,
             until(lambda: site.status("before").get("moves") == "a -> b", 30, what="changes are seen again")
             operator.signal(signal.SIGSTOP)
 
-    with started_server(data, "--listen", f"127.0.0.1:{server.port}") as again:
+    with started_server(data, "--secure-listen", address, secure=True) as again:
         with config.new_client_from_config(str(cluster.kubeconfig)) as api:
             site = Site(api)
             site.job("unseen", {"site": "c"})
