@@ -41,9 +41,10 @@ def configmap(name: str, **labels: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": {"k": "v"}}
 
 
-@pytest.mark.client(LIBRARY, "api.version, api_resources, api_versions, lookup_kind")
+@pytest.mark.client(LIBRARY, "api.version, whoami, api_resources, api_versions, lookup_kind")
 def test_the_api(api: Any) -> None:
     assert api.version()["gitVersion"].startswith("v1.")
+    assert api.whoami() == "plum-admin"
     assert "configmaps" in [found["name"] for found in api.api_resources()]
     assert {"v1", "plum.dev/v1"} <= set(api.api_versions())
     assert api.lookup_kind("cm")[1] == "configmaps" or api.lookup_kind("configmap")[1] == "configmaps"
