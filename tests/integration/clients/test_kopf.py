@@ -127,8 +127,13 @@ def test_the_walkthrough_of_its_documentation(site: Site, start: Start) -> None:
     operator.stop()
 
 
+@pytest.mark.parametrize("streaming", [False, True], ids=["lists", "streams"])
+@pytest.mark.client(LIBRARY, "initial lists by streaming (sendInitialEvents)")
 @pytest.mark.client(LIBRARY, "retries, PermanentError, sub-handlers, daemons, timers, indexes, finalizers, deletion")
-def test_everything_else_it_offers(site: Site, start: Start) -> None:
+def test_everything_else_it_offers(site: Site, start: Start, streaming: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if streaming:
+        monkeypatch.setenv("STREAMING", "yes")
+    site.job("already", {"site": "nowhere"})
     operator = start("everything.py", "--standalone", "-A")
     site.job("many", {"site": "here", "parts": ["left", "right"]}, labels={"daemon": "yes", "timer": "yes"})
     site.job("hopeless", {"site": "there"}, annotations={"example.com/hopeless": "1"})
@@ -139,7 +144,7 @@ def test_everything_else_it_offers(site: Site, start: Start) -> None:
     assert site.status("many")["parts/right"] == "right is made"
     operator.until_said("daemon starts many")
     until(lambda: site.status("many").get("ticks") == 3, what="the timer has ticked")
-    assert site.status("many")["neighbours"] == 2
+    assert site.status("many")["neighbours"] == 3
     operator.until_said("this can never work")
     assert site.get("jobs", "many")["metadata"]["finalizers"] == [FINALIZER]
 
@@ -152,8 +157,10 @@ def test_everything_else_it_offers(site: Site, start: Start) -> None:
     assert operator.said("cleaned many")
     selector = "involvedObject.name=hopeless,type=Error"
     until(lambda: site.core.list_namespaced_event("default", field_selector=selector).items, what="failures become events")
-    site.delete("jobs", "hopeless")
-    until(lambda: site.is_gone("jobs", "hopeless"))
+    until(lambda: site.status("already").get("retried"), what="what was there before it is handled")
+    for name in ("hopeless", "already"):
+        site.delete("jobs", name)
+        until(lambda name=name: site.is_gone("jobs", name))  # type: ignore[misc]
     operator.stop()
 
 

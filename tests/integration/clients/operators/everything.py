@@ -1,6 +1,7 @@
 """The rest of kopf: resume, retries, finalizers, sub-handlers, daemons, timers, indexes, filters, status of both kinds."""
 
 import asyncio
+import os
 from typing import Any
 
 import kopf
@@ -10,6 +11,7 @@ import kopf
 def configure(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     settings.persistence.finalizer = "everything.example.com/finalizer"
     settings.posting.loggers = True
+    settings.watching.initial_streaming = "STREAMING" in os.environ
     settings.networking.error_backoffs = [0.1, 0.2, 0.5, 1, 1, 2, 2, 3, 3]
     settings.batching.error_delays = [0.1, 0.2, 0.5]
     memo.pings = 0
