@@ -75,7 +75,7 @@ def aim(case: Any, operation: Any) -> None:
             kind = operation.definition.raw["x-kubernetes-group-version-kind"]
             given = case.body.get("metadata")
             kept = {name: given[name] for name in ("labels", "annotations") if isinstance(given, dict) and name in given}
-            metadata = {**(kept if choose.random() < 0.3 else {}), "name": path.get("name") or choose.choice("ab")}
+            metadata = {**(kept if choose.random() < 0.3 else {}), "name": path.get("name") or choose.choice("abcdefghij")}
             version = f"{kind['group']}/{kind['version']}".removeprefix("/")
             case.body.update({"kind": kind["kind"], "apiVersion": version, "metadata": metadata})
     case.query, case.path_parameters = query, path
