@@ -1,6 +1,6 @@
 """Token: a bearer token of a user or a service account. What is stored is its hash; the token is shown once.
 
-    create, without a hash -> the server makes the token -> answer with status.token, stored with spec.hash
+create, without a hash -> the server makes the token -> answer with status.token, stored with spec.hash
 """
 
 from __future__ import annotations
