@@ -25,6 +25,8 @@ OWN_FIELDS = (
 )  # fmt: skip
 OWN_CONDITIONS = ("Scheduled", "Prepared", "Started", "Ready", "ResourceLimits", "Lost")
 """`Lost` is the node controller's word for our silence, `Scheduled` may be an old refusal: our report ends both."""
+BACK_OFF = "BackOff"
+"""The reason of an instance that waits before it is started again."""
 _CAMEL = dict(zip(InstanceStatus.__struct_fields__, InstanceStatus.__struct_encode_fields__, strict=True))
 
 
@@ -93,7 +95,7 @@ def _phase(unit: Unit, instance: Instance) -> tuple[Phase, str, str]:
     if instance.spec.state == "Stopped":
         return "Stopped", "", "never started"
     if unit.next_start is not None:
-        return "Starting", "BackOff", f"waiting before the next start; {_describe(record.last_exit)}"
+        return "Starting", BACK_OFF, f"waiting before the next start; {_describe(record.last_exit)}"
     if unit.state is RunState.ENDED and record.run and record.run.stop_reason == StopReason.FENCED:
         return "Starting", "Fenced", "stopped because the lease of the node was not renewed in time; waiting for the lease"
     return "Starting", "", unit.failure

@@ -37,11 +37,14 @@ class Teller:
         moment = statuses.Moment(self.clock.now(), self.clock.monotonic(), self.boot_id, self.address)
         status = statuses.status_of(unit, instance, moment)
         changed = self._is_news(unit, instance, status)
+        before = unit.told
         unit.conditions, unit.told = status.conditions, status
         if changed:
             (namespace, name), uid = unit.key, instance.metadata.uid
             fields = statuses.builtins_of(status)
             self.delivery.put(Report(namespace=namespace, name=name, uid=uid, status=fields, conditions=status.conditions))
+            if status.reason == statuses.BACK_OFF and (before is None or before.reason != statuses.BACK_OFF):
+                self.warn(instance, statuses.BACK_OFF, status.message)
 
     def _is_news(self, unit: Unit, instance: Instance, status: InstanceStatus) -> bool:
         """Compared with the newest that is known: what waits, what arrived after this object was read, or the object."""

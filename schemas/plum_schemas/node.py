@@ -129,10 +129,10 @@ class Node(Object):
         namespaced=False,
         columns=(
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
             Column("Cordoned", ".spec.unschedulable", "boolean"),
             Column("Version", ".status.agentVersion", description="Version of the agent"),
             Column("Age", ".metadata.creationTimestamp", "date"),
+            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1),
             Column("Address", '.status.addresses[?(@.type=="InternalIP")].address', priority=1),
             Column("CPU", ".status.capacity.cpu", priority=1),
             Column("Memory", ".status.capacity.memory", priority=1),

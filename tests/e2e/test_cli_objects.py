@@ -181,7 +181,7 @@ def test_prune_refuses_a_folder_that_shares_nothing_with_the_set(plum: Plum) -> 
 def test_get_in_every_format(plum: Plum) -> None:
     plum.ok("apply", "-f", "-", stdin=WEB)
 
-    assert plum.ok("get", "deploy").lines[0].split() == ["NAME", "READY", "DESIRED", "UPDATED", "AVAILABLE", "STATUS", "AGE"]
+    assert plum.ok("get", "deploy").lines[0].split() == ["NAME", "READY", "UPDATED", "AVAILABLE", "STATUS", "AGE"]
     assert "REVISION" in plum.ok("get", "deploy", "-o", "wide").lines[0]
     assert plum.ok("get", "deployment/web", "-o", "json").json()["spec"]["replicas"] == 2
     assert plum.ok("get", "deployments", "-o", "yaml").lines[1] == "kind: List"

@@ -25,6 +25,7 @@ from plum_controller.api.metrics import Metrics, Sample
 from plum_controller.api.node_access import NodeAccess
 from plum_controller.api.objects import ObjectsApi
 from plum_controller.api.openapi import OpenApi
+from plum_controller.api.openapi_v2 import OpenApiV2
 from plum_controller.api.requests import TEXT, Answer, ApiRequest, WatchAnswer
 from plum_controller.api.roles import RoleIndex
 from plum_controller.api.tunnel import TunnelHub
@@ -93,6 +94,7 @@ class Api:
         self.objects = ObjectsApi(service, self.hub, self.gate)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
+        self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
         self.ready = True
         """False while stopping: load balancers and waiters should look elsewhere."""
         self._pages: dict[str, Answer] = {}
@@ -109,6 +111,8 @@ class Api:
             if first == "apis" and (review := reviews.answer(request, self.gate, self.authenticator)) is not None:
                 return review
             return await self.objects.answer(request)
+        if path == ["openapi", "v2"]:
+            return self._document(await self.openapi_v2.answer(request), request)
         if first == "openapi":
             return self._document(self.openapi.answer(request), request)
         if path == ["plan"] and self._planner is not None:

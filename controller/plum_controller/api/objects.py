@@ -19,6 +19,7 @@ import msgspec
 from plum_schemas.base import KindInfo, ObjectKey
 
 from plum_controller.api import tokens
+from plum_controller.api.absent import absent, read_only
 from plum_controller.api.access import Gate
 from plum_controller.api.admission import admission
 from plum_controller.api.bodies import is_dry_run, read_delete_options, read_object, read_patch
@@ -72,7 +73,7 @@ class ObjectsApi:
         """The answer to any request on objects. Raises `ApiStatusError`."""
         target = self.router.find(request.path)
         if target is None:
-            raise no_such_resource()
+            raise absent(request.path)
         if target.subresource and not target.name:
             raise no_such_resource()
         form = object_form(request.accept)
@@ -84,7 +85,7 @@ class ObjectsApi:
         if method == "POST" and target.subresource == "token" and target.kind.info.resource == tokens.ACCOUNTS:
             return await tokens.answer(self.service, request, target)
         if target.watch or target.kind.info is SERVICES:
-            raise method_not_allowed(target.kind.info, _verb(method), target.name)
+            raise read_only(target.kind.info, _verb(method), target.name)
         if not target.name:
             return await self._write_collection(request, target)
         if method == "DELETE" and not target.subresource:

@@ -101,7 +101,7 @@ class OpenApi:
         self._documents: dict[str, tuple[bytes, str]] = {}
 
     def answer(self, request: ApiRequest) -> Answer | None:
-        """The root, or the document of a group version; None when there is none. `/openapi/v2` is not served: v3 has it all."""
+        """The root, or the document of a group version; None when there is none."""
         path = request.path[1:]
         if not path or path[0] != "v3":
             return None
@@ -125,6 +125,11 @@ class OpenApi:
         if request.headers.get(b"if-none-match") == f'"{digest}"'.encode():
             return Answer(b"", status=304, headers=headers)
         return Answer(body, headers=headers)
+
+    def documents(self) -> list[bytes]:
+        """All documents, of every group version."""
+        self._refresh()
+        return [body for body, _ in self._documents.values()]
 
     def _root(self, request: ApiRequest) -> Answer:
         paths = {

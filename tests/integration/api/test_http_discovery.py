@@ -122,8 +122,23 @@ def _assert_references_resolve(document: dict[str, Any]) -> None:
             waiting += value
 
 
-async def test_openapi_v2_is_not_offered(server: RunningServer) -> None:
-    assert (await server.get("/openapi/v2")).status == 404
+async def test_openapi_v2_is_json_or_protobuf_and_changes_with_the_kinds(server: RunningServer) -> None:
+    plain = await server.get("/openapi/v2")
+    document = plain.json()
+    kind = document["definitions"]["dev.plum.v1.Deployment"]
+    patch = document["paths"]["/apis/plum.dev/v1/namespaces/{namespace}/deployments/{name}"]["patch"]
+
+    assert document["swagger"] == "2.0"
+    assert kind["x-kubernetes-group-version-kind"] == [{"group": "plum.dev", "kind": "Deployment", "version": "v1"}]
+    assert kind["properties"]["metadata"]["$ref"] == "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+    assert "fieldValidation" in {parameter["name"] for parameter in patch["parameters"]}
+    assert (await server.get("/openapi/v2", If_None_Match=plain.headers["etag"])).status == 304
+
+    binary = await server.get("/openapi/v2", Accept="application/com.github.proto-openapi.spec.v2@v1.0+protobuf")
+    assert binary.headers["content-type"].endswith("+protobuf")
+    assert binary.body.startswith(b"\x0a\x032.0")
+    await server.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition("v2kinds", "V2Kind"))
+    assert "com.example.v1.V2Kind" in (await server.get("/openapi/v2")).json()["definitions"]
 
 
 async def test_version_and_health_are_what_probes_expect(server: RunningServer) -> None:

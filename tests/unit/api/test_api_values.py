@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from plum_controller.api import protobuf
+from plum_controller.api.columns import human_age
 from plum_controller.api.discovery import version_rank
 from plum_controller.api.jsonpath import compile_path
 from plum_controller.api.limits import HostGuard, PeerRate, is_loopback, split_host
 from plum_controller.api.negotiation import Form, accepts_gzip, body_form, object_form, parse_accept
 from plum_controller.api.requests import parse_query, split_path
-from plum_controller.api.table import human_age
 from plum_controller.api.wire import warning_value
 from plum_controller.api.yamls import dump, load
 from plum_controller.logs import JsonFormatter, TextFormatter, fields
