@@ -61,8 +61,8 @@ fast-tests: setup
 bench: setup ## measure the numbers of docs/architecture.md and print them beside the goal
 	$(BIN)/python -m tests.bench
 
-soak: setup ## the fault tests at their full count (hours)
-	$(BIN)/python -m pytest tests/faults tests/simulation -m soak --timeout 14400
+soak: setup ## fault, model and schema tests at their full count (hours)
+	$(BIN)/python -m pytest tests/faults tests/simulation tests/integration -m soak --timeout 14400
 
 schemas: setup ## write schemas/crds from the typed kinds
 	$(BIN)/python -m plum_schemas.generate schemas/crds
