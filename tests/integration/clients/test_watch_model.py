@@ -7,9 +7,11 @@ random schedule -> HTTP writes -> answers -> model: what each selector must see,
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.kubernetes_clients import Cluster
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, started_server
 
 NAMESPACES = ("default", "kube-public")
 NAMES = ("a", "b", "c")
@@ -103,25 +105,69 @@ def test_every_watcher_sees_exactly_what_the_model_says_for_long(
     asyncio.run(_compare(server, schedule, watchers))
 
 
+def test_history_from_before_a_restart_is_seen_exactly_too(tmp_path: Path) -> None:
+    """After a restart no change is in memory: watches replay from the store, and go over to what happens now."""
+    choose = random.Random(11)
+    schedule = [
+        (
+            choose.choice(NAMESPACES),
+            choose.choice(NAMES),
+            choose.choice(["put", "put", "delete"]),
+            choose.choice(["web", "db", None]),
+        )
+        for _ in range(60)
+    ]
+    selections = [(namespace, labels) for namespace in ("", NAMESPACES[0]) for labels in ("", "tier=web", "!tier")]
+    watchers = [
+        Follower(*selection, choose.choice(["", "a"]), choose.randint(0, 50), (choose.randint(1, 9),)) for selection in selections
+    ]
+    env = {"PLUM_BOOKMARK_SECONDS": "0.5", "PLUM_CONTROLLERS_ENABLED": "false"}
+    with started_server(tmp_path, env=env) as server:
+        past = asyncio.run(_prepare(server, schedule))
+        server.process.kill()
+        server.process.wait()
+    with started_server(tmp_path, env=env) as server:
+        asyncio.run(_follow_all(server, past, watchers))
+
+
+@dataclass(frozen=True)
+class Past:
+    """What was written by one run, and the revision before it."""
+
+    run: str
+    start: int
+    history: list[Change]
+
+
 async def _compare(server: RunningServer, schedule: Sequence[Any], watchers: Sequence[Follower]) -> None:
+    past = await _prepare(server, schedule)
+    await _follow_all(server, past, watchers)
+    for change in past.history[-6:]:
+        await server.request("DELETE", _path(change.namespace, change.name))
+
+
+async def _prepare(server: RunningServer, schedule: Sequence[Any]) -> Past:
     run = f"m{next(_runs)}"
     start = int((await server.get("/api/v1/configmaps?limit=1")).json()["metadata"]["resourceVersion"])
     # At the end every object is there and has been in every selection, so each watcher has a last event to wait for.
     ending = [(namespace, name, "put", tier) for tier in ("web", None) for namespace in NAMESPACES for name in NAMES]
-    history = await _write(server, run, [*schedule, *ending], [])
+    return Past(run, start, await _write(server, run, [*schedule, *ending]))
+
+
+async def _follow_all(server: RunningServer, past: Past, watchers: Sequence[Follower]) -> None:
+    history = past.history
     for follower in watchers:
         begin = min(follower.begin, len(history) - 1)
         while begin and history[begin - 1].after is None:
             begin -= 1  # a deletion names no revision to begin after
-        since = history[begin - 1].revision if begin else start
+        since = history[begin - 1].revision if begin else past.start
         expected = _expected(history[begin:], follower)
-        assert await _follow(server, run, follower, since, len(expected)) == expected, follower
-    for change in history[-6:]:
-        await server.request("DELETE", _path(change.namespace, change.name))
+        assert await _follow(server, past.run, follower, since, len(expected)) == expected, follower
 
 
-async def _write(server: RunningServer, run: str, schedule: Sequence[Any], history: list[Change]) -> list[Change]:
-    live = {(change.namespace, change.name): change.after for change in history}
+async def _write(server: RunningServer, run: str, schedule: Sequence[Any]) -> list[Change]:
+    history: list[Change] = []
+    live: dict[tuple[str, str], dict[str, Any] | None] = {}
     for number, (namespace, short, what, tier) in enumerate(schedule):
         name = f"{run}-{short}"
         before = live.get((namespace, name))
