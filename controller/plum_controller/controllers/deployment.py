@@ -46,6 +46,11 @@ LONGEST_PACE_SECONDS = 0.25
 CHANGE_CAUSE = "kubernetes.io/change-cause"
 
 
+def _is_left_behind(found: Instance | Revision, deployment: Deployment) -> bool:
+    """Whether a Deployment of this name was deleted and its dependents were kept (`--cascade=orphan`)."""
+    return not found.metadata.owner_references and found.metadata.labels.get(DEPLOYMENT_LABEL) == deployment.metadata.name
+
+
 def by_owner(obj: Instance | Revision) -> Sequence[str]:
     """Index: uid of the controlling owner."""
     return [owner.uid for owner in obj.metadata.owner_references if owner.controller]
@@ -153,6 +158,8 @@ class DeploymentReconciler:
                 found = await self._api.get(Revision, ObjectKey(deployment.metadata.namespace, metadata.name))
                 if found is not None and deployment.metadata.uid in by_owner(found):
                     kept[wanted] = found
+                elif found is not None and _is_left_behind(found, deployment) and found.spec.hash == wanted:
+                    kept[wanted] = await self._api.patch(Revision, found.key, self._adoption(deployment, found))
                 else:
                     raise
         elif known.spec.number != number - 1:
@@ -206,6 +213,11 @@ class DeploymentReconciler:
             metadata.finalizers = [INSTANCE_FINALIZER]
         return Instance(metadata=metadata, spec=InstanceSpec(node_name=new.node, state=deployment.spec.state, template=template))
 
+    def _adoption(self, deployment: Deployment, found: Instance | Revision) -> dict[str, Any]:
+        """The patch that makes `found` ours. It fails when `found` has changed since."""
+        owners = msgspec.to_builtins(self._metadata(deployment, "", {}).owner_references)
+        return {"metadata": {"ownerReferences": owners, "resourceVersion": found.metadata.resource_version}}
+
     def _metadata(self, deployment: Deployment, name: str, labels: dict[str, str]) -> ObjectMeta:
         owner = OwnerReference(
             api_version=deployment.api_version,
@@ -223,7 +235,9 @@ class DeploymentReconciler:
         except AlreadyExistsError:
             # Made before a crash or before the cache saw it. If it is somebody else's, the name stays taken and is said so.
             found = await self._api.get(Instance, instance.key)
-            if found is not None and deployment.metadata.uid not in by_owner(found):
+            if found is not None and _is_left_behind(found, deployment):
+                await self._api.patch(Instance, found.key, self._adoption(deployment, found))
+            elif found is not None and deployment.metadata.uid not in by_owner(found):
                 message = f"an Instance named {instance.metadata.name} exists and is not owned by this Deployment"
                 self._recorder.event(deployment, "Warning", "NameTaken", message)
                 raise
