@@ -7,9 +7,11 @@ The clients are the ones of PyPI, unpatched. They find the server as they find a
 
 from __future__ import annotations
 
+import gc
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -115,3 +117,17 @@ def until(condition: Callable[[], T], seconds: float = 20.0, what: str = "") -> 
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
         time.sleep(0.03)
     return found
+
+
+@contextmanager
+def kr8s_api(cluster: Cluster) -> Iterator[Any]:
+    """kr8s, whose connections are closed at the end: by itself it leaves that to the end of the process."""
+    import kr8s
+    from kr8s._async_utils import as_sync_func
+
+    api = kr8s.api(kubeconfig=str(cluster.kubeconfig))
+    try:
+        yield api
+    finally:
+        as_sync_func(api._session.aclose)()
+        gc.collect()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from kr8s.asyncio.objects import new_class as new_async_class
 from kr8s.objects import ConfigMap, Namespace, new_class
 
-from tests.support.kubernetes_clients import GROUP, WIDGETS, Cluster, definition, until, widget
+from tests.support.kubernetes_clients import GROUP, WIDGETS, Cluster, definition, kr8s_api, until, widget
 
 LIBRARY = "kr8s 0.20"
 
@@ -24,12 +23,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 @pytest.fixture(scope="module")
 def api(cluster: Cluster) -> Iterator[Any]:
-    found = kr8s.api(kubeconfig=str(cluster.kubeconfig))
-    created = kr8s.objects.CustomResourceDefinition(definition(), api=found)
-    created.create()
-    created.wait("condition=Established", timeout=20)
-    yield found
-    gc.collect()
+    with kr8s_api(cluster) as found:
+        created = kr8s.objects.CustomResourceDefinition(definition(), api=found)
+        created.create()
+        created.wait("condition=Established", timeout=20)
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +170,4 @@ async def test_asyncio(cluster: Cluster, widgets: Any) -> None:
         assert await watched() == ["ADDED", "MODIFIED", "DELETED"]
         await made.wait("delete", timeout=10)
     assert [found async for found in api.get(kind, namespace="default", label_selector="mode=async")] == []
+    await api._session.aclose()

@@ -14,7 +14,7 @@ from kubernetes import client, config, utils
 from lightkube.resources.core_v1 import ConfigMap
 
 from tests.support.kopf_operator import EXAMPLES, Operator, example_definition
-from tests.support.kubernetes_clients import Cluster, until
+from tests.support.kubernetes_clients import Cluster, kr8s_api, until
 
 RULES = [
     {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["list", "watch"]},
@@ -114,11 +114,10 @@ def test_the_typed_library(account: Cluster) -> None:
 
 @pytest.mark.client("kr8s 0.20", "bearer token: get, 403")
 def test_kr8s(account: Cluster) -> None:
-    api = kr8s.api(kubeconfig=str(account.kubeconfig))
-
-    assert "default" in [found.name for found in api.get("namespaces")]
-    with pytest.raises(kr8s.ServerError) as refused:
-        list(api.get("secrets", namespace="default"))
+    with kr8s_api(account) as api:
+        assert "default" in [found.name for found in api.get("namespaces")]
+        with pytest.raises(kr8s.ServerError) as refused:
+            list(api.get("secrets", namespace="default"))
     assert refused.value.response.status_code == 403
 
 
