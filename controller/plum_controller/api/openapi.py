@@ -17,6 +17,7 @@ import msgspec
 from plum_schemas.base import KindInfo
 
 from plum_controller.api.openapi_meta import META, SCALE, SHARED, described, ref
+from plum_controller.api.openapi_sharing import share
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.resources.registry import Registry, ResourceKind
 
@@ -158,18 +159,38 @@ class OpenApi:
             self._documents[name] = (body, hashlib.sha256(body).hexdigest().upper())
 
 
+class _Parts:
+    """What many operations of a document have in common, written once and referred to.
+
+    kubectl reads a whole document again for every object that it applies: its size is time.
+    """
+
+    def __init__(self) -> None:
+        self.sections: dict[str, dict[str, Any]] = {"parameters": {}, "requestBodies": {}, "responses": {}}
+
+    def refer(self, section: str, name: str, value: dict[str, Any]) -> dict[str, Any]:
+        """A reference to `value`, under this name or, when another value has it, the next free one."""
+        known = self.sections[section]
+        free = name
+        while known.setdefault(free, value) != value:
+            free += "2"
+        return {"$ref": f"#/components/{section}/{free}"}
+
+
 def group_document(kinds: list[ResourceKind], version: str) -> dict[str, Any]:
     """The document of one group version."""
-    schemas: dict[str, Any] = dict(SHARED)
+    schemas: dict[str, Any] = {}
     paths: dict[str, Any] = {}
+    parts = _Parts()
     for kind in sorted(kinds, key=lambda kind: kind.info.plural):
         schemas.update(_schemas(kind))
-        paths.update(_paths(kind.info))
+        paths.update(_paths(kind.info, parts))
+    schemas = {**share(schemas, schema_name(kinds[0].info).rpartition(".")[0]), **SHARED}
     return {
         "openapi": "3.0.0",
         "info": {"title": "Plum", "version": version},
         "paths": paths,
-        "components": {"schemas": dict(sorted(schemas.items()))},
+        "components": {"schemas": dict(sorted(schemas.items())), **parts.sections},
     }
 
 
@@ -201,12 +222,15 @@ def _kind(info: KindInfo) -> dict[str, str]:
     return {"group": info.group, "kind": info.kind, "version": info.version}
 
 
-def _paths(info: KindInfo) -> dict[str, Any]:
+def _paths(info: KindInfo, shared_parts: _Parts) -> dict[str, Any]:
     """The operations of a kind, in all namespaces and in one."""
     prefix = f"/apis/{info.group}/{info.version}" if info.group else f"/api/{info.version}"
     base = f"{prefix}/namespaces/{{namespace}}/{info.plural}" if info.namespaced else f"{prefix}/{info.plural}"
-    shared = [_PATH_NAMESPACE, _PRETTY] if info.namespaced else [_PRETTY]
-    operations = _Operations(info)
+    pretty = shared_parts.refer("parameters", "pretty", _PRETTY)
+    named = shared_parts.refer("parameters", "name", _PATH_NAME)
+    placed = shared_parts.refer("parameters", "namespace", _PATH_NAMESPACE)
+    shared = [placed, pretty] if info.namespaced else [pretty]
+    operations = _Operations(info, shared_parts)
     write = [_DRY_RUN, _FIELD_MANAGER, _FIELD_VALIDATION]
     patch = [_DRY_RUN, _FIELD_MANAGER, _FIELD_VALIDATION, _FORCE]
     listing = operations.make("list", "list", _LIST, answer=f"{operations.name}List")
@@ -223,7 +247,7 @@ def _paths(info: KindInfo) -> dict[str, Any]:
     if info.namespaced:
         paths[f"{prefix}/{info.plural}"] = {
             "get": operations.make("listForAllNamespaces", "list", _LIST, answer=f"{operations.name}List"),
-            "parameters": [_PRETTY],
+            "parameters": [pretty],
         }
     parts = [("", operations.name)]
     if info.has_status:
@@ -236,7 +260,7 @@ def _paths(info: KindInfo) -> dict[str, Any]:
             "get": operations.make(f"read{part}", "get", [_query("resourceVersion", "Not older than this.")], answer=answer),
             "put": operations.make(f"replace{part}", "put", write, body=True, answer=answer),
             "patch": operations.make(f"patch{part}", "patch", patch, patch=True, answer=answer),
-            "parameters": [_PATH_NAME, *shared],
+            "parameters": [named, *shared],
         }
         if not suffix:
             entry["delete"] = operations.make("delete", "delete", _DELETE, answer=META + "Status", options=True)
@@ -247,8 +271,9 @@ def _paths(info: KindInfo) -> dict[str, Any]:
 class _Operations:
     """Makes the operations of one kind."""
 
-    def __init__(self, info: KindInfo) -> None:
+    def __init__(self, info: KindInfo, parts: _Parts) -> None:
         self._info = info
+        self._parts = parts
         self.name = schema_name(info)
 
     def make(
@@ -264,6 +289,9 @@ class _Operations:
     ) -> dict[str, Any]:
         info = self._info
         answer = answer or self.name
+        if not patch:
+            # Those of a patch stay in place: there kubectl looks for `fieldValidation`, and follows no reference.
+            parameters = [self._parts.refer("parameters", parameter["name"], parameter) for parameter in parameters]
         group = "".join(part.capitalize() for part in (info.group or "core").split("."))
         operation: dict[str, Any] = {
             "tags": [f"{info.group or 'core'}_{info.version}"],
@@ -276,14 +304,18 @@ class _Operations:
         }
         if body:
             content = {type_: {"schema": ref(answer)} for type_ in _TYPES}
-            operation["requestBody"] = {"content": content, "required": True}
+            operation["requestBody"] = self._body(answer, {"content": content, "required": True})
         elif patch:
             types = (*_PATCH_TYPES, _STRATEGIC) if info.strategic_merge else _PATCH_TYPES
             content = {type_: {"schema": ref(META + ("JSONPatch" if type_ == _JSON_PATCH else "Patch"))} for type_ in types}
-            operation["requestBody"] = {"content": content, "required": True}
+            operation["requestBody"] = self._body("Patch", {"content": content, "required": True})
         elif options:
-            operation["requestBody"] = {"content": {type_: {"schema": ref(META + "DeleteOptions")} for type_ in _TYPES}}
+            content = {type_: {"schema": ref(META + "DeleteOptions")} for type_ in _TYPES}
+            operation["requestBody"] = self._body("DeleteOptions", {"content": content})
         return operation
+
+    def _body(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._parts.refer("requestBodies", name, body)
 
     def _responses(self, action: str, answer: str) -> dict[str, Any]:
         """Every status an operation can have. What is refused, for whatever reason, is a Status.
@@ -291,15 +323,19 @@ class _Operations:
         Not `4XX`: Go's parser of these documents knows numbers and `default`, and gives up at anything else.
         """
         shown = ref(answer)
+        name = answer
         if action == "delete":
             # An object that its finalizers hold is answered as it is now.
             shown = {"anyOf": [shown, ref(self.name)]}
+            name = f"{self.name}.Deleted"
         content = {type_: {"schema": shown} for type_ in _TYPES}
+        done = self._parts.refer("responses", name, {"description": "Done, with this result.", "content": content})
+        refused = self._parts.refer("responses", "Refused", _REFUSED)
         responses: dict[str, Any] = {}
         if action != "post":
-            responses["200"] = {"description": "OK", "content": content}
+            responses["200"] = done
         if action in ("post", "put", "patch"):
-            responses["201"] = {"description": "Created", "content": content}
-        responses["401"] = {"description": "Unauthorized", "content": _REFUSED["content"]}
-        responses["default"] = _REFUSED
+            responses["201"] = done
+        responses["401"] = refused
+        responses["default"] = refused
         return responses

@@ -87,8 +87,9 @@ def swagger_document(documents: Iterable[Mapping[str, Any]], version: str) -> di
     for document in documents:
         for name, schema in document["components"]["schemas"].items():
             definitions[name] = convert_schema(schema)
+        operations = _Operations(document["components"])
         for path, item in document["paths"].items():
-            paths[path] = _item(item)
+            paths[path] = operations.item(item)
     return {
         "swagger": "2.0",
         "info": {"title": "Plum", "version": version},
@@ -127,35 +128,48 @@ def convert_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _item(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: [_parameter(parameter) for parameter in value] if key == "parameters" else _operation(value)
-        for key, value in item.items()
-    }
+class _Operations:
+    """Converts the operations of one document. References to its shared parts are followed."""
 
+    def __init__(self, components: Mapping[str, Any]) -> None:
+        self._components = components
 
-def _parameter(parameter: Mapping[str, Any]) -> dict[str, Any]:
-    """A parameter; what version 3 puts into its schema stands beside its name."""
-    flat = {key: value for key, value in parameter.items() if key != "schema"}
-    flat.update({key: value for key, value in parameter["schema"].items() if key in ("type", "uniqueItems", "enum")})
-    return flat
+    def item(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """All operations of a path."""
+        return {
+            key: [self._parameter(parameter) for parameter in value] if key == "parameters" else self._operation(value)
+            for key, value in item.items()
+        }
 
+    def _followed(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        reference = value.get("$ref")
+        if reference is None:
+            return value
+        section, name = reference.removeprefix("#/components/").split("/", 1)
+        found: Mapping[str, Any] = self._components[section][name]
+        return found
 
-def _operation(operation: Mapping[str, Any]) -> dict[str, Any]:
-    converted = {key: value for key, value in operation.items() if key not in ("requestBody", "responses", "parameters")}
-    parameters = [_parameter(parameter) for parameter in operation["parameters"]]
-    body = operation.get("requestBody")
-    if body is not None:
-        content = body["content"]
-        converted["consumes"] = list(content)
-        schema = convert_schema(next(iter(content.values()))["schema"])
-        parameters.append({"name": "body", "in": "body", "required": bool(body.get("required")), "schema": schema})
-    converted["parameters"] = parameters
-    converted["produces"] = ["application/json", "application/yaml"]
-    converted["responses"] = {code: _response(response) for code, response in operation["responses"].items()}
-    return converted
+    def _parameter(self, parameter: Mapping[str, Any]) -> dict[str, Any]:
+        """A parameter; what version 3 puts into its schema stands beside its name."""
+        parameter = self._followed(parameter)
+        flat = {key: value for key, value in parameter.items() if key != "schema"}
+        flat.update({key: value for key, value in parameter["schema"].items() if key in ("type", "uniqueItems", "enum")})
+        return flat
 
+    def _operation(self, operation: Mapping[str, Any]) -> dict[str, Any]:
+        converted = {key: value for key, value in operation.items() if key not in ("requestBody", "responses", "parameters")}
+        parameters = [self._parameter(parameter) for parameter in operation["parameters"]]
+        if "requestBody" in operation:
+            body = self._followed(operation["requestBody"])
+            converted["consumes"] = list(body["content"])
+            schema = convert_schema(next(iter(body["content"].values()))["schema"])
+            parameters.append({"name": "body", "in": "body", "required": bool(body.get("required")), "schema": schema})
+        converted["parameters"] = parameters
+        converted["produces"] = ["application/json", "application/yaml"]
+        converted["responses"] = {code: self._response(response) for code, response in operation["responses"].items()}
+        return converted
 
-def _response(response: Mapping[str, Any]) -> dict[str, Any]:
-    schema = next(iter(response["content"].values()))["schema"]
-    return {"description": response["description"], "schema": convert_schema(schema)}
+    def _response(self, response: Mapping[str, Any]) -> dict[str, Any]:
+        response = self._followed(response)
+        schema = next(iter(response["content"].values()))["schema"]
+        return {"description": response["description"], "schema": convert_schema(schema)}

@@ -109,14 +109,15 @@ async def test_openapi_has_what_kubectl_reads(server: RunningServer) -> None:
 
 
 def _assert_references_resolve(document: dict[str, Any]) -> None:
-    schemas = document["components"]["schemas"]
+    components = document["components"]
     waiting: list[Any] = [document]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
             reference = value.get("$ref")
             if isinstance(reference, str):
-                assert reference.removeprefix("#/components/schemas/") in schemas, reference
+                section, name = reference.removeprefix("#/components/").split("/")
+                assert name in components[section], reference
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
