@@ -26,6 +26,7 @@ from plum_controller.resources.errors import (
     no_such_resource,
 )
 from plum_controller.resources.rules import KindRules
+from plum_controller.resources.schema.compiler import has_rules
 from plum_controller.resources.schema.structural import check_structural
 from plum_controller.store.base import Check, Key
 
@@ -189,7 +190,12 @@ def _check_versions(spec: Json) -> Iterator[Cause]:
         if openapi is None:
             yield Cause(REQUIRED, "Required value: schemas are required", f"{path}.schema.openAPIV3Schema")
             continue
-        for cause in check_structural(openapi):
+        problems = list(check_structural(openapi))
+        if not problems and has_rules(openapi):
+            from plum_controller.resources.cel.rules import check_rules
+
+            problems = list(check_rules(openapi))
+        for cause in problems:
             field = f"{path}.schema.openAPIV3Schema"
             yield cause._replace(field=f"{field}.{cause.field}" if cause.field else field)
         yield from _check_subresources(version, path)

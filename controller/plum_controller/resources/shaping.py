@@ -117,6 +117,11 @@ def check_shape(kind: ResourceKind, new: Json, live: Json | None) -> None:
         known = frozenset(kind.schema.validate(live))
         problems = [problem for problem in problems if problem not in known]
     causes += [_hidden(problem) for problem in problems] if kind.rules.is_confidential else problems
+    if not causes and not kind.is_builtin:
+        causes = kind.schema.check_rules(new, live)
+        if causes and live is not None:
+            broken = frozenset(kind.schema.check_rules(live, None))
+            causes = [cause for cause in causes if cause not in broken]
     if causes:
         raise invalid(kind.info, metadata["name"], causes)
 

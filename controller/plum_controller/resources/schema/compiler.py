@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,9 @@ from plum_controller.resources.schema.formats import STRING_FORMATS
 from plum_controller.resources.schema.pruning import Pruner, pruner
 from plum_controller.resources.schema.uniqueness import Uniqueness, uniqueness
 from plum_controller.resources.schema.validation import explain, fast_schema
+
+if TYPE_CHECKING:
+    from plum_controller.resources.cel.rules import SchemaRules
 
 _encode = msgspec.json.Encoder().encode
 
@@ -53,6 +56,19 @@ class CompiledSchema:
             unique(obj, "", causes)
         return causes
 
+    def check_rules(self, new: dict[str, Any], old: dict[str, Any] | None) -> list[Cause]:
+        """The schema's own rules, in CEL, that a valid object breaks. Nothing is loaded for a schema without rules."""
+        rules = self._rules
+        return rules.check(new, old) if rules is not None else []
+
+    @cached_property
+    def _rules(self) -> SchemaRules | None:
+        if not has_rules(self.openapi):
+            return None
+        from plum_controller.resources.cel.rules import SchemaRules
+
+        return SchemaRules(self.openapi)
+
     @cached_property
     def _pruner(self) -> Pruner | None:
         return pruner(self.openapi, is_resource=True)
@@ -78,6 +94,16 @@ class CompiledSchema:
             fast_schema(self.openapi), validate_formats=True, formats=STRING_FORMATS, pattern_options=options
         ).is_valid
         return is_valid
+
+
+def has_rules(schema: Any) -> bool:
+    """Whether a schema has `x-kubernetes-validations` anywhere."""
+    if not isinstance(schema, dict):
+        return False
+    if schema.get("x-kubernetes-validations"):
+        return True
+    below = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    return any(map(has_rules, below))
 
 
 def _has_null(obj: dict[str, Any]) -> bool:
