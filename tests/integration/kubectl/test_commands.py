@@ -1,92 +1,15 @@
-"""The real kubectl against a real controller, command by command. Skipped aloud where there is no kubectl."""
+"""kubectl writes, command by command: create, apply, change, wait, delete."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.support.server import started_server
-
-KUBECTL = shutil.which("kubectl")
-
-pytestmark = pytest.mark.skipif(
-    KUBECTL is None, reason="KUBECTL IS MISSING: nothing proves that kubectl works against this server"
-)
+from tests.support.kubectl import Kubectl, deployment, does
 
 
-@dataclass
-class Kubectl:
-    """kubectl with a kubeconfig for the server, and a home of its own for its caches."""
-
-    environment: dict[str, str]
-    folder: Path
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [str(KUBECTL), *arguments], env={**self.environment, **environment}, cwd=self.folder, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def run(self, *arguments: str, code: int = 0, **environment: str) -> str:
-        """The output, both streams. Fails the test when the exit code is another."""
-        process = self.start(*arguments, **environment)
-        output, errors = process.communicate(timeout=40)
-        assert process.returncode == code, f"kubectl {' '.join(arguments)} ended with {process.returncode}:\n{output}{errors}"
-        return output + errors
-
-    def json(self, *arguments: str) -> Any:
-        return json.loads(self.run(*arguments, "-o", "json"))
-
-    def file(self, name: str, *documents: dict[str, Any]) -> str:
-        path = self.folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump_all(documents))
-        return str(path)
-
-
-def deployment(name: str, replicas: int = 1, **metadata: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "plum.dev/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, **metadata},
-        "spec": {"replicas": replicas, "template": {"command": ["sleep", "60"]}},
-    }
-
-
-@pytest.fixture(scope="module")
-def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    folder = tmp_path_factory.mktemp("kubectl")
-    with started_server(tmp_path_factory.mktemp("server")) as server:
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "plum", "cluster": {"server": server.url}}],
-            "users": [{"name": "local", "user": {}}],
-            "contexts": [{"name": "plum", "context": {"cluster": "plum", "user": "local"}}],
-            "current-context": "plum",
-        }
-        (folder / "config").write_text(yaml.safe_dump(config))
-        environment = {**os.environ, "KUBECONFIG": str(folder / "config"), "HOME": str(folder)}
-        yield Kubectl(environment, folder)
-
-
-def test_version_api_resources_and_cluster_info(kubectl: Kubectl) -> None:
-    assert "Server Version: v1.32.0+plum" in kubectl.run("version")
-    resources = kubectl.run("api-resources", "-o", "name")
-    assert {"deployments.plum.dev", "instances.plum.dev", "namespaces", "leases.coordination.k8s.io"} <= set(resources.split())
-    assert "plum.dev/v1" in kubectl.run("api-versions")
-    assert "is running at" in kubectl.run("cluster-info")
-
-
+@does("create -f", "describe", "delete NAME")
 def test_create_get_describe_and_delete(kubectl: Kubectl) -> None:
     assert kubectl.run("create", "-f", kubectl.file("made", deployment("made", 2))) == "deployment.plum.dev/made created\n"
     exists = kubectl.run("create", "-f", kubectl.file("made", deployment("made", 2)), code=1)
@@ -103,24 +26,7 @@ def test_create_get_describe_and_delete(kubectl: Kubectl) -> None:
     assert '"made" not found' in kubectl.run("get", "deploy", "made", code=1)
 
 
-def test_get_with_selectors_pages_and_sorting(kubectl: Kubectl) -> None:
-    documents = [deployment(f"list-{name}", number, labels={"list": "yes", "name": name}) for number, name in enumerate("cab")]
-    kubectl.run("apply", "-f", kubectl.file("list", *documents))
-
-    assert kubectl.run("get", "deploy", "-l", "list,name in (a,c)", "-o", "name").split() == [
-        "deployment.plum.dev/list-a",
-        "deployment.plum.dev/list-c",
-    ]
-    by_replicas = kubectl.run("get", "deploy", "-l", "list", "--sort-by=.spec.replicas", "--no-headers").split("\n")
-    assert [line.split()[0] for line in by_replicas if line] == ["list-c", "list-a", "list-b"]
-    assert len(kubectl.run("get", "deploy", "-l", "list", "--chunk-size=1", "-o", "name").split()) == 3
-    assert kubectl.run("get", "deploy", "--field-selector=metadata.name=list-b", "-o", "name").split() == [
-        "deployment.plum.dev/list-b"
-    ]
-    assert "field label not supported: spec.replicas" in kubectl.run("get", "deploy", "--field-selector=spec.replicas=1", code=1)
-    assert "NAMESPACE" in kubectl.run("get", "deploy", "-A")
-
-
+@does("apply: three-way, unchanged, removed fields")
 def test_apply_creates_then_changes_then_changes_nothing(kubectl: Kubectl) -> None:
     assert "created" in kubectl.run("apply", "-f", kubectl.file("applied", deployment("applied", 1, labels={"tier": "a"})))
     assert "unchanged" in kubectl.run("apply", "-f", kubectl.file("applied", deployment("applied", 1, labels={"tier": "a"})))
@@ -132,6 +38,7 @@ def test_apply_creates_then_changes_then_changes_nothing(kubectl: Kubectl) -> No
     assert after["metadata"]["generation"] == before["metadata"]["generation"] + 1
 
 
+@does("apply --server-side: conflicts, --field-manager, --force-conflicts")
 def test_server_side_apply_finds_conflicts_and_forces(kubectl: Kubectl) -> None:
     kubectl.run("apply", "--server-side", "-f", kubectl.file("ssa", deployment("ssa", 1)))
 
@@ -144,6 +51,7 @@ def test_server_side_apply_finds_conflicts_and_forces(kubectl: Kubectl) -> None:
     assert kubectl.run("get", "deploy", "ssa", "-o", "jsonpath={.spec.replicas}") == "4"
 
 
+@does("apply --server-side on an object of apply")
 def test_server_side_apply_takes_over_from_client_side_apply(kubectl: Kubectl) -> None:
     kubectl.run("apply", "-f", kubectl.file("takeover", deployment("takeover", 1)))
 
@@ -158,6 +66,7 @@ def test_server_side_apply_takes_over_from_client_side_apply(kubectl: Kubectl) -
     assert "kubectl" in managers and "kubectl-client-side-apply" not in managers
 
 
+@does("diff, diff --server-side", "--dry-run=server")
 def test_diff_and_dry_run_change_nothing(kubectl: Kubectl) -> None:
     kubectl.run("apply", "-f", kubectl.file("dry", deployment("dry", 1)))
     changed = kubectl.file("dry2", deployment("dry", 5))
@@ -169,6 +78,7 @@ def test_diff_and_dry_run_change_nothing(kubectl: Kubectl) -> None:
     assert kubectl.run("diff", "-f", kubectl.file("dry", deployment("dry", 1))) == ""
 
 
+@does("--validate=strict|warn|ignore")
 def test_validation_is_strict_warns_or_ignores(kubectl: Kubectl) -> None:
     wrong = deployment("validated")
     wrong["spec"]["replicaz"] = 2
@@ -181,6 +91,7 @@ def test_validation_is_strict_warns_or_ignores(kubectl: Kubectl) -> None:
     assert "spec.replicas: Invalid value: -1" in invalid
 
 
+@does("edit", "patch --type=merge|json", "label, annotate", "scale, scale --current-replicas", "replace, replace --force")
 def test_edit_patch_label_annotate_scale_and_replace(kubectl: Kubectl) -> None:
     kubectl.run("create", "-f", kubectl.file("edited", deployment("edited", 1)))
     editor = kubectl.folder / "editor"
@@ -209,6 +120,7 @@ def test_edit_patch_label_annotate_scale_and_replace(kubectl: Kubectl) -> None:
     assert "replaced" in kubectl.run("replace", "--force", "-f", kubectl.file("replaced", deployment("edited", 2)))
 
 
+@does("wait --for=jsonpath|delete|condition")
 def test_wait_sees_conditions_fields_and_deletion(kubectl: Kubectl) -> None:
     kubectl.run("create", "-f", kubectl.file("waited", deployment("waited", 1)))
 
@@ -223,21 +135,7 @@ def test_wait_sees_conditions_fields_and_deletion(kubectl: Kubectl) -> None:
     assert "timed out" in kubectl.run("wait", "ns/default", "--for=condition=Never", "--timeout=1s", code=1)
 
 
-def test_get_watch_prints_changes_as_they_happen(kubectl: Kubectl) -> None:
-    kubectl.run("create", "-f", kubectl.file("watched", deployment("watched", 1)))
-    process = kubectl.start("get", "deploy", "watched", "-w", "-o", "jsonpath={.spec.replicas}{'\\n'}")
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "1\n"
-        kubectl.run("scale", "deploy", "watched", "--replicas=9")
-        deadline = time.monotonic() + 20
-        while process.stdout.readline() != "9\n":
-            assert time.monotonic() < deadline
-    finally:
-        process.kill()
-        process.communicate()
-
-
+@does("delete -l, --cascade=foreground")
 def test_delete_all_by_selector_and_with_cascade(kubectl: Kubectl) -> None:
     kubectl.run("apply", "-f", kubectl.file("gone", *(deployment(f"gone-{name}", labels={"gone": "yes"}) for name in "ab")))
 
@@ -247,6 +145,7 @@ def test_delete_all_by_selector_and_with_cascade(kubectl: Kubectl) -> None:
     assert kubectl.json("get", "deploy", "-l", "gone=yes")["items"] == []
 
 
+@does("create ns|secret|configmap (protobuf)", "delete ns")
 def test_namespaces_secrets_and_configmaps_by_protobuf(kubectl: Kubectl) -> None:
     assert kubectl.run("create", "ns", "proto") == "namespace/proto created\n"
     kubectl.run("create", "secret", "generic", "key", "--from-literal=a=geheim", "-n", "proto")
@@ -260,6 +159,7 @@ def test_namespaces_secrets_and_configmaps_by_protobuf(kubectl: Kubectl) -> None
     assert "NotFound" in kubectl.run("get", "secret", "key", "-n", "proto", code=1)
 
 
+@does("apply of a ConfigMap (strategic merge)")
 def test_strategic_apply_of_core_kinds(kubectl: Kubectl) -> None:
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "core"}, "data": {"a": "1", "b": "2"}}
     kubectl.run("apply", "-f", kubectl.file("core", config))
@@ -270,22 +170,7 @@ def test_strategic_apply_of_core_kinds(kubectl: Kubectl) -> None:
     assert kubectl.json("get", "cm", "core")["data"] == {"a": "9"}
 
 
-def test_explain_reads_our_schemas(kubectl: Kubectl) -> None:
-    plain = kubectl.run("explain", "deploy.spec.strategy.maxSurge")
-    recursive = kubectl.run("explain", "deployments.plum.dev", "--recursive")
-
-    assert "FIELD: maxSurge" in plain and "DESCRIPTION:" in plain
-    assert "replicas\t<integer>" in recursive and "ownerReferences\t<[]OwnerReference>" in recursive
-    assert "FIELD: holderIdentity" in kubectl.run("explain", "lease.spec.holderIdentity")
-
-
-def test_who_am_i_and_what_may_i(kubectl: Kubectl) -> None:
-    assert kubectl.run("auth", "can-i", "create", "deployments.plum.dev") == "yes\n"
-    assert kubectl.run("auth", "can-i", "get", "/metrics") == "yes\n"
-    assert "*.*" in kubectl.run("auth", "can-i", "--list")
-    assert "system:admin" in kubectl.run("auth", "whoami")
-
-
+@does("events --for", "get events --field-selector")
 def test_events_of_an_object(kubectl: Kubectl) -> None:
     kubectl.run("create", "-f", kubectl.file("eventful", deployment("eventful", 1)))
     uid = kubectl.json("get", "deploy", "eventful")["metadata"]["uid"]
@@ -304,13 +189,7 @@ def test_events_of_an_object(kubectl: Kubectl) -> None:
     assert "deployment/eventful" in table
 
 
-def test_get_raw_and_all(kubectl: Kubectl) -> None:
-    assert kubectl.run("get", "--raw", "/livez") == "ok"
-    assert json.loads(kubectl.run("get", "--raw", "/apis/plum.dev/v1"))["kind"] == "APIResourceList"
-    kubectl.run("create", "-f", kubectl.file("in-all", deployment("in-all", 1)))
-    assert "deployment.plum.dev/in-all" in kubectl.run("get", "all", "-o", "name")
-
-
+@does("CustomResourceDefinition: apply, wait, get, explain, delete")
 def test_own_kinds_are_usable_as_soon_as_they_are_established(kubectl: Kubectl) -> None:
     schema = {
         "type": "object",
@@ -347,3 +226,97 @@ def test_own_kinds_are_usable_as_soon_as_they_are_established(kubectl: Kubectl) 
     assert "FIELD: colour" in kubectl.run("explain", "lamp.spec.colour")
     kubectl.run("delete", "crd", "lamps.example.com", "--timeout=20s")
     assert "the server could not find the requested resource" in kubectl.run("get", "lamps.v1.example.com", code=1)
+
+
+REFUSALS = {
+    "create job": (("create", "job", "x", "--image=x"), "Plum has no jobs.batch: run a task once with a TaskRun"),
+    "create cronjob": (
+        ("create", "cronjob", "x", "--image=x", "--schedule=* * * * *"),
+        "with a Trigger of apiVersion plum.dev/v1",
+    ),
+    "create ingress": (
+        ("create", "ingress", "x", "--rule=a/b=c:80"),
+        "no ingresses.networking.k8s.io: Plum routes no traffic",
+    ),
+    "create pdb": (("create", "pdb", "x", "--selector=a=b", "--min-available=1"), "spec.strategy.maxUnavailable"),
+    "create quota": (("create", "quota", "x", "--hard=cpu=1"), "Plum has no resourcequotas"),
+    "create service": (("create", "service", "clusterip", "x", "--tcp=80"), "Plum routes no traffic"),
+    "autoscale": (("autoscale", "deployments.plum.dev", "x", "--max=3"), "set it with `kubectl scale`"),
+}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [pytest.param(name, marks=pytest.mark.client("kubectl 1.32", name, refused=text)) for name, (_, text) in REFUSALS.items()],
+)
+def test_kinds_that_plum_lacks_are_refused_with_what_to_do_instead(kubectl: Kubectl, operation: str) -> None:
+    arguments, text = REFUSALS[operation]
+    if operation == "autoscale":
+        kubectl.run("create", "-f", kubectl.file("x", deployment("x", 0)))
+
+    assert text in kubectl.refused(*arguments)
+
+
+@does("apply --prune --applyset: Secret and ConfigMap as parent")
+def test_an_apply_set_prunes_what_left_it(kubectl: Kubectl) -> None:
+    kubectl.run("create", "ns", "sets")
+    for number, parent in enumerate(("secret/parent", "configmaps/parent")):
+        names = [f"kept-{number}", f"left-{number}"]
+        for name in names:
+            kubectl.file(f"set{number}/{name}", deployment(name, 0))
+        apply = ("apply", "-n", "sets", "-f", str(kubectl.folder / f"set{number}"), "--prune", f"--applyset={parent}")
+        kubectl.run(*apply, KUBECTL_APPLYSET="true")
+        (kubectl.folder / f"set{number}" / f"{names[1]}.yaml").unlink()
+
+        assert f"deployment.plum.dev/{names[1]} pruned" in kubectl.run(*apply, KUBECTL_APPLYSET="true")
+        assert kubectl.run("get", "deploy", names[0], "-n", "sets", "-o", "name") == f"deployment.plum.dev/{names[0]}\n"
+
+
+@does("apply --prune --prune-allowlist")
+def test_an_allow_list_prunes_by_selector(kubectl: Kubectl) -> None:
+    both = kubectl.file("both", *(deployment(f"pruned-{name}", 0, labels={"set": "p"}) for name in "ab"))
+    one = kubectl.file("one", deployment("pruned-a", 0, labels={"set": "p"}))
+    kubectl.run("apply", "-f", both)
+
+    pruned = kubectl.run("apply", "-f", one, "--prune", "-l", "set=p", "--prune-allowlist=plum.dev/v1/Deployment")
+
+    assert "pruned-b pruned" in pruned
+
+
+@does("apply|diff|delete -k: namePrefix, labels, generators, patches", "apply -R", "kustomize")
+def test_kustomize_and_folders(kubectl: Kubectl) -> None:
+    kubectl.file("kust/base/w", deployment("w", 1))
+    kubectl.file("kust/base/kustomization", {"resources": ["w.yaml"]})
+    kubectl.file(
+        "kust/kustomization",
+        {
+            "resources": ["base"], "namePrefix": "pre-", "labels": [{"pairs": {"site": "pier"}}],
+            "configMapGenerator": [{"name": "conf", "literals": ["a=1"]}],
+            "secretGenerator": [{"name": "key", "literals": ["a=1"]}],
+            "patches": [{"target": {"kind": "Deployment"}, "patch": '[{"op":"replace","path":"/spec/replicas","value":0}]'}],
+        },
+    )  # fmt: skip
+    folder = str(kubectl.folder / "kust")
+
+    assert kubectl.run("apply", "-k", folder).count(" created") == 3
+    assert kubectl.run("diff", "-k", folder) == ""
+    made = kubectl.json("get", "deploy", "pre-w")
+    assert (made["spec"]["replicas"], made["metadata"]["labels"]) == (0, {"site": "pier"})
+    assert kubectl.run("delete", "-k", folder).count(" deleted") == 3
+    assert "created" in kubectl.run("apply", "-R", "-f", str(Path(folder) / "base" / "w.yaml"))
+
+
+@does("delete --cascade=orphan, create adopts the orphans")
+def test_a_new_deployment_adopts_what_an_old_one_left(kubectl: Kubectl) -> None:
+    file = kubectl.file("orphans", deployment("orphaned", 1))
+    kubectl.run("apply", "-f", file)
+    kubectl.run("wait", "deploy/orphaned", "--for=jsonpath={.status.replicas}=1", "--timeout=20s")
+    old = kubectl.json("get", "inst", "-l", "plum.dev/deployment=orphaned")["items"][0]["metadata"]["uid"]
+
+    kubectl.run("delete", "-f", file, "--cascade=orphan")
+    kubectl.run("apply", "-f", file)
+    kubectl.run("wait", "deploy/orphaned", "--for=jsonpath={.status.replicas}=1", "--timeout=20s")
+
+    owner = kubectl.json("get", "deploy", "orphaned")["metadata"]["uid"]
+    instances = kubectl.json("get", "inst", "-l", "plum.dev/deployment=orphaned")["items"]
+    assert [(i["metadata"]["uid"], i["metadata"]["ownerReferences"][0]["uid"]) for i in instances] == [(old, owner)]
