@@ -65,7 +65,7 @@ class ObjectsApi:
         if request.query or (request.accept and object_form(request.accept) is not Form.JSON):
             return None
         target = self.router.find(request.path)
-        if target is None or not target.name or target.subresource or target.watch:
+        if target is None or not target.name or target.subresource or target.watch or target.kind.deprecation:
             return None
         return Answer(self.service.get(target.kind, ObjectKey(target.namespace, target.name)))
 
@@ -76,6 +76,12 @@ class ObjectsApi:
             raise absent(request.path)
         if target.subresource and not target.name:
             raise no_such_resource()
+        answer = await self._answer(request, target)
+        if target.kind.deprecation and isinstance(answer, Answer):
+            answer.warnings = (target.kind.deprecation, *answer.warnings)
+        return answer
+
+    async def _answer(self, request: ApiRequest, target: Target) -> Answer | WatchAnswer:
         form = object_form(request.accept)
         if form is None:
             raise not_acceptable(ACCEPTED)

@@ -38,6 +38,10 @@ DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
 
+APPROVAL = "api-approved.kubernetes.io"
+PROTECTED_GROUPS = (".k8s.io", ".kubernetes.io")
+
+
 def admit_instance(context: Context, kind: ResourceKind, name: str) -> Check:
     """The kind must be defined and must not be ending. The answer is the precondition that it stays so until the commit.
 
@@ -95,6 +99,10 @@ class DefinitionRules(KindRules):
         yield from _check_names(new["metadata"]["name"], spec)
         if context.registry.is_builtin(new["metadata"]["name"]):
             yield Cause(FORBIDDEN, "Forbidden: the kind is built in", "metadata.name")
+        if spec.get("preserveUnknownFields"):
+            hint = "cannot be true; set x-kubernetes-preserve-unknown-fields in spec.versions[*].schema instead"
+            yield Cause(INVALID, f"Invalid value: true: {hint}", "spec.preserveUnknownFields")
+        yield from _check_approval(new, live)
         yield from _check_versions(spec)
         if spec.get("conversion", {}).get("strategy", "None") != "None":
             strategy = spec["conversion"]["strategy"]
@@ -114,6 +122,12 @@ def set_status(context: Context, definition: Json) -> None:
     """Accept the names if nobody else has them, and note the storage version. Changes nothing the second time."""
     spec, status, now = definition.get("spec", {}), definition.setdefault("status", {}), context.now()
     conflict = "" if is_established(definition) else _name_conflict(context, definition)
+    if str(spec.get("group", "")).endswith(PROTECTED_GROUPS):
+        approval = str((definition["metadata"].get("annotations") or {}).get(APPROVAL, ""))
+        approved = approval.startswith("http")
+        reason = "ApprovedAnnotation" if approved else "UnapprovedAnnotation"
+        message = f"approved in {approval}" if approved else f"not approved: {approval or 'no annotation'}"
+        set_condition(definition, "KubernetesAPIApprovalPolicyConformant", str(approved), reason, message, now)
     stored = status.setdefault("storedVersions", [])
     for version in spec.get("versions") or ():
         if version.get("storage") and version.get("name") not in stored:
@@ -174,6 +188,21 @@ def _check_names(name: str, spec: Json) -> Iterator[Cause]:
     if names["kind"] == names.get("listKind"):
         hint = "kind and listKind may not be the same"
         yield Cause(INVALID, f"Invalid value: {quote(names['kind'])}: {hint}", "spec.names.listKind")
+
+
+def _check_approval(new: Json, live: Json | None) -> Iterator[Cause]:
+    """Groups of Kubernetes' community need its word. What is stored already is not asked again."""
+    group = new["spec"]["group"]
+    if not group.endswith(PROTECTED_GROUPS) or live is not None:
+        return
+    approval = (new["metadata"].get("annotations") or {}).get(APPROVAL, "")
+    where = f"metadata.annotations[{APPROVAL}]"
+    if not approval:
+        hint = f"protected groups must have approval annotation {quote(APPROVAL)}: its address, or unapproved, REASON"
+        yield Cause(REQUIRED, f"Required value: {hint}", where)
+    elif not approval.startswith(("https://", "http://", "unapproved")):
+        hint = 'must be the address of the approval, or a text that starts with "unapproved"'
+        yield Cause(INVALID, f"Invalid value: {quote(approval)}: {hint}", where)
 
 
 def _check_versions(spec: Json) -> Iterator[Cause]:

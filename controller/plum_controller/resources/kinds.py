@@ -54,6 +54,8 @@ class ResourceKind:
         self.is_builtin = typed is not None
         self.is_terminating = False
         """The definition is being deleted: nothing new may be created."""
+        self.deprecation = ""
+        """What every client of this version is told; empty for a version that is not deprecated."""
         self.has_other_versions = False
         """Stored objects may carry another version than this one, so reads must look."""
         self.field_labels = field_labels(info)
@@ -132,7 +134,10 @@ def _kind_of(spec: Json, version: Json, rules: KindRules, builtin: bool) -> Reso
         api_version = f"{group}/{version['name']}" if group else version["name"]
         typed = find(api_version, names["kind"])
     info = typed.info if typed is not None else info_of(spec, version)
-    return ResourceKind(info, openapi, typed=typed, rules=rules)
+    kind = ResourceKind(info, openapi, typed=typed, rules=rules)
+    if version.get("deprecated"):
+        kind.deprecation = version.get("deprecationWarning") or f"{info.api_version} {info.kind} is deprecated"
+    return kind
 
 
 def info_of(spec: Json, version: Json) -> KindInfo:

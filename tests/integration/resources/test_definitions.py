@@ -118,6 +118,8 @@ SCHEMA = f"{VERSION}.schema.openAPIV3Schema"
         ("spec.names.kind", "Wid get", "spec.names.kind: Invalid value"),
         ("spec.names.listKind", "Widget", "kind and listKind may not be the same"),
         ("spec.conversion", {"strategy": "Webhook"}, 'spec.conversion.strategy: Unsupported value: "Webhook"'),
+        ("spec.preserveUnknownFields", True, "spec.preserveUnknownFields: Invalid value: true: cannot be true"),
+        ("metadata.name", "widgets.policy.k8s.io", "must be spec.names.plural"),
         (f"{VERSION}.storage", False, "must have exactly one version marked as storage version"),
         (f"{VERSION}.schema", None, "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"),
         (f"{SCHEMA}.properties.spec.type", None, "schema.openAPIV3Schema.properties[spec].type: Required value"),
@@ -349,3 +351,20 @@ async def test_items_of_a_keyed_list_without_sense_are_refused(world: World, key
 
     async with refused(422, "schema.openAPIV3Schema.properties[spec].properties[parts].items"):
         await world.create(CRDS, data)
+
+
+async def test_groups_of_kubernetes_need_an_approval(world: World) -> None:
+    data = definition()
+    data["spec"]["group"] = "example.k8s.io"
+    data["metadata"]["name"] = "widgets.example.k8s.io"
+    async with refused(422, "protected groups must have approval annotation"):
+        await world.create(CRDS, copy.deepcopy(data))
+    data["metadata"]["annotations"] = {"api-approved.kubernetes.io": "maybe"}
+    async with refused(422, 'must be the address of the approval, or a text that starts with "unapproved"'):
+        await world.create(CRDS, copy.deepcopy(data))
+
+    data["metadata"]["annotations"] = {"api-approved.kubernetes.io": "https://example.com/approval"}
+    made = await world.create(CRDS, data)
+
+    conditions = {condition["type"]: condition["status"] for condition in made["status"]["conditions"]}
+    assert conditions["KubernetesAPIApprovalPolicyConformant"] == "True"

@@ -98,3 +98,22 @@ async def test_a_rule_that_would_take_for_ever_refuses_its_object_and_harms_nobo
     assert answer.status == 422
     assert "costs more than it may" in answer.json()["message"]
     assert (await server.get("/healthz")).status == 200
+
+
+async def test_clients_of_a_deprecated_version_are_told(server: RunningServer) -> None:
+    made = definition(plural="fans")
+    old = {**made["spec"]["versions"][0], "name": "v1beta1", "storage": False, "deprecated": True}
+    older = {**old, "name": "v1alpha1", "deprecationWarning": "use v1: v1alpha1 goes next year"}
+    made["spec"]["versions"] += [old, older]
+    assert (await server.request("POST", DEFINITIONS, made)).status == 201
+    path = PUMPS.replace("pumps", "fans")
+    body = {"metadata": {"name": "f"}, "spec": {"min": 1, "max": 2}}
+
+    current = await server.request("POST", path, body)
+    warned = await server.get(f"{path.replace('/v1/', '/v1beta1/')}/f")
+    listed = await server.get(path.replace("/v1/", "/v1alpha1/"))
+
+    assert current.warnings == []
+    assert warned.warnings == ['299 - "plant.example.com/v1beta1 Fan is deprecated"']
+    assert listed.warnings == ['299 - "use v1: v1alpha1 goes next year"']
+    assert warned.json()["apiVersion"] == "plant.example.com/v1beta1"
