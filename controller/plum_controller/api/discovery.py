@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from plum_schemas.base import KindInfo
 
-from plum_controller.api.negotiation import DISCOVERY_TYPE, Form, discovery_form
+from plum_controller.api.negotiation import DISCOVERY_TYPES, Form, discovery_form
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.api.yamls import as_yaml
 from plum_controller.resources.registry import Registry
@@ -124,8 +124,8 @@ class Discovery:
         self._refresh()
         path = tuple(request.path)
         form = discovery_form(request.accept)
-        aggregated = form is Form.DISCOVERY_V2 and len(path) == 1
-        document = self._documents.get((*path, "aggregated") if aggregated else path)
+        aggregated = DISCOVERY_TYPES.get(form) if len(path) == 1 else None
+        document = self._documents.get((*path, form.value) if aggregated else path)
         if document is None:
             return None
         headers = ((b"etag", document.etag), (b"vary", b"Accept"), (b"cache-control", b"public"))
@@ -133,7 +133,7 @@ class Discovery:
             return Answer(b"", status=304, headers=headers)
         if form is Form.YAML:
             return as_yaml(Answer(document.body, headers=headers))
-        return Answer(document.body, content_type=DISCOVERY_TYPE if aggregated else b"application/json", headers=headers)
+        return Answer(document.body, content_type=aggregated or b"application/json", headers=headers)
 
     def _refresh(self) -> None:
         if self._generation == self._registry.generation:
@@ -141,8 +141,10 @@ class Discovery:
         self._generation = self._registry.generation
         groups = resources_of(kind.info for kind in self._registry.all())
         documents: dict[tuple[str, ...], Any] = {("api",): _core_versions(groups[""]), ("apis",): _group_list(groups)}
-        documents["api", "aggregated"] = _aggregated({"": groups[""]})
-        documents["apis", "aggregated"] = _aggregated({group: versions for group, versions in groups.items() if group})
+        named = {group: versions for group, versions in groups.items() if group}
+        for form, version in ((Form.DISCOVERY_V2, "v2"), (Form.DISCOVERY_V2BETA1, "v2beta1")):
+            documents["api", form.value] = _aggregated({"": groups[""]}, version)
+            documents["apis", form.value] = _aggregated(named, version)
         for group, versions in groups.items():
             if group:
                 documents["apis", group] = {"kind": "APIGroup", "apiVersion": "v1", **_group(group, versions)}
@@ -207,7 +209,7 @@ def _storage_hash(info: KindInfo) -> str:
     return base64.b64encode(hashlib.sha256(f"{info.api_version}/{info.kind}".encode()).digest()[:8]).decode()
 
 
-def _aggregated(groups: dict[str, dict[str, list[Resource]]]) -> dict[str, Any]:
+def _aggregated(groups: dict[str, dict[str, list[Resource]]], api_version: str) -> dict[str, Any]:
     items = []
     for group, versions in groups.items():
         listed = [
@@ -215,7 +217,7 @@ def _aggregated(groups: dict[str, dict[str, list[Resource]]]) -> dict[str, Any]:
             for version, resources in versions.items()
         ]
         items.append({"metadata": {"name": group} if group else {}, "versions": listed})
-    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+    return {"kind": "APIGroupDiscoveryList", "apiVersion": f"apidiscovery.k8s.io/{api_version}", "metadata": {}, "items": items}
 
 
 def _kind_of(info: KindInfo) -> dict[str, str]:

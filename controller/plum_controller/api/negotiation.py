@@ -23,6 +23,8 @@ class Form(Enum):
     PARTIAL = "partial"
     """Only the metadata: PartialObjectMetadata and its list."""
     DISCOVERY_V2 = "discovery v2"
+    DISCOVERY_V2BETA1 = "discovery v2beta1"
+    """As kubectl up to 1.29 asks for it."""
     PROTOBUF = "protobuf"
     TEXT = "text"
 
@@ -38,7 +40,11 @@ class MediaRange(NamedTuple):
 OBJECT_TYPES = "application/json, application/yaml, application/json;as=Table;v=v1;g=meta.k8s.io"
 """What a 406 for objects offers."""
 
-DISCOVERY_TYPE = b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+DISCOVERY_TYPES = {
+    Form.DISCOVERY_V2: b"application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+    Form.DISCOVERY_V2BETA1: b"application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+}
+"""Aggregated discovery, by its version."""
 YAML_TYPE = b"application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 
@@ -97,8 +103,9 @@ def discovery_form(accept: str) -> Form:
     """Aggregated or plain discovery. Falls back to plain JSON: every client can read that."""
     for entry in parse_accept(accept):
         if entry.type == "application/json" and entry.parameters.get("as") == "APIGroupDiscoveryList":
-            if entry.parameters.get("v") == "v2" and entry.parameters.get("g") == "apidiscovery.k8s.io":
-                return Form.DISCOVERY_V2
+            known = {"v2": Form.DISCOVERY_V2, "v2beta1": Form.DISCOVERY_V2BETA1}.get(entry.parameters.get("v", ""))
+            if known is not None and entry.parameters.get("g") == "apidiscovery.k8s.io":
+                return known
             continue
         if entry.type in _YAML_NAMES:
             return Form.YAML

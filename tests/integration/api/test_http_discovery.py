@@ -53,6 +53,9 @@ async def test_aggregated_discovery_has_everything_in_two_documents(server: Runn
 
     assert others.headers["content-type"] == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     assert "name" not in core.json()["items"][0]["metadata"]
+    older = await server.get("/apis", accept=AGGREGATED.replace("v=v2;", "v=v2beta1;"))
+    assert older.headers["content-type"] == "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+    assert older.json() == {**others.json(), "apiVersion": "apidiscovery.k8s.io/v2beta1"}
     plum = others.json()["items"][0]
     deployments = next(item for item in plum["versions"][0]["resources"] if item["resource"] == "deployments")
     assert deployments["responseKind"] == {"group": "plum.dev", "version": "v1", "kind": "Deployment"}
