@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.support.kubectl import Kubectl, deployment, does
@@ -298,12 +296,15 @@ def test_kustomize_and_folders(kubectl: Kubectl) -> None:
     )  # fmt: skip
     folder = str(kubectl.folder / "kust")
 
+    assert kubectl.run("kustomize", folder).count("kind: ") == 3
     assert kubectl.run("apply", "-k", folder).count(" created") == 3
     assert kubectl.run("diff", "-k", folder) == ""
     made = kubectl.json("get", "deploy", "pre-w")
     assert (made["spec"]["replicas"], made["metadata"]["labels"]) == (0, {"site": "pier"})
     assert kubectl.run("delete", "-k", folder).count(" deleted") == 3
-    assert "created" in kubectl.run("apply", "-R", "-f", str(Path(folder) / "base" / "w.yaml"))
+    for name in ("tree/a", "tree/below/b"):
+        kubectl.file(name, deployment(name.replace("/", "-"), 0))
+    assert kubectl.run("apply", "-R", "-f", str(kubectl.folder / "tree")).count(" created") == 2
 
 
 @does("delete --cascade=orphan, create adopts the orphans")
