@@ -250,6 +250,20 @@ async def user_defined_kind(site: Site) -> None:
     assert "wrong" not in await site.plum("get sensors")
 
 
+async def own_kind_with_rules(site: Site) -> None:
+    await site.apply("31-own-kind-with-rules")
+    table = await site.plum("get pumps")
+    assert re.search(r"north +1 +", table), table
+
+    refused = await site.plum("apply -f manifests/31-own-kind-with-rules/wrong", code=4)
+
+    for said in ("minimum 90 is above maximum 80", "no zone may go above the pump's own maximum", "a pump does not move"):
+        assert said in refused, refused
+    await site.plum("scale pump/north --replicas 3")
+    assert re.search(r"north +3 +", await site.plum("get pumps"))
+    await site.plum("delete customresourcedefinition pumps.plant.example.com")
+
+
 async def own_controller(site: Site) -> None:
     await site.box.plum("apply", "-f", "manifests/30-own-controller")
     url = site.box.api().transport
@@ -322,6 +336,7 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "08-canary": canary,
     "09-user-defined-kind": user_defined_kind,
     "30-own-controller": own_controller,
+    "31-own-kind-with-rules": own_kind_with_rules,
     "32-kopf-operator": kopf_operator,
 }
 
