@@ -5,6 +5,7 @@ It is removed before the instance is told to stop, so no request is answered wit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
@@ -13,7 +14,10 @@ from msgspec import Meta, field
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.markers import ListMap
 from plum_schemas.scalars import Duration, NonNegative, PortNumber
-from plum_schemas.service import HealthCheck
+from plum_schemas.service import HealthCheck, check_health_check
+from plum_schemas.validation import FieldError
+
+State = Literal["passing", "warning", "critical"]
 
 
 class EndpointSpec(Struct):
@@ -39,12 +43,16 @@ class EndpointSpec(Struct):
     """Incarnation of that instance."""
     node_name: str = ""
     """Node of that instance."""
+    zone: str = ""
+    """Zone of that node, by its label `zone` or `topology.kubernetes.io/zone`; callers may prefer their own."""
     health_check: HealthCheck | None = None
     """Checks from the controller, for things outside the fleet."""
     ttl: Duration | None = None
     """For endpoints registered by heartbeat: without one for this long the endpoint is critical."""
     heartbeat_at: datetime | None = None
     """When it was last registered or heard of, for endpoints with a ttl."""
+    healthy: bool = True
+    """What whoever registered it said of it last; false makes it critical."""
 
 
 class EndpointStatus(Struct):
@@ -52,7 +60,7 @@ class EndpointStatus(Struct):
 
     observed_generation: int = 0
     """Generation of the spec this status speaks of."""
-    state: Literal["passing", "warning", "critical"] = "warning"
+    state: State = "warning"
     """Only passing endpoints take requests; warning ones do when no other is left."""
     checked_at: datetime | None = None
     """When it was last checked."""
@@ -90,3 +98,7 @@ class Endpoint(Object):
     """Where the service is reached."""
     status: EndpointStatus = field(default_factory=EndpointStatus)
     """What was last seen."""
+
+    def validate(self, old: Endpoint | None) -> Iterator[FieldError]:
+        if self.spec.health_check is not None:
+            yield from check_health_check(self.spec.health_check, "spec.healthCheck")

@@ -11,10 +11,11 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
+from plum_schemas.durations import parse_duration
 from plum_schemas.markers import ListMap
 from plum_schemas.probes import HttpAction, TcpAction
 from plum_schemas.scalars import Duration, NonNegative, PortRef, Positive
-from plum_schemas.validation import FieldError, exactly_one, required
+from plum_schemas.validation import FieldError, exactly_one, invalid, required
 
 ResolutionStrategy = Literal["random", "roundRobin", "leastActive", "consistentHash", "sticky"]
 
@@ -137,5 +138,12 @@ class Service(Object):
         if spec.strategy in ("consistentHash", "sticky") and not spec.hash_key:
             yield required("spec.hashKey", f"strategy {spec.strategy} needs one")
         if spec.health_check is not None:
-            check = spec.health_check
-            yield from exactly_one("spec.healthCheck", {"http": check.http, "tcp": check.tcp})
+            yield from check_health_check(spec.health_check, "spec.healthCheck")
+
+
+def check_health_check(check: HealthCheck, path: str) -> Iterator[FieldError]:
+    """Rules between the fields of a health check."""
+    yield from exactly_one(path, {"http": check.http, "tcp": check.tcp})
+    for name, span in (("period", check.period), ("timeout", check.timeout)):
+        if parse_duration(span) <= 0:
+            yield invalid(f"{path}.{name}", span, "must be longer than 0")

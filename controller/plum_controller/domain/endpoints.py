@@ -1,0 +1,144 @@
+"""Which endpoints follow from an instance: pure.
+
+    Instance (template.services, status) + Services that select it + zone of its node
+      -> offers_of     what it offers, whether or not it serves now
+      -> why_not       the reason why it takes no requests; empty when it does
+      -> wanted        the endpoints that must exist: all its offers while it serves, none otherwise
+
+An endpoint belongs to one incarnation of one instance: its name carries a hash of the instance's uid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from plum_schemas.base import ObjectMeta, OwnerReference
+from plum_schemas.endpoint import Endpoint, EndpointSpec
+from plum_schemas.instance import Instance
+from plum_schemas.service import Service
+
+ZONE_LABELS = ("zone", "topology.kubernetes.io/zone")
+MAX_NAME = 253
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One service on one port of an instance."""
+
+    service: str
+    port: int
+    protocol: str
+    version: str = ""
+    weight: int = 100
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def selects(service: Service, labels: Mapping[str, str]) -> bool:
+    """Whether a Service finds an instance by its labels. An empty selector finds none; templates name such a service."""
+    selector = service.spec.selector
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
+
+
+def offers_of(instance: Instance, services: Iterable[Service] = ()) -> list[Offer]:
+    """What an instance offers: the services of its template, and those that select it. The template's word counts where
+    both name the same service and port. Ports that are not known yet are left out."""
+    found: dict[tuple[str, int], Offer] = {}
+    for one in instance.spec.template.services:
+        number, protocol = _port(instance, one.port, declared=False)
+        if number:
+            offer = Offer(one.name, number, one.protocol or protocol, one.version, one.weight, one.labels)
+            found.setdefault((one.name, number), offer)
+    for service in services:
+        if selects(service, instance.metadata.labels):
+            number, protocol = _port(instance, service.spec.port, declared=True)
+            if number:
+                name = service.metadata.name
+                offer = Offer(name, number, service.spec.protocol or protocol, service.spec.version)
+                found.setdefault((name, number), offer)
+    return list(found.values())
+
+
+def _port(instance: Instance, ref: int | str | None, *, declared: bool) -> tuple[int, str]:
+    """Number on the node and protocol of a port given by name or number, 0 when there is none. `declared`: it must be one of
+    the template's, because only those are known to be reachable."""
+    ports = instance.spec.template.ports
+    text = str(ref) if ref is not None else ports[0].name if ports else ""
+    for port in ports:
+        if text in (port.name, str(port.port)):
+            bound = next((b.port for b in instance.status.ports if b.name == port.name), 0)
+            return bound or port.port, port.protocol
+    return (int(text), "tcp") if text.isdecimal() and not declared else (0, "")
+
+
+def is_leaving(instance: Instance) -> bool:
+    """Whether its run is to end: it takes no more requests, whatever its probes say."""
+    spec, status = instance.spec, instance.status
+    return (
+        instance.metadata.deletion_timestamp is not None
+        or spec.state != "Running"
+        or spec.restart_request != status.observed_restart_request
+        or status.phase in ("Stopping", "Stopped", "Succeeded", "Failed")
+    )
+
+
+def why_not(instance: Instance) -> str:
+    """Why an instance takes no requests now; empty when it does. A node that lost its lease has taken `ready` back."""
+    if is_leaving(instance):
+        return "it is being stopped"
+    if not instance.status.ready:
+        status = instance.status
+        return status.message or status.reason or f"it is {status.phase.lower()}, and not ready"
+    return "" if instance.status.address else "its node has no address"
+
+
+def wanted(instance: Instance, services: Iterable[Service] = (), node_labels: Mapping[str, str] | None = None) -> list[Endpoint]:
+    """The endpoints that must exist for an instance now."""
+    if why_not(instance):
+        return []
+    zone = next((value for label in ZONE_LABELS if (value := (node_labels or {}).get(label))), "")
+    return [_endpoint(instance, offer, zone) for offer in offers_of(instance, services)]
+
+
+def _endpoint(instance: Instance, offer: Offer, zone: str) -> Endpoint:
+    metadata = instance.metadata
+    owner = OwnerReference(
+        api_version=instance.api_version, kind=instance.kind, name=metadata.name, uid=metadata.uid, controller=True
+    )
+    return Endpoint(
+        metadata=ObjectMeta(
+            name=endpoint_name(metadata.name, offer.service, metadata.uid, str(offer.port)),
+            namespace=metadata.namespace,
+            labels=dict(offer.labels),
+            owner_references=[owner],
+        ),
+        spec=EndpointSpec(
+            service=offer.service,
+            address=instance.status.address,
+            port=offer.port,
+            protocol=offer.protocol,
+            version=offer.version,
+            weight=offer.weight,
+            labels=dict(offer.labels),
+            instance_name=metadata.name,
+            instance_uid=metadata.uid,
+            node_name=instance.spec.node_name,
+            zone=zone,
+        ),
+    )
+
+
+def endpoint_name(first: str, service: str, *identity: str) -> str:
+    """A valid name that tells people whose it is, and programs exactly which: equal only for equal arguments."""
+    digest = blake2b("\0".join((first, service, *identity)).encode(), digest_size=4).hexdigest()
+    text = _NOT_IN_NAMES.sub("-", f"{first}-{service}".lower()).strip("-.")
+    text = re.sub(r"[.-]*\.[.-]*", ".", text)[: MAX_NAME - len(digest) - 1].rstrip("-.")
+    return f"{text}-{digest}" if text else f"endpoint-{digest}"
+
+
+def differs(known: Endpoint, want: Endpoint) -> bool:
+    """Whether an endpoint that exists has to be written again."""
+    return known.spec != want.spec or any(known.metadata.labels.get(key) != value for key, value in want.metadata.labels.items())
