@@ -1,0 +1,1 @@
+"""Packages: zips with `start.sh` and `meta.ini` at their root, read without believing anything they say about themselves."""
