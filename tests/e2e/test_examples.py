@@ -137,7 +137,7 @@ async def rollout_and_undo(site: Site) -> None:
 
     await site.apply("03-rollout-and-undo/v2", wait=False)
     assert "is rolled out" in await site.plum("rollout status deployment/web")
-    assert not first & {i.metadata.labels[REVISION_LABEL] for i in await site.instances("web")}
+    assert not first & {i.metadata.labels[REVISION_LABEL] for i in await site.instances("web") if not i.metadata.deletion_timestamp}
     assert "v1 -> v2" in await site.plum("rollout history deployment/web")
 
     await site.plum("rollout undo deployment/web --wait --timeout 30s")

@@ -94,7 +94,7 @@ async def test_a_table_has_the_columns_of_the_kind_and_one_row_per_object(server
     assert answer["kind"] == "Table"
     assert columns[0] == "Name" and "Age" in columns
     assert row["cells"][0] == "table-a"
-    assert row["cells"][columns.index("Desired")] == 2
+    assert row["cells"][columns.index("Ready")] == "0/2"
     assert row["object"]["kind"] == "PartialObjectMetadata"
     assert int(answer["metadata"]["resourceVersion"]) > 0
 
