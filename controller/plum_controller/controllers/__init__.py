@@ -16,13 +16,28 @@ class ControllerSettings(Protocol):
 
 
 def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool = True) -> None:
-    """Register every built-in controller. `watch_nodes` false: nodes are not judged by their leases (for plans)."""
-    from plum_controller.controllers import deployment, event_expiry, garbage, namespace, node, scheduler, token_expiry
+    """Register every built-in controller. `watch_nodes` false: nodes are not judged by their leases, and nothing is asked
+    whether it answers (for plans)."""
+    from plum_controller.controllers import (
+        deployment,
+        endpoint,
+        endpoint_health,
+        event_expiry,
+        garbage,
+        namespace,
+        node,
+        scheduler,
+        service,
+        token_expiry,
+    )
 
     deployment.add_to(manager, settings.failover_enabled)
     scheduler.add_to(manager)
     if watch_nodes:
         node.add_to(manager)
+        endpoint.add_to(manager)
+        endpoint_health.add_to(manager)
+        service.add_to(manager)
     garbage.add_to(manager)
     namespace.add_to(manager)
     event_expiry.add_to(manager)

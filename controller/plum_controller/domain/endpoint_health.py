@@ -11,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from plum_client.conditions import set_condition
+from plum_schemas.base import Condition
 from plum_schemas.durations import parse_duration
-from plum_schemas.endpoint import Endpoint, State
+from plum_schemas.endpoint import Endpoint, EndpointStatus, State
 from plum_schemas.service import HealthCheck, Service
 
 
@@ -78,3 +80,31 @@ def known_of(endpoint: Endpoint) -> Health:
     if not status.observed_generation:
         return Health()
     return Health(status.state, status.message, 0, status.failures, status.state != "warning" or status.failures > 0)
+
+
+def status_of(endpoint: Endpoint, health: Health, reason: str, now: datetime) -> EndpointStatus:
+    """The status that says so. `reason` is the word of the condition Ready."""
+    generation = endpoint.metadata.generation
+    passing = health.state == "passing"
+    ready = Condition(
+        type="Ready", status="True" if passing else "False", reason=reason, message=health.message, observed_generation=generation
+    )
+    return EndpointStatus(
+        observed_generation=generation,
+        state=health.state,
+        checked_at=now.replace(microsecond=0),
+        failures=health.failures,
+        message=health.message,
+        conditions=set_condition(endpoint.status.conditions, ready, now),
+    )
+
+
+def is_news(endpoint: Endpoint, status: EndpointStatus) -> bool:
+    """Whether a status has to be written: a check that says the same as the last one has not."""
+    known = endpoint.status
+    same = (known.observed_generation, known.state, known.message) == (status.observed_generation, status.state, status.message)
+    return not same or known.failures != status.failures <= MAX_COUNTED
+
+
+MAX_COUNTED = 10
+"""Failures in a row that are written down one by one; after that a broken endpoint costs no write any more."""

@@ -11,7 +11,7 @@ An endpoint belongs to one incarnation of one instance: its name carries a hash 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -142,3 +142,14 @@ def endpoint_name(first: str, service: str, *identity: str) -> str:
 def differs(known: Endpoint, want: Endpoint) -> bool:
     """Whether an endpoint that exists has to be written again."""
     return known.spec != want.spec or any(known.metadata.labels.get(key) != value for key, value in want.metadata.labels.items())
+
+
+def by_instance(endpoint: Endpoint) -> Sequence[str]:
+    """Index: the instance an endpoint belongs to, as `namespace/name`."""
+    name = endpoint.spec.instance_name
+    return [f"{endpoint.metadata.namespace}/{name}"] if name and endpoint.spec.instance_uid else []
+
+
+def by_service(endpoint: Endpoint) -> Sequence[str]:
+    """Index: the service of an endpoint, as `namespace/name`."""
+    return [f"{endpoint.metadata.namespace}/{endpoint.spec.service}"]

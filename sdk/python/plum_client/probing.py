@@ -52,7 +52,7 @@ async def ask_tcp(host: str, port: int) -> str:
 
 
 async def ask_http(action: HttpAction, host: str, port: int) -> str:
-    """A GET; only the status line is read. `host` and `port` are those of the action, resolved. Raises `OSError`, `ValueError`."""
+    """A GET; only the status line is read. `host` and `port`: the action's, resolved. Raises `OSError`, `ValueError`."""
     reader, writer = await connect(host, port, action.scheme == "https")
     try:
         headers = {"Host": f"{host}:{port}", "User-Agent": "plum-probe", "Accept": "*/*", "Connection": "close"}
