@@ -1,0 +1,1 @@
+"""Speaking with a container engine on this machine, over its unix socket."""
