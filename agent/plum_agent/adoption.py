@@ -80,7 +80,8 @@ class Adopter:
             return Launch(Run(run.marker, folder), (), {}, folder.parent.parent / "work")
 
     async def find_strays(self, units: Iterable[Unit]) -> None:
-        """Look for living runs of this data directory that no record names."""
+        """Look for living runs of this data directory that no record names. Commands of people have lost their people."""
+        await self.starter.driver.end_commands(f"{self.starter.ledger.agent_id}.")
         recorded = {unit.record.run.marker for unit in units if unit.record.run is not None}
         for marker in await self.starter.driver.list_markers(f"{self.starter.ledger.agent_id}."):
             if marker not in recorded:

@@ -4,14 +4,14 @@ informer (Instances of this node) -+
 ledger (before the first list) ----+-> queue -> workers -> InstanceReconciler -> driver, ledger
 exits, probes, lease, timers ------+                             |
                                                                  v
-tunnel (logs)    reporter (Node)                         delivery queue -> /status
+tunnel (streams) reporter (Node)                         delivery queue -> /status
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -35,12 +35,12 @@ from plum_agent.errors import StartError
 from plum_agent.instances import InstanceReconciler
 from plum_agent.lease import NodeLease
 from plum_agent.ledger import Ledger
-from plum_agent.log_reader import LogQuery, LogReader
 from plum_agent.node import Facts, NodeReporter
 from plum_agent.output import OutputKeeper
 from plum_agent.ports import PortBook
 from plum_agent.starter import Starter
-from plum_agent.tunnel import StreamRefusedError, Tunnel
+from plum_agent.streams import InstanceStreams
+from plum_agent.tunnel import Tunnel
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,8 @@ class NodeAgent:
             self.informer, starter, self.delivery, self.queue, shared.keeper, shared.events, lease.fence
         )
         self.reporter = NodeReporter(shared.api, name, shared.facts, self._set_lease_seconds)
-        self._tunnel = Tunnel(shared.tunnels, name, self.open_log) if shared.tunnels is not None else None
+        streams = InstanceStreams(name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock)
+        self._tunnel = Tunnel(shared.tunnels, name, streams.serves()) if shared.tunnels is not None else None
 
     async def run(self) -> None:
         """Start with what the ledger says, then follow the controller whenever it answers."""
@@ -131,28 +132,6 @@ class NodeAgent:
             self.reporter.try_now()
             if self._tunnel is not None:
                 self._tunnel.try_now()
-
-    def open_log(self, query: LogQuery) -> AsyncGenerator[bytes, None]:
-        """The output of a run of one of this node's instances. Raises `StreamRefusedError`."""
-        key = ObjectKey(query.namespace, query.instance)
-        unit = self.reconciler.units.get(key)
-        if unit is None:
-            raise StreamRefusedError(404, f"instance {key} is not on node {self.name}")
-        if unit.record.run is None:
-            raise StreamRefusedError(404, f"instance {key} has not been started yet")
-        number = unit.record.run.number - (1 if query.previous else 0)
-        folder = self.ledger.run_folder(key, number)
-        if number < 1 or not folder.is_dir():
-            raise StreamRefusedError(404, f"instance {key} has no {'previous run' if query.previous else 'output'}")
-
-        def is_running() -> bool:
-            run = unit.record.run
-            return unit.alive and run is not None and run.number == number
-
-        keeper = self._shared.keeper
-        if keeper is not None:
-            keeper.flush(folder)
-        return LogReader(folder, query, keeper, is_running, lambda: self._shared.clock.now().timestamp()).read()
 
     async def _on_first_list(self) -> None:
         await self.informer.wait_synced()

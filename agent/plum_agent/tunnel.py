@@ -1,11 +1,13 @@
-"""The tunnel to the controller: one WebSocket that this agent opens, logs inside it.
+"""The tunnel to the controller: one WebSocket that this agent opens; logs, commands and forwarded connections inside it.
 
-    controller -> {"stream":7,"open":"log","params":{...}} -> {"stream":7,"opened":true}
-               <- 4 bytes stream id + output, as far as the reader's credit goes
-               -> {"stream":7,"credit":65536}, {"stream":7,"close":true}
-               <- {"stream":7,"close":true,"code":200}
+    controller -> {"stream":7,"open":"exec","params":{...}} -> {"stream":7,"opened":true}
+               <-> 4 bytes stream id + payload, as far as the credit of the other side goes
+               <-> {"stream":7,"credit":65536}   as payload is used
+               <-> {"stream":7,"eof":true}       no more payload from this side
+                -> {"stream":7,"close":true}     from the controller: end it now
+               <-  {"stream":7,"close":true,"code":200,"result":{...}}
 
-A slow reader stops its own stream only. Losing the tunnel loses nothing: it is opened again, output stays on the disk.
+A slow reader, on either side, stops its own stream only. Losing the tunnel ends its streams, and it is opened again.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import struct
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Any
 from urllib.parse import quote
@@ -25,18 +27,18 @@ from plum_client.errors import ApiError
 from plum_client.http_transport import HttpTransport
 from plum_client.websocket import WebSocket
 
-from plum_agent.log_reader import LogQuery
-
 logger = logging.getLogger(__name__)
 
 INITIAL_CREDIT = 262144
-"""Bytes that may be sent before the controller gives more."""
+"""Bytes that each side may send on a stream before the other gives more."""
+CREDIT_STEP = 65536
+"""Bytes after which used payload is given back as credit."""
 FRAME = 65536
 _HEADER = struct.Struct(">I")
 
 
 class StreamRefusedError(Exception):
-    """A stream that cannot be opened."""
+    """A stream that cannot be opened, or not go on."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -44,28 +46,102 @@ class StreamRefusedError(Exception):
         """As of HTTP: 404 for a run that does not exist."""
 
 
-OpenLog = Callable[[LogQuery], AsyncGenerator[bytes, None]]
-"""Opens the output of a run. Raises `StreamRefusedError`."""
+class TunnelStream:
+    """This agent's end of one stream. One task sends and one receives."""
 
-
-class _Stream:
-    """One stream that is being sent."""
-
-    def __init__(self) -> None:
-        self.credit = INITIAL_CREDIT
-        self.more = asyncio.Event()
+    def __init__(self, socket: WebSocket, number: int, params: Mapping[str, Any]) -> None:
+        self.number = number
+        self.params = params
         self.task: asyncio.Task[None] | None = None
+        self._socket = socket
+        self._credit = INITIAL_CREDIT
+        self._more = asyncio.Event()
+        self._received: deque[bytes] = deque()
+        self._room = INITIAL_CREDIT
+        """What the controller may still send."""
+        self._used = 0
+        self._ended = False
+        self._arrived = asyncio.Event()
+
+    def accept(self) -> None:
+        """Tell the controller that it is open."""
+        self._say({"opened": True})
+
+    async def send(self, data: bytes, head: bytes = b"") -> None:
+        """Send payload, in messages that each begin with `head`, as the controller has room for it."""
+        view = memoryview(data)
+        while view:
+            while self._credit <= len(head):
+                self._more.clear()
+                await self._more.wait()
+            part = view[: min(FRAME, self._credit - len(head))]
+            view = view[len(part) :]
+            self._credit -= len(head) + len(part)
+            self._socket.send_bytes(b"".join((_HEADER.pack(self.number), head, part)))
+            await self._socket.drain()
+
+    def end_sending(self) -> None:
+        """Nothing more comes from here; the other side may go on."""
+        self._say({"eof": True})
+
+    async def receive(self) -> bytes | None:
+        """The next message, None when there will be no more."""
+        while not self._received:
+            if self._ended:
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        data = self._received.popleft()
+        self._used += len(data)
+        if self._used >= CREDIT_STEP:
+            used, self._used = self._used, 0
+            self._room += used
+            self._say({"credit": used})
+        return data
+
+    def close(self, code: int, message: str, result: Mapping[str, Any] | None) -> None:
+        """The last word of a stream."""
+        if self._socket.is_open:
+            self._say({"close": True, "code": code, "message": message} | ({"result": result} if result else {}))
+
+    # ---- from the tunnel
+
+    def give(self, credit: int) -> None:
+        self._credit += credit
+        self._more.set()
+
+    def feed(self, data: bytes) -> None:
+        if len(data) > self._room:
+            logger.warning("controller sent more than it had credit for", extra={"stream": self.number})
+            if self.task is not None:
+                self.task.cancel()
+            return
+        self._room -= len(data)
+        self._received.append(data)
+        self._arrived.set()
+
+    def end_receiving(self) -> None:
+        self._ended = True
+        self._arrived.set()
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._socket.send_text(msgspec.json.encode({"stream": self.number, **message}).decode())
+
+
+Serve = Callable[[TunnelStream], Awaitable[Mapping[str, Any] | None]]
+"""Serves a stream from its opening to its end: accepts it, or raises `StreamRefusedError`. Answers with its result."""
 
 
 class Tunnel:
     """Keeps the tunnel of one node open until cancelled."""
 
-    def __init__(self, transport: HttpTransport, node: str, open_log: OpenLog, random: Random | None = None) -> None:
+    def __init__(self, transport: HttpTransport, node: str, serves: Mapping[str, Serve], random: Random | None = None) -> None:
+        """`serves` by what is opened: log, exec, ..."""
         self._transport = transport
         self._path = f"/agent/v1/connect?node={quote(node, safe='')}"
-        self._open_log = open_log
+        self._serves = serves
         self._random = random or Random()  # noqa: S311 -- spreads reconnects
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, TunnelStream] = {}
         self._pause = Pause()
 
     def try_now(self) -> None:
@@ -78,23 +154,28 @@ class Tunnel:
             try:
                 socket = await self._transport.open_websocket(self._path)
                 failures = 0
-                await self._serve(socket)
+                await self._receive(socket)
             except ApiError as error:
                 failures += 1
                 logger.debug("tunnel is not open", extra={"error": str(error)})
             await self._pause.wait(SLOW.delay(max(1, failures), self._random))
 
-    async def _serve(self, socket: WebSocket) -> None:
+    async def _receive(self, socket: WebSocket) -> None:
         try:
             while True:
                 message = await socket.receive()
                 if isinstance(message, str):
                     self._on_message(socket, message)
+                elif len(message) >= _HEADER.size:
+                    stream = self._streams.get(_HEADER.unpack_from(message)[0])
+                    if stream is not None:
+                        stream.feed(message[_HEADER.size :])
         finally:
-            for stream in list(self._streams.values()):
-                if stream.task is not None:
-                    stream.task.cancel()
+            tasks = [stream.task for stream in self._streams.values() if stream.task is not None]
             self._streams.clear()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await socket.close()
 
     def _on_message(self, socket: WebSocket, text: str) -> None:
@@ -106,27 +187,24 @@ class Tunnel:
             return
         stream = self._streams.get(number)
         if "open" in message and stream is None:
-            stream = self._streams[number] = _Stream()
-            stream.task = asyncio.get_running_loop().create_task(self._send(socket, number, stream, message))
+            stream = self._streams[number] = TunnelStream(socket, number, message.get("params") or {})
+            stream.task = asyncio.get_running_loop().create_task(self._serve(stream, str(message["open"])))
         elif stream is not None and message.get("close"):
             if stream.task is not None:
                 stream.task.cancel()
             self._streams.pop(number, None)
+        elif stream is not None and message.get("eof"):
+            stream.end_receiving()
         elif stream is not None:
-            stream.credit += int(message.get("credit") or 0)
-            stream.more.set()
+            stream.give(int(message.get("credit") or 0))
 
-    async def _send(self, socket: WebSocket, number: int, stream: _Stream, message: dict[str, Any]) -> None:
-        code, text = 200, ""
+    async def _serve(self, stream: TunnelStream, kind: str) -> None:
+        code, text, result = 200, "", None
         try:
-            if message["open"] != "log":
-                raise StreamRefusedError(501, f"this agent cannot open {message['open']!r}; it knows: log")
-            chunks = self._open_log(msgspec.convert(message.get("params") or {}, LogQuery))
-            self._say(socket, {"stream": number, "opened": True})
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    for start in range(0, len(chunk), FRAME):
-                        await self._send_bytes(socket, number, stream, chunk[start : start + FRAME])
+            serve = self._serves.get(kind)
+            if serve is None:
+                raise StreamRefusedError(501, f"this agent cannot open {kind!r}; it knows: {', '.join(self._serves)}")
+            result = await serve(stream)
         except StreamRefusedError as error:
             code, text = error.code, str(error)
         except msgspec.ValidationError as error:
@@ -134,20 +212,9 @@ class Tunnel:
         except ApiError:
             return  # the tunnel is gone; its end is handled where it is received
         except OSError as error:
-            code, text = 500, f"the output could not be read: {error}"
-        self._streams.pop(number, None)
-        if socket.is_open:
-            self._say(socket, {"stream": number, "close": True, "code": code, "message": text})
-
-    async def _send_bytes(self, socket: WebSocket, number: int, stream: _Stream, piece: bytes) -> None:
-        while piece:
-            while stream.credit <= 0:
-                stream.more.clear()
-                await stream.more.wait()
-            part, piece = piece[: stream.credit], piece[stream.credit :]
-            stream.credit -= len(part)
-            socket.send_bytes(_HEADER.pack(number) + part)
-            await socket.drain()
-
-    def _say(self, socket: WebSocket, message: dict[str, Any]) -> None:
-        socket.send_text(msgspec.json.encode(message).decode())
+            code, text = 500, f"the {kind} stream failed: {error}"
+        except Exception as error:
+            logger.exception("tunnel stream failed", extra={"kind": kind})
+            code, text = 500, f"the {kind} stream failed: {type(error).__name__}; the agent's log has more"
+        self._streams.pop(stream.number, None)
+        stream.close(code, text, result)

@@ -3,12 +3,15 @@
     start -> Handle -> wait -> Exit
     find (after a restart of the agent) -> Handle | Exit | None
 
+    open_command, connect: a person works beside a run
+
 A driver owns no decisions: it never restarts, and it signals nothing that it cannot identify by `Handle` or marker.
 All methods may be called again after a crash of the agent at any point.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +102,47 @@ class Started:
     """Sentences about limits that this host does not enforce."""
 
 
+STDOUT, STDERR = 1, 2
+"""Numbers of the two outputs of a command."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRequest:
+    """A command that somebody wants to run beside a workload."""
+
+    words: tuple[str, ...]
+    """Program and arguments; no shell looks at them."""
+    stdin: bool = False
+    """Without it the command reads an empty file."""
+    tty: bool = False
+    """It gets a terminal; then everything it writes is stdout."""
+    columns: int = 0
+    rows: int = 0
+    """Size of the terminal; 0: not known yet."""
+
+
+class Command(Protocol):
+    """A command that runs. One task reads, one writes."""
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """The next piece of what it writes, with `STDOUT` or `STDERR`. None once it has ended and all was read."""
+
+    async def write(self, data: bytes) -> None:
+        """Give it input; waits while it does not read. Dropped once it has ended or closed its input."""
+
+    def end_input(self) -> None:
+        """There is no more input. Safe to repeat."""
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Change the size of its terminal, if it has one."""
+
+    async def wait(self) -> int:
+        """The exit code, 128 + number after a signal."""
+
+    async def close(self) -> None:
+        """End it, with everything it started. Safe to repeat, and after its end."""
+
+
 class Driver(Protocol):
     """Starts and ends runs of one kind."""
 
@@ -129,6 +173,15 @@ class Driver(Protocol):
 
     async def execute(self, launch: Launch, command: tuple[str, ...], timeout_seconds: float) -> int:
         """Run a program beside the workload, in its folder and environment: its exit code. Raises `TimeoutError`."""
+
+    async def open_command(self, launch: Launch, request: CommandRequest) -> Command:
+        """Run a command beside the workload: its folder, environment, user and limits. Raises `StartError`."""
+
+    async def connect(self, run: Run, handle: Handle, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a port on which the run listens. Raises `RefusedError` when it does not."""
+
+    async def end_commands(self, prefix: str) -> None:
+        """End commands that an agent before this one opened, by the beginning of their runs' markers."""
 
     async def list_markers(self, prefix: str) -> list[str]:
         """Markers of living runs that begin so."""

@@ -19,8 +19,8 @@ from plum_client.clock import Clock, SystemClock
 from plum_schemas.durations import parse_duration
 from plum_schemas.template import Template
 
-from plum_agent.drivers.base import Exit, Handle, Launch, Run, Started
-from plum_agent.errors import StartError
+from plum_agent.drivers.base import Command, CommandRequest, Exit, Handle, Launch, Run, Started
+from plum_agent.errors import RefusedError, StartError
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,15 @@ class FakeDriver:
 
     async def execute(self, launch: Launch, command: tuple[str, ...], timeout_seconds: float) -> int:
         return 0
+
+    async def open_command(self, launch: Launch, request: CommandRequest) -> Command:
+        raise StartError("a fake run has nothing that a command could run beside")
+
+    async def connect(self, run: Run, handle: Handle, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        raise RefusedError("NotListening", "a fake run listens on no port")
+
+    async def end_commands(self, prefix: str) -> None:
+        """There are none."""
 
     async def list_markers(self, prefix: str) -> list[str]:
         return [marker for marker, run in self._runs.items() if run.exit is None and marker.startswith(prefix)]

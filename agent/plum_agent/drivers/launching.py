@@ -7,6 +7,7 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 from pathlib import Path
 
 from plum_agent.errors import RefusedError
@@ -15,6 +16,8 @@ SHELL = "/bin/sh"
 SAFE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 AGENT_FILES = 65536
 """Open files the agent allows itself, if the hard limit does: each run takes two."""
+DEFAULT_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Python ignores these, and what a process ignores its children ignore too, unless they are told otherwise."""
 _NO_FILES = (
     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
     (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
@@ -25,7 +28,7 @@ _NO_FILES = (
 
 def spawn_shell(arguments: list[str], environment: dict[str, str]) -> int:
     """A shell that is the leader of a session of its own and shares no file with the agent. Takes about a millisecond."""
-    return os.posix_spawn(SHELL, [SHELL, *arguments], environment, file_actions=_NO_FILES, setsid=True)
+    return os.posix_spawn(SHELL, [SHELL, *arguments], environment, file_actions=_NO_FILES, setsid=True, setsigdef=DEFAULT_SIGNALS)
 
 
 def install_shim(data_directory: Path) -> Path:

@@ -23,7 +23,7 @@ from pathlib import Path
 from plum_schemas.template import Template
 
 from plum_agent.drivers import cgroups, pidfd, run_files
-from plum_agent.drivers.base import MARKER, Exit, Handle, Launch, Run, Started
+from plum_agent.drivers.base import MARKER, Command, CommandRequest, Exit, Handle, Launch, Run, Started
 from plum_agent.drivers.launching import SAFE_PATH, install_shim, raise_file_limit, spawn_shell, user_prefix
 from plum_agent.drivers.process_table import SHIM_MARKER, ProcessTable, members
 from plum_agent.drivers.procfs import ProcessStat, boot_id, is_alive, read_stat
@@ -243,6 +243,27 @@ class ProcessDriver:
             os.killpg(pid, signal.SIGKILL)
         os.close(descriptor)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])  # noqa: ASYNC222 -- it has ended
+
+    async def open_command(self, launch: Launch, request: CommandRequest) -> Command:
+        from plum_agent.drivers.commands import open_process_command  # no run needs it, only people do
+
+        return await open_process_command(launch, request, self._executor, self._workload_files)
+
+    async def connect(self, run: Run, handle: Handle, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        from plum_agent.drivers.listening import listens
+
+        pids = [stat.pid for stat in await self._survivors(run, handle)]
+        if await asyncio.get_running_loop().run_in_executor(self._executor, listens, pids, port):
+            for address in ("127.0.0.1", "::1"):
+                with suppress(OSError):
+                    return await asyncio.open_connection(address, port)
+        raise RefusedError("NotListening", f"nothing of it listens on port {port} of 127.0.0.1")
+
+    async def end_commands(self, prefix: str) -> None:
+        from plum_agent.drivers.commands import end_family, left_behind
+
+        for identity in await asyncio.get_running_loop().run_in_executor(self._executor, left_behind, prefix):
+            await end_family(identity, 0, self._executor)
 
     async def list_markers(self, prefix: str) -> list[str]:
         markers = {entry.marker or entry.shim_of for entry in await self._table.scan()}

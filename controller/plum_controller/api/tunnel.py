@@ -1,13 +1,13 @@
-"""Tunnels to agents: each agent opens one WebSocket, and streams (logs) run inside it towards the agent.
+"""Tunnels to agents: each agent opens one WebSocket; logs, commands and forwarded connections are streams inside it.
 
     user --GET .../log--> TunnelHub.open_log --{"stream":7,"open":"log",...}--> agent
                           TunnelStream       <--{"stream":7,"opened":true}-----
                                              <--binary: 4 bytes stream id + payload
                                              --{"stream":7,"credit":65536}---> as the user reads
-                                             <--{"stream":7,"close":true,"code":200}
+                                             <--{"stream":7,"close":true,"code":200,"result":{...}}
 
-An agent may be behind NAT, so it dials. Credit bounds what an agent may send unread, so a slow reader of one log holds
-neither memory nor the other streams.
+Payload, credit and `{"stream":7,"eof":true}` (no more payload) also flow towards the agent. An agent may be behind NAT,
+so it dials. Credit bounds what a side may send unread, so a slow reader of one stream holds neither memory nor the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import contextlib
 import logging
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -28,7 +28,9 @@ from plum_controller.resources.errors import ApiStatusError, unavailable
 logger = logging.getLogger(__name__)
 
 INITIAL_CREDIT = 256 * 1024
-"""Bytes an agent may send on a new stream before it is given more."""
+"""Bytes that each side may send on a new stream before it is given more."""
+PIECE = 64 * 1024
+"""Bytes of one message to an agent: other streams get their turn between two of them."""
 CREDIT_STEP = 64 * 1024
 """Bytes after which read bytes are given back. Small steps keep the agent sending; each costs a message."""
 OPEN_SECONDS = 10.0
@@ -41,7 +43,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class TunnelStream:
-    """One stream through a tunnel: opening, open, closed. Read it with `chunks`."""
+    """One stream through a tunnel: opening, open, closed. Read it with `chunks`; one task at a time may `send`."""
 
     def __init__(self, tunnel: Tunnel, number: int) -> None:
         self.number = number
@@ -50,7 +52,12 @@ class TunnelStream:
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._given = INITIAL_CREDIT
         self._returned = 0
+        self._credit = INITIAL_CREDIT
+        self._more = asyncio.Event()
+        self.closed = False
         self.error: ApiStatusError | None = None
+        self.result: Mapping[str, Any] = {}
+        """What the agent said at the end, such as the exit code of a command."""
 
     async def opened(self) -> None:
         """Wait for the agent to accept. Raises `ApiStatusError`: what the agent said, or 503 when it says nothing."""
@@ -70,6 +77,33 @@ class TunnelStream:
                 await self._tunnel.send_json({"stream": self.number, "credit": returned})
             yield data
 
+    async def send(self, data: bytes, head: bytes = b"") -> None:
+        """Send payload in messages that each begin with `head`, as the agent has room for it. Dropped once it is closed."""
+        view = memoryview(data)
+        while view and not self.closed:
+            if self._credit <= len(head):
+                self._more.clear()
+                await self._more.wait()
+                continue
+            part = view[: min(PIECE, self._credit - len(head))]
+            view = view[len(part) :]
+            self._credit -= len(head) + len(part)
+            await self._tunnel.send_bytes(b"".join((struct.pack(">I", self.number), head, part)))
+
+    async def end_sending(self) -> None:
+        """Nothing more comes from here; the agent may go on."""
+        if not self.closed:
+            await self._tunnel.send_json({"stream": self.number, "eof": True})
+
+    def give(self, credit: int) -> None:
+        """The agent used some payload."""
+        self._credit += credit
+        self._more.set()
+
+    def end_receiving(self) -> None:
+        """The agent sends no more payload; its last word may still come."""
+        self._queue.put_nowait(None)
+
     def accept(self) -> None:
         if not self._opened.done():
             self._opened.set_result(None)
@@ -82,8 +116,12 @@ class TunnelStream:
         self._queue.put_nowait(data)
         return True
 
-    def finish(self, code: int, message: str) -> None:
+    def finish(self, code: int, message: str, result: Mapping[str, Any] | None = None) -> None:
         """The stream is over, well or not. Safe to repeat."""
+        self.closed = True
+        self._more.set()
+        if result:
+            self.result = result
         if code >= 400:
             self.error = _error(code, message)
             if not self._opened.done():
@@ -107,6 +145,11 @@ class Tunnel:
         with contextlib.suppress(RuntimeError, OSError):
             await self._send({"type": "websocket.send", "text": msgspec.json.encode(message).decode()})
 
+    async def send_bytes(self, message: bytes) -> None:
+        """Payload for the agent; waits while the connection is full."""
+        with contextlib.suppress(RuntimeError, OSError):
+            await self._send({"type": "websocket.send", "bytes": message})
+
     @contextlib.asynccontextmanager
     async def open(self, kind: str, params: dict[str, Any]) -> AsyncIterator[TunnelStream]:
         """A new stream; leaving the context closes it. Raises `ApiStatusError`."""
@@ -129,10 +172,16 @@ class Tunnel:
             return  # closed by us in the meantime
         if message.get("opened"):
             stream.accept()
+        credit, result = message.get("credit"), message.get("result")
+        if isinstance(credit, int):
+            stream.give(credit)
+        if message.get("eof"):
+            stream.end_receiving()
         if message.get("close"):
             del self._streams[stream.number]
             code = message.get("code", 200)
-            stream.finish(code if isinstance(code, int) else 500, str(message.get("message", "")))
+            known = result if isinstance(result, dict) else None
+            stream.finish(code if isinstance(code, int) else 500, str(message.get("message", "")), known)
 
     def take_bytes(self, data: bytes) -> None:
         """Payload of a stream. Raises `ValueError` when it is too short to name one, or more than was allowed."""
@@ -166,7 +215,7 @@ class TunnelHub:
                 if seen is not None
                 else "it has not connected to this controller"
             )
-            raise unavailable(f"the agent of node {node} is not connected; {when}. Its output can be read when it is back")
+            raise unavailable(f"the agent of node {node} is not connected; {when}. Try again when it is back")
         return tunnel
 
     def close(self) -> None:
@@ -216,5 +265,13 @@ class TunnelHub:
 
 
 def _error(code: int, message: str) -> ApiStatusError:
-    reasons = {400: "BadRequest", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired", 503: "ServiceUnavailable"}
+    reasons = {
+        400: "BadRequest",
+        403: "Forbidden",
+        404: "NotFound",
+        409: "Conflict",
+        410: "Expired",
+        429: "TooManyRequests",
+        503: "ServiceUnavailable",
+    }
     return ApiStatusError(code, reasons.get(code, "InternalError"), message or "the agent refused")
