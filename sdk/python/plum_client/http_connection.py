@@ -20,7 +20,9 @@ from plum_client.errors import ApiUnavailableError
 
 HIGH_WATER = 262_144
 """Bytes of a stream that wait to be taken before reading stops."""
-_KEPT_HEADERS = frozenset({b"x-plum-revision", b"content-encoding", b"content-length", b"transfer-encoding"})
+_KEPT_HEADERS = frozenset(
+    {b"x-plum-revision", b"content-encoding", b"content-length", b"transfer-encoding", b"content-range", b"etag", b"location"}
+)
 
 
 class ClosedWhileIdleError(ApiUnavailableError):

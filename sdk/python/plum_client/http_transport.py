@@ -220,9 +220,9 @@ class HttpTransport:
             chunks = _pieces(connection, answer)
             if answer.status >= 400:
                 body = b"".join([piece async for piece in chunks])
-                yield Stream(answer.status, _once(_decoded(answer, body)))
+                yield Stream(answer.status, _once(_decoded(answer, body)), answer.headers)
             else:
-                yield Stream(answer.status, _lines(chunks) if lines else chunks)
+                yield Stream(answer.status, _lines(chunks) if lines else chunks, answer.headers)
         finally:
             del self._streams[connection]
             connection.abort()

@@ -72,6 +72,8 @@ class Stream:
     status: int
     chunks: AsyncIterator[bytes]
     """Lines without their newline for a watch; any pieces for logs. From status 400 on: the body of the error, in one piece."""
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Length, range, entity tag and location of the answer, by lower-case name; empty where there was no HTTP."""
 
 
 class Transport(Protocol):

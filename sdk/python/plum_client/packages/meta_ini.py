@@ -48,8 +48,8 @@ def parse(data: bytes) -> tuple[Meta, list[Problem]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return meta, [Problem(FILE, f"line {line} is not UTF-8; save it as UTF-8")]
+        wrong = data.count(b"\n", 0, error.start) + 1
+        return meta, [Problem(FILE, f"line {wrong} is not UTF-8; save it as UTF-8")]
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         stripped = line.strip()
         if not stripped or stripped[0] in "#;":
