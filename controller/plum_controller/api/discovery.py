@@ -19,6 +19,8 @@ from plum_schemas.base import KindInfo
 
 from plum_controller.api.negotiation import DISCOVERY_TYPES, Form, discovery_form
 from plum_controller.api.requests import Answer, ApiRequest
+from plum_controller.api.views.catalog import VIEWS
+from plum_controller.api.views.kind import Part
 from plum_controller.api.yamls import as_yaml
 from plum_controller.resources.registry import Registry
 
@@ -52,6 +54,7 @@ class Resource:
 
     info: KindInfo
     verbs: tuple[str, ...] = OBJECT_VERBS
+    parts: tuple[Part, ...] = ()
 
     @property
     def stored(self) -> bool:
@@ -71,10 +74,14 @@ def resources_of(infos: Iterable[KindInfo]) -> dict[str, dict[str, list[Resource
     groups: dict[str, dict[str, list[Resource]]] = {"": {}, "plum.dev": {}}
     for info in infos:
         if info.group not in REVIEW_GROUPS:
-            groups.setdefault(info.group, {}).setdefault(info.version, []).append(Resource(info))
+            groups.setdefault(info.group, {}).setdefault(info.version, []).append(Resource(info, parts=_parts(info)))
     for info in REVIEWS:
         groups.setdefault(info.group, {}).setdefault(info.version, []).append(Resource(info, ("create",)))
     groups[""].setdefault("v1", []).append(Resource(SERVICES, ("get", "list", "watch")))
+    for view in VIEWS:
+        groups.setdefault(view.info.group, {}).setdefault(view.info.version, []).append(
+            Resource(view.info, view.verbs, view.parts)
+        )
     for versions in groups.values():
         for resources in versions.values():
             resources.sort(key=lambda resource: resource.info.plural)
@@ -95,20 +102,16 @@ def version_rank(version: str) -> tuple[int, int, int, str]:
     return (9, 0, 0, version)
 
 
-def _parts(info: KindInfo) -> list[tuple[str, KindInfo]]:
-    """Subresources of a stored kind: their name and the kind they answer with."""
+def _parts(info: KindInfo) -> tuple[Part, ...]:
+    """Subresources of a stored kind."""
     parts = []
     if info.has_status:
-        parts.append(("status", info))
+        parts.append(Part("status", info, PART_VERBS))
     if info.scale is not None:
-        parts.append(("scale", KindInfo(kind="Scale", plural="scales", group="autoscaling", version="v1")))
+        parts.append(Part("scale", KindInfo(kind="Scale", plural="scales", group="autoscaling", version="v1"), PART_VERBS))
     if info.kind == "Namespace" and not info.group:
-        parts.append(("finalize", info))
-    return parts
-
-
-def _part_verbs(name: str) -> list[str]:
-    return ["update"] if name == "finalize" else list(PART_VERBS)
+        parts.append(Part("finalize", info, ("update",)))
+    return tuple(parts)
 
 
 class Discovery:
@@ -195,11 +198,11 @@ def _resource_list(group: str, version: str, resources: list[Resource]) -> dict[
         if resource.stored:
             entry["storageVersionHash"] = _storage_hash(info)
         listed.append(entry)
-        for name, answer in _parts(info) if resource.stored else ():
-            part: dict[str, Any] = {"name": f"{info.plural}/{name}", "singularName": "", "namespaced": info.namespaced}
-            if answer is not info:
-                part.update({"group": answer.group, "version": answer.version})
-            listed.append({**part, "kind": answer.kind, "verbs": _part_verbs(name)})
+        for part in resource.parts:
+            entry = {"name": f"{info.plural}/{part.name}", "singularName": "", "namespaced": info.namespaced}
+            if part.kind is not info:
+                entry.update({"group": part.kind.group, "version": part.kind.version})
+            listed.append({**entry, "kind": part.kind.kind, "verbs": list(part.verbs)})
     group_version = f"{group}/{version}" if group else version
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
 
@@ -237,7 +240,9 @@ def _aggregated_resource(resource: Resource) -> dict[str, Any]:
         entry["shortNames"] = list(info.short_names)
     if info.categories:
         entry["categories"] = list(info.categories)
-    parts = [{"subresource": name, "responseKind": _kind_of(answer), "verbs": _part_verbs(name)} for name, answer in _parts(info)]
-    if parts and resource.stored:
+    parts = [
+        {"subresource": part.name, "responseKind": _kind_of(part.kind), "verbs": list(part.verbs)} for part in resource.parts
+    ]
+    if parts:
         entry["subresources"] = parts
     return entry

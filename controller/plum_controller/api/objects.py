@@ -28,6 +28,9 @@ from plum_controller.api.negotiation import YAML_TYPE, Form, object_form
 from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, flag, number
 from plum_controller.api.routes import Router, Target
 from plum_controller.api.table import partial
+from plum_controller.api.views import writes
+from plum_controller.api.views.eviction import evict
+from plum_controller.api.views.kind import ViewKind
 from plum_controller.api.watch import WatchHub, WatchPlan
 from plum_controller.api.yamls import as_yaml
 from plum_controller.resources.errors import (
@@ -90,6 +93,8 @@ class ObjectsApi:
             return await self._read(request, target, form)
         if method == "POST" and target.subresource == "token" and target.kind.info.resource == tokens.ACCOUNTS:
             return await tokens.answer(self.service, request, target)
+        if isinstance(target.kind, ViewKind):
+            return await self._write_view(request, target, target.kind)
         if target.watch or target.kind.info is SERVICES:
             raise read_only(target.kind.info, _verb(method), target.name)
         if not target.name:
@@ -114,6 +119,8 @@ class ObjectsApi:
     async def _get(self, request: ApiRequest, target: Target, form: Form) -> Answer:
         kind, part = target.kind, target.subresource
         key = ObjectKey(target.namespace, target.name)
+        if isinstance(kind, ViewKind) and (part not in ("", "status") or "at" in request.query):
+            raise absent(request.path)
         if part == "history":
             return await self._history(request, target, form)
         if part == "scale" and kind.info.scale is not None:
@@ -255,6 +262,29 @@ class ObjectsApi:
                 success(target.kind.info, target.name, outcome.uid), revision=outcome.revision, warnings=outcome.warnings
             )
         return self._written(request, target, outcome)
+
+    async def _write_view(self, request: ApiRequest, target: Target, view: ViewKind) -> Answer:
+        """A change of what another kind stores."""
+        key, method = ObjectKey(target.namespace, target.name), request.method
+        stored = target._replace(kind=self.service.registry.require(view.resource))
+        if method == "DELETE" and not target.subresource and not target.watch and (target.name or target.namespace):
+            options = read_delete_options(request)
+            if not target.name:
+                values = await writes.delete_all(self.service, view, self._list_options(request, target), options)
+                result = ListResult(self.service.cache.revision, ())
+                return Answer(list_body(view.info.api_version, view.info.list_kind, result, values), revision=result.revision)
+            self.service.get(view, key)  # 404 in the words of the view
+            outcome = await self.service.delete(stored.kind, key, options)
+            if outcome.gone:
+                return Answer(success(view.info, target.name, outcome.uid), revision=outcome.revision)
+            return self._written(request, target, writes.shown(view, outcome))
+        if method in ("PUT", "PATCH") and target.name and not target.subresource:
+            write_options = self._write_options(request, stored, "PatchOptions", "", ())
+            return self._written(request, target, await writes.change(self.service, view, request, key, write_options))
+        if method == "POST" and (target.subresource, target.kind.resource) == ("eviction", "instances.plum.dev"):
+            body = read_object(request)[0] if request.body.strip() else {}
+            return await evict(self.service, view, key, body, self._write_options(request, stored, "CreateOptions", "", ()))
+        raise writes.refused(view, _verb(method), target.name)
 
     def _written(self, request: ApiRequest, target: Target, outcome: Outcome) -> Answer:
         form = object_form(request.accept) or Form.JSON

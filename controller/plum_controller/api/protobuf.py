@@ -177,6 +177,7 @@ MESSAGES: dict[str, Message] = {
     "TokenReview": {1: ("metadata", METADATA), 2: ("spec", {1: ("token", "string"), 2: ("audiences", ["string"])})},
     "SelfSubjectReview": {1: ("metadata", METADATA)},
     "DeleteOptions": _DELETE_OPTIONS,
+    "Eviction": {1: ("metadata", METADATA), 2: ("deleteOptions", _DELETE_OPTIONS)},
 }
 
 

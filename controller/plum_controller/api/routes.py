@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from plum_controller.api.discovery import SERVICES
+from plum_controller.api.views import catalog as views
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.registry import Registry
 
@@ -71,6 +72,8 @@ class Router:
 
     def _kind(self, group: str, version: str, plural: str) -> ResourceKind | None:
         kind = self._registry.by_path(group, version, plural)
+        if kind is None:
+            kind = views.find(group, version, plural)
         if kind is None and plural == "services" and group == "" and version == "v1":
             return self._services
         return kind

@@ -13,6 +13,7 @@ import msgspec
 from plum_schemas.base import KindInfo
 
 from plum_controller.api.columns import columns_of
+from plum_controller.api.views.columns import COLUMNS
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -22,7 +23,7 @@ class Tabulator:
     """Makes tables of one kind. Keep one per kind: it holds the compiled columns."""
 
     def __init__(self, info: KindInfo) -> None:
-        self.columns = columns_of(info)
+        self.columns = COLUMNS.get((info.group, info.kind)) or columns_of(info)
 
     def table(
         self,

@@ -14,6 +14,7 @@ from typing import Any
 
 from plum_schemas.base import Column, KindInfo, Object, ScalePaths
 from plum_schemas.kinds import find
+from plum_schemas.selectors import FieldSelector
 
 from plum_controller.resources.encode import Json, head_of, with_head
 from plum_controller.resources.fields.typed import FieldSchema
@@ -45,6 +46,8 @@ class ResourceKind:
 
     def __init__(self, info: KindInfo, openapi: Json, *, typed: type[Object] | None = None, rules: KindRules = NO_RULES) -> None:
         self.info = info
+        self.resource = info.resource
+        """What the store calls its objects: a view shows those of another kind."""
         self.openapi = openapi
         """The version's `openAPIV3Schema`."""
         self.rules = rules
@@ -94,6 +97,10 @@ class ResourceKind:
     def present(self, value: bytes) -> bytes:
         """A stored object as this version shows it."""
         return with_head(self.head, value) if self.has_other_versions else value
+
+    def stored_fields(self, selector: FieldSelector) -> FieldSelector:
+        """A field selector of this kind, in the fields that stored objects are found by."""
+        return selector
 
     def __repr__(self) -> str:
         return f"ResourceKind({self.info.resource}/{self.info.version})"

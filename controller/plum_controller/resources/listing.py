@@ -66,7 +66,7 @@ class Lister:
     def get(self, kind: ResourceKind, key: ObjectKey, revision: str | None = None) -> bytes:
         if revision:
             check_reached(parse_revision(revision), self._context.cache.revision)
-        entry = self._context.cache.get(Key(kind.info.resource, key.namespace, key.name))
+        entry = self._context.cache.get(Key(kind.resource, key.namespace, key.name))
         if entry is None:
             raise not_found(kind.info, key.name)
         return kind.present(entry.value)
@@ -86,7 +86,7 @@ class Lister:
         return self._now(kind, query)
 
     def _now(self, kind: ResourceKind, query: _Query) -> ListResult:
-        cache, resource = self._context.cache, kind.info.resource
+        cache, resource = self._context.cache, kind.resource
         # One more than asked for tells whether there is a next page.
         more = query.limit + 1 if query.limit else 0
         entries = cache.list(resource, query.namespace, query.labels, query.fields, limit=more)
@@ -105,7 +105,7 @@ class Lister:
         return _page(kind, query, entries, revision, len(entries) if _is_countable(query) else 0, 0)
 
     async def _continue(self, kind: ResourceKind, query: _Query, token: Token) -> ListResult:
-        after = Key(kind.info.resource, *token.start)
+        after = Key(kind.resource, *token.start)
         more = query.limit + 1 if query.limit else 0
         cache = self._context.cache
         if token.rv == LATEST:
@@ -125,7 +125,7 @@ class Lister:
         self, kind: ResourceKind, query: _Query, revision: Revision, after: Key | None, limit: int
     ) -> Sequence[Entry]:
         cache = self._context.cache
-        return await cache.at(revision, kind.info.resource, query.namespace, query.labels, query.fields, after=after, limit=limit)
+        return await cache.at(revision, kind.resource, query.namespace, query.labels, query.fields, after=after, limit=limit)
 
 
 def _is_countable(query: _Query) -> bool:

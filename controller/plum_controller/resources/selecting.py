@@ -41,7 +41,7 @@ def parse_fields(kind: ResourceKind, text: str) -> FieldSelector | None:
         selector.check((*ALWAYS_SELECTABLE, *kind.field_labels))
     except SelectorError as error:
         raise bad_request(str(error)) from error
-    return selector or None
+    return kind.stored_fields(selector) or None
 
 
 def parse_revision(text: str | None) -> Revision | None:

@@ -32,7 +32,7 @@ def open_watch(
     if kind.has_other_versions:
         deliver = _in_version(kind, deliver)
     try:
-        return context.cache.watch(kind.info.resource, options.namespace, labels, fields, since, deliver, ended)
+        return context.cache.watch(kind.resource, options.namespace, labels, fields, since, deliver, ended)
     except CompactedError as error:
         raise expired(f"too old resource version: {error.revision} ({error.compacted + 1})") from error
 

@@ -17,6 +17,8 @@ from plum_schemas.base import KindInfo, ScalePaths
 from plum_client.errors import ApiUnavailableError, NotFoundError, error_of
 from plum_client.transport import Response, Transport
 
+OWN_GROUP = "plum.dev"
+
 
 @runtime_checkable
 class RawTransport(Protocol):
@@ -61,12 +63,15 @@ class Discovery:
         return self._kinds
 
     async def resolve(self, word: str) -> KindInfo:
-        """A kind by plural, singular, short name or `plural.group`. Raises `NotFoundError` that names what is close."""
+        """A kind by plural, singular, short name or `plural.group`. Raises `NotFoundError` that names what is close.
+
+        Of two kinds of one name ours is meant: the core group has views of Nodes and Deployments for Kubernetes' clients.
+        """
         name, _, group = word.lower().partition(".")
         for fresh in (False, True):
             if fresh:
                 self.forget()
-            kinds = await self.kinds()
+            kinds = sorted(await self.kinds(), key=lambda info: info.group != OWN_GROUP)
             for info in kinds:
                 if group and group not in (info.group, f"{info.version}.{info.group}"):
                     continue

@@ -1,0 +1,1 @@
+"""Views: Kubernetes' own kinds that kubectl insists on, made of Plum's objects at every read and stored nowhere."""

@@ -1,0 +1,63 @@
+"""Which views there are, and what may be done with each.
+
+/api/v1/namespaces/N/pods/X   -> an Instance        logs, eviction, delete, labels
+/api/v1/nodes/X               -> a Node of ours     cordon, taint, labels, delete
+"""
+
+from __future__ import annotations
+
+from plum_schemas.base import KindInfo
+from plum_schemas.instance import Instance
+from plum_schemas.node import Node
+
+from plum_controller.api.views import nodes, pods
+from plum_controller.api.views.kind import Part, ViewKind
+from plum_controller.api.views.schemas import NODE, POD
+
+METADATA = (("metadata", "labels"), ("metadata", "annotations"), ("metadata", "finalizers"))
+"""What a patch may change of every view."""
+_READ = ("delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+_POD = KindInfo(
+    kind="Pod",
+    plural="pods",
+    group="",
+    short_names=("po",),
+    categories=(),
+    selectable_fields=(".spec.nodeName", ".status.phase"),
+    strategic_merge=True,
+)
+_NODE = KindInfo(kind="Node", plural="nodes", group="", categories=(), namespaced=False, strategic_merge=True)
+"""Without the short name `no`, which stays with our own: kubectl warns of a word that two kinds have."""
+_EVICTION = KindInfo(kind="Eviction", plural="evictions", group="policy")
+
+PODS = ViewKind(
+    _POD,
+    Instance,
+    POD,
+    pods.show,
+    verbs=_READ,
+    writable=METADATA,
+    parts=(Part("eviction", _EVICTION, ("create",)), Part("log", _POD, ("get",)), Part("status", _POD, ("get",))),
+    phases=pods.PHASES,
+    instead="a Pod is a view of an Instance; what runs is written in a Deployment of apiVersion plum.dev/v1 (`plum apply -f`)",
+)
+NODES = ViewKind(
+    _NODE,
+    Node,
+    NODE,
+    nodes.show,
+    verbs=_READ,
+    writable=(*METADATA, ("spec", "unschedulable"), ("spec", "taints")),
+    complete=nodes.complete,
+    parts=(Part("status", _NODE, ("get",)),),
+    instead="this Node is a view of a Node of apiVersion plum.dev/v1; change that (`kubectl edit nodes.plum.dev NAME`)",
+)
+
+VIEWS: tuple[ViewKind, ...] = (PODS, NODES)
+_BY_PATH = {(view.info.group, view.info.version, view.info.plural): view for view in VIEWS}
+
+
+def find(group: str, version: str, plural: str) -> ViewKind | None:
+    """The view at `/apis/GROUP/VERSION/PLURAL`; the core group is empty."""
+    return _BY_PATH.get((group, version, plural))
