@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from plum_client.clock import Clock
 from plum_client.errors import ApiUnavailableError, ConflictError
@@ -36,6 +37,7 @@ from plum_agent.starter import Starter
 from plum_agent.stopping import stop_run
 from plum_agent.telling import Teller
 from plum_agent.unit import Fence, Refusal, Unit
+from plum_agent.withdrawal import wait_withdrawn
 
 logger = logging.getLogger(__name__)
 
@@ -273,7 +275,8 @@ class InstanceReconciler:
             self._teller.warn(instance, "Unhealthy", unit.prober.state.failed)
         if self._find(unit.key, unit) is not None:
             self._teller.report(unit, instance)
-        stopping = stop_run(unit, instance, step, self._driver, self._delivery, self._clock)
+        withdraw = partial(wait_withdrawn, self._starter.api, self._delivery)
+        stopping = stop_run(unit, instance, step, self._driver, withdraw, self._clock)
         unit.stopping = asyncio.get_running_loop().create_task(stopping)
 
     async def _forget(self, unit: Unit, instance: Instance) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Awaitable, Callable
 
 from plum_client.clock import Clock
 from plum_schemas.durations import parse_duration
 from plum_schemas.instance import Instance
 from plum_schemas.probes import Hook
 
-from plum_agent.delivery import DeliveryQueue
 from plum_agent.drivers.base import Driver, Launch
 from plum_agent.plan import Stop
 from plum_agent.probe_actions import ask_http
@@ -22,19 +22,19 @@ from plum_agent.unit import Unit
 
 logger = logging.getLogger(__name__)
 
-ENDPOINT_SECONDS = 1.0
-"""Longest wait for the controller to take a stopping instance out of its endpoints; it stops anyway after that."""
+Withdraw = Callable[[Instance, float], Awaitable[bool]]
+"""Waits until no endpoint leads to an instance any more, at most so many seconds."""
 
 
-async def stop_run(unit: Unit, instance: Instance, step: Stop, driver: Driver, delivery: DeliveryQueue, clock: Clock) -> None:
+async def stop_run(unit: Unit, instance: Instance, step: Stop, driver: Driver, withdraw: Withdraw, clock: Clock) -> None:
     """Up to the stop signal. Repeating it repeats hook and signal."""
     run, record = unit.run, unit.record.run
     if run is None or record is None or record.handle is None:
         return
     template = instance.spec.template
     left = step.deadline - clock.monotonic()
-    if template.services:
-        await delivery.wait_delivered(unit.key, min(ENDPOINT_SECONDS, left / 2))
+    if not await withdraw(instance, left / 2):
+        logger.info("instance stops while it may still be an endpoint", extra={"key": str(unit.key)})
     hook = template.lifecycle.pre_stop
     if hook is not None and unit.launch is not None:
         await _run_hook(unit, hook, unit.launch, record.ports, driver, step.deadline - clock.monotonic())

@@ -3,6 +3,7 @@
     its Node           read, apply, write the status and the drain
     its Lease          in the namespace of node leases
     its Instances      those with spec.nodeName of the node: read, write the status, take the finalizer away
+    its Endpoints      list and watch those with spec.nodeName of the node
     what they name     Secrets and ConfigMaps of their namespaces that their templates refer to; Artifacts
     Events             create and count up
 
@@ -46,6 +47,8 @@ class NodeAccess:
                 return wanted.namespace == NODE_LEASE_NAMESPACE and own and wanted.verb in ("get", "create", "update", "patch")
             case "plum.dev", "instances":
                 return self._instance(node, wanted, fields)
+            case "plum.dev", "endpoints":
+                return wanted.verb in ("list", "watch") and _own_field(node) in _requirements(fields)
             case "", "events":
                 return wanted.verb in ("create", "update", "patch")
             case "plum.dev", "artifacts":
