@@ -141,9 +141,15 @@ _LAUNCH_FIELDS = (
     "mounts",
     "exclusive",
 )
-
+_LATER_FIELDS = ("security_context", "init")
+"""Part of the hash only where they are used: a new release of the agent must not restart what an older one started."""
+_NOTHING = Template()
 
 def launch_hash(template: Template) -> str:
     """Names everything a running process cannot take over: only a change of these starts a new run."""
     parts = [getattr(template, name) for name in _LAUNCH_FIELDS]
-    return blake2b(msgspec.json.encode([*parts, template.resources.limits]), digest_size=8).hexdigest()
+    parts.append(template.resources.limits)
+    later = {name: value for name in _LATER_FIELDS if (value := getattr(template, name)) != getattr(_NOTHING, name)}
+    if later:
+        parts.append(later)
+    return blake2b(msgspec.json.encode(parts), digest_size=8).hexdigest()

@@ -117,7 +117,7 @@ class Resources(Struct):
     requests: dict[str, Quantity] = {}
     """Reserved on the node: `cpu`, `memory`, or any resource that nodes announce."""
     limits: dict[str, Quantity] = {}
-    """Most it may use: `cpu`, `memory`. The condition ResourceLimits says whether the node enforces them."""
+    """Most it may use: `cpu`, `memory`, for containers also `pids`. The condition ResourceLimits says whether the node enforces them."""
     devices: Annotated[list[str], SET] = []
     """Devices of the node it holds alone, by the names in the node's `status.devices`."""
 
@@ -196,6 +196,42 @@ class Mount(Struct):
     """The workload cannot write there."""
 
 
+class SecretName(Struct):
+    """A Secret in the same namespace."""
+
+    name: Name
+    """Name of the Secret."""
+
+
+class Capabilities(Struct):
+    """Capabilities of the kernel, without the prefix `CAP_`, beyond or below what the engine gives by itself."""
+
+    add: Annotated[list[str], SET] = []
+    """Given in addition, such as `NET_ADMIN`; `ALL` gives all."""
+    drop: Annotated[list[str], SET] = []
+    """Taken away; `ALL` takes all but those in `add`."""
+
+
+class SeccompProfile(Struct):
+    """Which system calls are allowed."""
+
+    type: Literal["RuntimeDefault", "Unconfined"] = "RuntimeDefault"
+    """RuntimeDefault: those of the engine's own profile. Unconfined: all."""
+
+
+class SecurityContext(Struct):
+    """What a container may do. A process may do what its user may."""
+
+    read_only_root_filesystem: bool = False
+    """The workload cannot write into its image; mounts stay as they are."""
+    allow_privilege_escalation: bool = False
+    """Programs may gain more rights than their parent, by setuid bits or file capabilities."""
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    """Changes to the engine's default set."""
+    seccomp_profile: SeccompProfile = field(default_factory=SeccompProfile)
+    """Filter of system calls."""
+
+
 class LogFiles(Struct):
     """How much output of the workload is kept on the node."""
 
@@ -215,9 +251,11 @@ class Template(Struct):
     artifact: ArtifactSource | None = None
     """Package to unpack and run; its entry (`start.sh`) is the default command."""
     image: str = ""
-    """Container image, such as `demo:1`; required for runtime container."""
+    """Container image, such as `demo:1`. With an artifact: the base image it is unpacked over, the node's own if absent."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """When the image is fetched."""
+    """When the image is fetched from its registry. Never: only what the node has, or finds in its folder of image files."""
+    image_pull_secrets: Annotated[list[SecretName], ListMap("name")] = []
+    """Secrets with the credentials of registries."""
     command: list[str] = []
     """Program and arguments. A single string is split as a shell would, without a shell."""
     env: Annotated[list[EnvVar], ListMap("name")] = []
@@ -230,10 +268,15 @@ class Template(Struct):
     """Ports it listens on. Two instances with the same port do not share a node."""
     services: Annotated[list[ServicePort], ListMap("name")] = []
     """Services it offers while it is ready."""
-    network: Literal["host", "private"] = "host"
-    """host: a container shares the network of the node, as a process does. private: it has its own and publishes `ports`."""
+    network: Literal["host", "private", "none"] = "host"
+    """host: a container shares the network of the node, as a process does. private: it has its own and publishes `ports`.
+    none: it has no network."""
     mounts: Annotated[list[Mount], ListMap("target")] = []
     """Paths of the node inside the container."""
+    security_context: SecurityContext = field(default_factory=SecurityContext)
+    """What a container may do."""
+    init: bool = True
+    """Plum is process 1 of a container: passes signals on, reaps orphans. false: for images that must be process 1 themselves."""
     resources: Resources = field(default_factory=Resources)
     """What it needs and what it may use."""
     probes: Probes = field(default_factory=Probes)

@@ -62,8 +62,8 @@ def check_template(template: Template, path: str) -> Iterator[FieldError]:
 
 
 def _check_program(template: Template, path: str) -> Iterator[FieldError]:
-    if template.runtime == "container" and not template.image:
-        yield required(f"{path}.image", "runtime container needs one")
+    if template.runtime == "container" and not template.image and template.artifact is None:
+        yield required(f"{path}.image", "runtime container needs an image or an artifact")
     if template.runtime == "process" and not template.command and template.artifact is None:
         yield required(f"{path}.command", "runtime process needs a command or an artifact")
     if template.command and not template.command[0]:

@@ -51,7 +51,7 @@ SUM = "a" * 64
     ("template", "expected"),
     [
         ({}, "spec.template.command: Required value: runtime process needs a command or an artifact"),
-        ({"runtime": "container"}, "spec.template.image: Required value: runtime container needs one"),
+        ({"runtime": "container"}, "spec.template.image: Required value: runtime container needs an image or an artifact"),
         ({"artifact": {"name": "app"}}, "spec.template.artifact.version: Required value"),
         ({"artifact": {"url": "http://x/a.zip"}}, "spec.template.artifact.sha256: Required value"),
         (
