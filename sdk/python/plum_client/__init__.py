@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from plum_client.owners import owned_by as owned_by
     from plum_client.reconciler import Reconciler as Reconciler
     from plum_client.reconciler import Result as Result
+    from plum_client.resolver import Resolver as Resolver
+    from plum_client.resolver_http import ServiceClient as ServiceClient
     from plum_client.simulated import run_simulated as run_simulated
     from plum_client.testing import converge as converge
 
@@ -45,7 +47,9 @@ _MODULES = {
     "Manager": "plum_client.manager",
     "ObjectKey": "plum_schemas.base",
     "Reconciler": "plum_client.reconciler",
+    "Resolver": "plum_client.resolver",
     "Result": "plum_client.reconciler",
+    "ServiceClient": "plum_client.resolver_http",
     "TerminalError": "plum_client.errors",
     "Watch": "plum_client.controller",
     "connect": "plum_client.kubeconfig",

@@ -11,6 +11,8 @@
   - InvalidObjectError      422  the spec can never work; do not retry
   - TooManyRequestsError    429  wait `retry_after` seconds, then retry
   - ApiUnavailableError     5xx, timeout, refused connection; retry with backoff; the request may have happened
+    - NotConnectedError            nobody was reached; the request has not happened
+    - NoEndpointError              no endpoint of a service takes requests; nothing was sent
 - TerminalError                  raised by reconcilers: the spec can never work; reported in a condition, not retried
 
 Only the API client turns status codes into these, so nobody else compares codes or message texts.
@@ -114,6 +116,14 @@ class ApiUnavailableError(ApiError):
     """No usable answer came. The request may or may not have happened."""
 
     code = 503
+
+
+class NotConnectedError(ApiUnavailableError):
+    """No connection could be made: the request was not sent."""
+
+
+class NoEndpointError(ApiUnavailableError):
+    """No endpoint of a service takes requests now. The message counts those there are, and says why not."""
 
 
 class TerminalError(Exception):

@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from plum_client.errors import ApiUnavailableError
+from plum_client.errors import ApiUnavailableError, NotConnectedError
 from plum_client.http_connection import Answer, ClosedWhileIdleError, HttpConnection
 from plum_client.transport import Request, Response, Stream
 
@@ -206,9 +206,9 @@ class HttpTransport:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await loop.create_connection(lambda: HttpConnection(loop), self._host, self._port, ssl=self._ssl)
         except TimeoutError as error:
-            raise ApiUnavailableError(f"{self.url}: no connection within {CONNECT_SECONDS:g} seconds") from error
+            raise NotConnectedError(f"{self.url}: no connection within {CONNECT_SECONDS:g} seconds") from error
         except OSError as error:
-            raise ApiUnavailableError(f"{self.url}: {error.strerror or error}") from error
+            raise NotConnectedError(f"{self.url}: {error.strerror or error}") from error
         return connection
 
     @asynccontextmanager

@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 BATCH = 64
 """Objects of a list taken in before others get their turn: some milliseconds, because this loop may serve the API too."""
+SILENT_SECONDS = 150.0
+"""A watch is told at least a bookmark every minute; after this long without any it is taken for dead."""
+RECONNECT_SECONDS = 1.0
+"""A watch that ended may be opened again for so long before the cache counts as old: servers end watches now and then."""
 CALM_SECONDS = 10.0
 """A watch that lasted this long did not fail, even if nothing happened; servers end watches now and then."""
 
@@ -74,6 +78,9 @@ class Informer(Generic[AnyT]):
         self._resume = ""
         self._synced = asyncio.Event()
         self._pause = Pause()
+        self._following = False
+        self._heard = 0.0
+        """When the server was last heard, or last known to listen, in seconds of the event loop."""
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     # ---- reading
@@ -87,6 +94,12 @@ class Informer(Generic[AnyT]):
     def is_synced(self) -> bool:
         """The first list is in the cache."""
         return self._synced.is_set()
+
+    @property
+    def is_current(self) -> bool:
+        """The server is being followed, so the cache is what it says. False while it is away: then it is the last known state."""
+        silence = asyncio.get_running_loop().time() - self._heard
+        return self.is_synced and silence < (SILENT_SECONDS if self._following else RECONNECT_SECONDS)
 
     def __len__(self) -> int:
         return len(self._cache)
@@ -175,6 +188,8 @@ class Informer(Generic[AnyT]):
             except ApiError as error:
                 level = logging.DEBUG if failures == 0 else logging.WARNING
                 logger.log(level, "watch was interrupted", extra={"resource": self.info.resource, "error": str(error)})
+            if self._following:
+                self._following, self._heard = False, loop.time()
             went_well = self._revision > revision or loop.time() - began >= CALM_SECONDS
             failures = 1 if went_well else failures + 1
             await self._pause.wait(SLOW.delay(failures, self._random))
@@ -201,15 +216,21 @@ class Informer(Generic[AnyT]):
         self._resume = listed.revision
         self._revision = revision  # may be lower than before, if the server was restored from a backup
         self._tell_waiters()
+        self._heard = asyncio.get_running_loop().time()
         self._synced.set()
 
     async def _follow(self) -> None:
         selection = self.selection
         selectors = selection.query()
-        events = watch_events(self._api.transport, self.info, selection.namespace, selectors, self._resume)
+        events = watch_events(self._api.transport, self.info, selection.namespace, selectors, self._resume, on_open=self._opened)
+        loop = asyncio.get_running_loop()
         async with aclosing(events):
             async for event in events:
+                self._heard = loop.time()
                 self._apply(event)
+
+    def _opened(self) -> None:
+        self._following, self._heard = True, asyncio.get_running_loop().time()
 
     def _apply(self, event: RawEvent) -> None:
         key, revision, _ = event.head

@@ -8,7 +8,7 @@ Events come in the order of the store, each once. Resuming after the end is the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple
 
@@ -69,8 +69,12 @@ async def watch_events(
     selectors: Mapping[str, str],
     since: str,
     timeout_seconds: int = 0,
+    on_open: Callable[[], None] | None = None,
 ) -> AsyncGenerator[RawEvent, None]:
-    """Events after `since` until the server ends the watch. Raises the errors of `plum_client.errors`."""
+    """Events after `since` until the server ends the watch. Raises the errors of `plum_client.errors`.
+
+    `on_open` is called once the server has answered that it watches.
+    """
     query = {"watch": "true", "allowWatchBookmarks": "true", **selectors}
     if since:
         query["resourceVersion"] = since
@@ -80,6 +84,8 @@ async def watch_events(
         if stream.status >= 400:
             body = b"".join([chunk async for chunk in stream.chunks])
             raise error_of(stream.status, body, f"watch {info.resource}")
+        if on_open is not None:
+            on_open()
         async for line in stream.chunks:
             if line:
                 yield parse_line(line)
