@@ -90,6 +90,7 @@ class LogReader:
                 running = self.is_running()
                 if running and self.keeper is not None and not self._growth():
                     await self.keeper.wait_for_growth(self.folder, POLL_SECONDS)
+                self._open()  # a run that was being started has its files now
                 for chunk in self._chunks(self._growth()):
                     yield chunk
                 if not running:
@@ -103,9 +104,10 @@ class LogReader:
             self._sources.clear()
 
     def _open(self) -> None:
+        """Open the files that are there and not open yet."""
         for stream in STREAMS:
             path = self.folder / f"{stream}.log"
-            if self.query.stream in ("all", stream) and path.exists():
+            if stream not in self._sources and self.query.stream in ("all", stream) and path.exists():
                 descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
                 source = _Source(stream, path, descriptor)
                 try:

@@ -106,9 +106,13 @@ class OutputKeeper:
                     self._note(self._files[watch], time.time())
 
     async def wait_for_growth(self, folder: Path, timeout_seconds: float) -> None:
-        """Return when a file of this run grew or is no longer watched, at the latest after the timeout."""
+        """Return when a file of this run grew or is no longer watched, at the latest after the timeout.
+
+        The files of a run that is being started come in a moment; whoever asks meanwhile must not keep the agent from that.
+        """
         files = [self._files[watch] for stream in STREAMS if (watch := self._watches.get(folder / f"{stream}.log")) is not None]
         if not files:
+            await asyncio.sleep(PAUSE_SECONDS)
             return
         waiters = [self._loop.create_task(file.grown.wait()) for file in files]
         await asyncio.wait(waiters, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -6,8 +6,10 @@ WatchStream, TunnelStream, file  -->  ASGI messages, or for a watch under uvicor
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,19 @@ from plum_controller.api.api import Api
 from plum_controller.api.requests import TEXT, ApiRequest
 from plum_controller.api.routes import Target
 from plum_controller.api.sockets import Connection, QueueSink
+from plum_controller.api.tunnel import TunnelStream
 from plum_controller.api.watch import WatchPlan, error_line
+from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError
+
+logger = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+AWAY_SECONDS = 1.0
+"""Until the agent of a followed Instance is asked again when it was not connected: nothing else tells that it is back."""
 BACKUP_PIECE = 1024 * 1024
 """Bytes of a backup read at once."""
 
@@ -61,18 +69,53 @@ async def send_watch(api: Api, plan: WatchPlan, receive: Receive, send: Send, co
 
 
 async def send_log(api: Api, request: ApiRequest, target: Target, receive: Receive, send: Send) -> None:
-    async with instance_log.open_log(api.service, api.tunnels, request, target) as stream:
-        gone = asyncio.ensure_future(wait_for_disconnect(receive))
-        gone.add_done_callback(lambda _: stream.finish(200, ""))
-        head = [(b"content-type", TEXT), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-        try:
+    log = instance_log.InstanceLog(api.service, api.tunnels, request, target)
+    gone = asyncio.ensure_future(wait_for_disconnect(receive))
+    head = [(b"content-type", TEXT), (b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+    try:
+        async with AsyncExitStack() as stack:
+            stream = await log.open(stack)
             await send({"type": "http.response.start", "status": 200, "headers": head})
-            async for data in stream.chunks():
-                await send({"type": "http.response.body", "body": data, "more_body": True})
+            if stream is None:
+                stream = await _begun(log, stack, gone)
+            if stream is not None:
+                gone.add_done_callback(lambda _: stream.finish(200, ""))
+                await _send_chunks(stream, log.limit_bytes, send)
             if not gone.done():
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-        finally:
-            gone.cancel()
+    finally:
+        gone.cancel()
+        log.close()
+
+
+async def _begun(log: instance_log.InstanceLog, stack: AsyncExitStack, gone: asyncio.Future[None]) -> TunnelStream | None:
+    """Wait until the run of a followed Instance has begun. None: the Instance or its reader has gone first."""
+    seconds: float | None = None
+    while not gone.done():
+        changed = asyncio.ensure_future(log.changed.wait())
+        await asyncio.wait((changed, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        changed.cancel()
+        seconds = None
+        try:
+            stream = await log.open(stack)
+        except ApiStatusError as error:
+            if error.code != 503:
+                logger.debug("log has ended before it began", extra=fields(error=error.message))
+                return None
+            seconds, stream = AWAY_SECONDS, None
+        if stream is not None:
+            return stream
+    return None
+
+
+async def _send_chunks(stream: TunnelStream, limit_bytes: int | None, send: Send) -> None:
+    left = limit_bytes
+    async for data in stream.chunks():
+        if left is not None:
+            data, left = data[:left], left - len(data)
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        if left is not None and left <= 0:
+            return
 
 
 async def send_backup(api: Api, send: Send) -> None:

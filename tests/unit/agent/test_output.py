@@ -116,6 +116,25 @@ async def test_a_follower_gets_every_line_once_and_ends_with_the_run(keeper: Out
     assert b"".join(got) == b"".join(f"{number}\n".encode() for number in range(50)) + b"no newline"
 
 
+async def test_a_follower_of_a_run_that_is_being_started_keeps_nobody_from_starting_it(
+    keeper: OutputKeeper, tmp_path: Path
+) -> None:
+    running = True
+    reader = LogReader(tmp_path, LogQuery(follow=True), keeper, lambda: running, time.time)
+
+    async def follow() -> bytes:
+        return b"".join([chunk async for chunk in reader.read()])
+
+    task = asyncio.create_task(follow())
+    await asyncio.sleep(0.05)
+    append(tmp_path, "stdout", b"hello\n")
+    keeper.add(tmp_path, 1 << 20, 2)
+    running = False
+    keeper.remove(tmp_path)
+
+    assert await asyncio.wait_for(task, 5) == b"hello\n"
+
+
 async def test_a_torn_index_entry_is_left_out(keeper: OutputKeeper, tmp_path: Path) -> None:
     append(tmp_path, "stdout", b"one\n")
     keeper.add(tmp_path, 1 << 20, 2)
