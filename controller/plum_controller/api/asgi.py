@@ -223,7 +223,7 @@ class Asgi:
 
     def _log_target(self, request: ApiRequest) -> Target | None:
         """The Instance whose output is asked for, if that is what the request is about."""
-        if request.method != "GET" or request.path[-1] != "log" or request.path[0] != "apis":
+        if request.method != "GET" or request.path[-1] != "log" or request.path[0] not in ("api", "apis"):
             return None
         target = self.api.objects.router.find(request.path)
         return target if target is not None and instance_log.is_log(target) else None
