@@ -168,7 +168,12 @@ async def build(settings: Settings) -> AsyncIterator[Api]:
         await service.start()
         await default_roles.ensure(service)
         try:
-            yield Api(service, store, settings, planned_controllers(settings))
+            api = Api(service, store, settings, planned_controllers(settings))
+            api.artifacts.start()
+            try:
+                yield api
+            finally:
+                await api.artifacts.close()
         finally:
             await service.close()
             registry.close()

@@ -117,6 +117,9 @@ class Settings:
     body_limit_bytes: int = _setting(
         "PLUM_BODY_LIMIT_BYTES", 3 * 1024 * 1024, "Largest request body; a larger one is answered with 413.", _number
     )
+    artifact_limit_bytes: int = _setting(
+        "PLUM_ARTIFACT_LIMIT_BYTES", 2 * 1024**3, "Largest package that may be uploaded; a larger one gets 413.", _number
+    )
     header_limit_bytes: int = _setting(
         "PLUM_HEADER_LIMIT_BYTES", 64 * 1024, "Largest request line plus headers; a larger one is answered with 431.", _number
     )

@@ -9,7 +9,7 @@ Every request passes here once, before anything is looked up, so that a refusal 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
 from plum_controller.api.identity import (
@@ -30,6 +30,9 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete
 NAMESPACE_PARTS = frozenset({"status", "finalize", "history"})
 """What may follow `/api/v1/namespaces/NAME` and is a part of the namespace, not a plural."""
 
+STREAMED = frozenset({"exec", "attach", "portforward"})
+"""Subresources through which something is done, whatever the method."""
+
 USER, GROUP, UID, EXTRA = b"impersonate-user", b"impersonate-group", b"impersonate-uid", b"impersonate-extra-"
 
 
@@ -37,6 +40,8 @@ def attributes_of(request: ApiRequest) -> Attributes:
     """What a request wants, by its method and path alone. Paths that name no objects are taken as paths."""
     path, method = request.path, request.method
     first = path[0]
+    if first == "v1" and len(path) > 2 and path[1] == "artifacts":
+        return _artifact_attributes(method, path)
     if first not in ("api", "apis") or len(path) <= (2 if first == "api" else 3):
         return Attributes(method.lower() if method != "HEAD" else "get", path="/" + "/".join(path))
     group, rest = ("", path[2:]) if first == "api" else (path[1], path[3:])
@@ -55,6 +60,8 @@ def attributes_of(request: ApiRequest) -> Attributes:
     subresource = "/".join(rest[2:])
     if method in ("GET", "HEAD", "OPTIONS"):
         verb = "get" if name and not watching else "watch" if watching or flag(request.query, "watch") else "list"
+        if subresource in STREAMED:
+            verb = "create"  # a WebSocket begins as a GET, and is no reading
         if not name:
             name = _single(request.query.get("fieldSelector", ""))
     else:
@@ -62,6 +69,13 @@ def attributes_of(request: ApiRequest) -> Attributes:
         if verb == "delete" and not name:
             verb = "deletecollection"
     return Attributes(verb, group, resource, subresource, namespace, name)
+
+
+def _artifact_attributes(method: str, path: Sequence[str]) -> Attributes:
+    """Uploading is creating an Artifact, whatever the steps; reading its bytes is reading it."""
+    if method in ("GET", "HEAD") and len(path) > 3 and path[3] != "uploads":
+        return Attributes("get", "plum.dev", "artifacts", "", path[2], path[3])
+    return Attributes("create", "plum.dev", "artifacts", "", path[2])
 
 
 def _single(fields: str) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from plum_controller.api import reviews
 from plum_controller.api.access import Gate
+from plum_controller.api.artifacts import ArtifactsApi
 from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
 from plum_controller.api.discovery import Discovery
@@ -34,6 +35,7 @@ from plum_controller.resources.errors import ApiStatusError, no_such_resource
 from plum_controller.resources.service import ResourceService
 from plum_controller.settings import Settings
 from plum_controller.store.base import Store
+from plum_controller.store.blobs import BlobStore
 
 if TYPE_CHECKING:
     from plum_client.manager import Manager
@@ -88,10 +90,11 @@ class Api:
         self.authenticator = Authenticator()
         self.roles = RoleIndex()
         self.gate = Gate(self.roles, NodeAccess(service.cache))
-        self.authenticator.on_revoked = self.hub.revoke
+        self.authenticator.on_revoked = self._revoke
         self.roles.follow(service.cache)
         self.authenticator.follow(service.cache)
         self.objects = ObjectsApi(service, self.hub, self.gate)
+        self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
@@ -134,6 +137,11 @@ class Api:
         self.tunnels.close()
         self.authenticator.close()
         self.roles.close()
+
+    def _revoke(self, credential: str) -> None:
+        """A token is not worth anything any more: end what goes on with it."""
+        self.hub.revoke(credential)
+        self.tunnels.revoke(credential)
 
     def _make_planner(self, add_controllers: AddControllers) -> Callable[[], Planner]:
         """The planner, loaded with the first plan."""

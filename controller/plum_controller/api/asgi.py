@@ -3,6 +3,8 @@
     uvicorn --scope--> Asgi -- guard, limits, body --> Api.answer --> one write to the connection
                             -- watch ---------------> WatchStream --> writes to the connection, from the store's publish
                             -- /agent/v1/connect ---> TunnelHub
+                            -- .../exec, portforward -> streaming.serving
+                            -- /v1/artifacts -------> ArtifactsApi, bodies straight to and from files
                             -- /docs ---------------> FastAPI, loaded with the first request
 
 Under uvicorn's httptools protocol answers are written straight to the connection (`wire.py`); under any other ASGI server
@@ -18,12 +20,14 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from plum_controller.api import instance_log, streams
-from plum_controller.api.access import GROUP, USER
+from plum_controller.api.access import GROUP, STREAMED, USER
 from plum_controller.api.api import Api
+from plum_controller.api.artifacts import is_artifacts
 from plum_controller.api.authentication import PREFIX, certificate_identity
 from plum_controller.api.identity import ANONYMOUS, LOCAL, Identity
 from plum_controller.api.limits import HostGuard, InFlight, PeerRate
 from plum_controller.api.negotiation import accepts_gzip
+from plum_controller.api.ranges import send_file
 from plum_controller.api.requests import (
     NO_QUERY,
     Answer,
@@ -104,6 +108,11 @@ class Asgi:
                 return
             if request.path == ["backup"] and method == "GET":
                 await streams.send_backup(self.api, send)
+                return
+            if is_artifacts(request):
+                await self._serve_artifacts(request, scope, receive, send, connection)
+                return
+            if request.path[-1] in STREAMED and await self._serve_stream(request, scope, receive, send, connection):
                 return
             target = self._log_target(request)
             if target is not None:
@@ -221,6 +230,34 @@ class Asgi:
         logger.error("request failed", exc_info=error, extra=fields(method=scope.get("method"), path=scope.get("path")))
         return error_answer(internal(f"{type(error).__name__}; the server's log has more"))
 
+    async def _serve_artifacts(
+        self, request: ApiRequest, scope: Scope, receive: Receive, send: Send, connection: Connection | None
+    ) -> None:
+        """Bodies of any length in and out. Raises `ApiStatusError`."""
+        started = time.perf_counter()
+        result = await self.api.artifacts.answer(request, receive)
+        if isinstance(result, Answer):
+            self.api.metrics.observe(request.method, result.status, time.perf_counter() - started)
+            await _respond(result, scope, send, connection)
+            return
+        status = await send_file(result, result.name, request.method, request.headers, send)
+        self.api.metrics.observe(request.method, status, time.perf_counter() - started)
+
+    async def _serve_stream(
+        self, request: ApiRequest, scope: Scope, receive: Receive, send: Send, connection: Connection | None
+    ) -> bool:
+        """Serve a command or forwarded ports. False: the path is about something else. Raises `ApiStatusError`."""
+        from plum_controller.api.streaming import serving, targets  # people need it, controllers and agents do not
+
+        target = targets.find(request.path)
+        if target is None:
+            return False
+        if scope["type"] == "websocket":
+            await serving.serve_websocket(self.api, request, target, scope, receive, send)
+        else:
+            await serving.serve_http(self.api, request, target, scope, connection)
+        return True
+
     def _log_target(self, request: ApiRequest) -> Target | None:
         """The Instance whose output is asked for, if that is what the request is about."""
         if request.method != "GET" or request.path[-1] != "log" or request.path[0] not in ("api", "apis"):
@@ -256,6 +293,8 @@ class Asgi:
                 if not request.identity.may_all and request.identity.node != node:
                     raise ApiStatusError(403, "Forbidden", f"forbidden: {request.user!r} is not the agent of node {node!r}", {})
                 await self.api.tunnels.serve(node, receive, send)
+                return
+            if request.path[-1] in STREAMED and await self._serve_stream(request, scope, receive, send, None):
                 return
             result = await self.api.answer(request)
             if not isinstance(result, WatchAnswer):

@@ -22,6 +22,8 @@ from plum_controller.resources.errors import ApiStatusError
 
 SWEEP_SECONDS = 1.0
 """How often slow senders are looked for."""
+ARTIFACTS_PATH = "/v1/artifacts/"
+"""Uploads below it: slow links are given time, for as long as something comes."""
 LINGER_SECONDS = 2.0
 """How long a refused client may go on sending before the connection is cut."""
 
@@ -35,6 +37,8 @@ class Protocol(HttpToolsProtocol):
         self._application: Asgi = application
         self._head_bytes = 0
         self._head_done = False
+        self._any_length = False
+        """The body may take as long as it keeps coming."""
         self._head_limit = self._application.settings.header_limit_bytes
         self._refusal: ApiStatusError | None = None
         self._lingers_since = 0.0
@@ -77,6 +81,12 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._head_done = True
+        self._any_length = self.scope["path"].startswith(ARTIFACTS_PATH)
+
+    def on_body(self, body: bytes) -> None:
+        if self._any_length:
+            self._reading_since = self.loop.time()
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._reading_since = 0.0
@@ -109,6 +119,9 @@ class Protocol(HttpToolsProtocol):
 
             self.ws_protocol_class = WSProtocol
         return True
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """What may be upgraded to besides WebSocket is known by whoever answers the request."""
 
     def check_time(self, now: float, limit: float) -> None:
         """Give up on a client that takes too long to send its request."""

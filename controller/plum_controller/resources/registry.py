@@ -15,6 +15,7 @@ from typing import Any
 
 from plum_schemas.crds import load
 
+from plum_controller.resources.artifact_rules import ArtifactRules
 from plum_controller.resources.definition_rules import DEFINITIONS, DefinitionRules, is_established
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.indexing import Indexer, empty_index
@@ -31,6 +32,7 @@ RULES: dict[str, KindRules] = {
     "secrets": SecretRules(),
     "configmaps": ConfigMapRules(),
     "leases.coordination.k8s.io": LeaseRules(),
+    "artifacts.plum.dev": ArtifactRules(),
     DEFINITIONS: DefinitionRules(),
 }
 """Kinds with rules of their own, by resource."""
