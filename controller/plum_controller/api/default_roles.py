@@ -72,6 +72,7 @@ _EDIT = [
     _rule([*READ, *WRITE], [""], ["configmaps", "events", "secrets", "serviceaccounts"]),
     _rule(WRITE, [""], ["pods", "pods/attach", "pods/exec", "pods/portforward"]),
     _rule(["get"], [""], ["pods/attach", "pods/exec", "pods/portforward"]),
+    _rule(["get", "create"], ["plum.dev"], ["instances/exec", "instances/portforward"]),
     _rule(["create"], [""], ["pods/eviction"]),
     _rule(WRITE, ["apps"], ["deployments", "deployments/scale"]),
     _rule(WRITE, ["coordination.k8s.io"], ["leases"]),

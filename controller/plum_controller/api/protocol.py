@@ -81,7 +81,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._head_done = True
-        self._any_length = self.scope["path"].startswith(ARTIFACTS_PATH)
+        self._any_length = self.scope.get("path", "").startswith(ARTIFACTS_PATH)  # a WebSocket has none yet
 
     def on_body(self, body: bytes) -> None:
         if self._any_length:

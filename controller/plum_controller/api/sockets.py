@@ -61,6 +61,11 @@ class Connection:
     def disconnected(self) -> bool:
         return bool(self._cycle.disconnected)
 
+    @property
+    def cycle(self) -> Any:
+        """uvicorn's own, for whoever takes the connection over."""
+        return self._cycle
+
     async def write_answer(self, answer: Answer, *, with_body: bool = True) -> bool:
         """Write a whole answer. False when something has been sent already."""
         cycle = self._cycle

@@ -17,7 +17,7 @@ import contextlib
 import logging
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -54,7 +54,7 @@ class TunnelStream:
         self._returned = 0
         self._credit = INITIAL_CREDIT
         self._more = asyncio.Event()
-        self.closed = False
+        self._over = asyncio.Event()
         self.error: ApiStatusError | None = None
         self.result: Mapping[str, Any] = {}
         """What the agent said at the end, such as the exit code of a command."""
@@ -95,6 +95,14 @@ class TunnelStream:
         if not self.closed:
             await self._tunnel.send_json({"stream": self.number, "eof": True})
 
+    @property
+    def closed(self) -> bool:
+        return self._over.is_set()
+
+    async def ended(self) -> None:
+        """Return when it is closed; `error` and `result` are known then."""
+        await self._over.wait()
+
     def give(self, credit: int) -> None:
         """The agent used some payload."""
         self._credit += credit
@@ -118,7 +126,7 @@ class TunnelStream:
 
     def finish(self, code: int, message: str, result: Mapping[str, Any] | None = None) -> None:
         """The stream is over, well or not. Safe to repeat."""
-        self.closed = True
+        self._over.set()
         self._more.set()
         if result:
             self.result = result
@@ -198,10 +206,16 @@ class Tunnel:
             stream.finish(503, f"the connection to the agent of node {self.node} broke")
 
 
+class RevokedError(Exception):
+    """The credential that something was opened with is not worth anything any more."""
+
+
 class TunnelHub:
     """The tunnels of all agents, by node."""
 
     def __init__(self) -> None:
+        self._sessions: dict[asyncio.Task[Any], str] = {}
+        self._revoked: set[asyncio.Task[Any]] = set()
         self._tunnels: dict[str, Tunnel] = {}
         self._last_seen: dict[str, float] = {}
 
@@ -222,6 +236,31 @@ class TunnelHub:
         """End all streams: the server stops."""
         for tunnel in list(self._tunnels.values()):
             tunnel.close()
+
+    @contextlib.contextmanager
+    def revocable(self, credential: str) -> Iterator[None]:
+        """What this task does inside ends with `RevokedError` when the token of that name is revoked."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- called from coroutines
+        if credential:
+            self._sessions[task] = credential
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task not in self._revoked:
+                raise
+            task.uncancel()
+            raise RevokedError from None
+        finally:
+            self._sessions.pop(task, None)
+            self._revoked.discard(task)
+
+    def revoke(self, credential: str) -> None:
+        """End what people opened with a token."""
+        for task, name in list(self._sessions.items()):
+            if name == credential:
+                self._revoked.add(task)
+                task.cancel()
 
     def nodes(self) -> list[str]:
         """Nodes whose agent is connected."""
