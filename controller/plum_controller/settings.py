@@ -105,6 +105,12 @@ class Settings:
         "Start instances of a lost node on other nodes. A Deployment can say otherwise with `spec.failover.enabled`.",
         _boolean,
     )
+    service_ttl_seconds: float = _setting(
+        "SERVICE_HEALTH_TTL_SEC",
+        15.0,
+        "How long an endpoint that an application registered itself counts as healthy without a heartbeat.",
+        _seconds,
+    )
     controllers_enabled: bool = _setting(
         "PLUM_CONTROLLERS_ENABLED", True, "Run the built-in controllers in this process. Off: it only serves the API.", _boolean
     )

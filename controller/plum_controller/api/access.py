@@ -42,6 +42,8 @@ def attributes_of(request: ApiRequest) -> Attributes:
     first = path[0]
     if first == "v1" and len(path) > 2 and path[1] == "artifacts":
         return _artifact_attributes(method, path)
+    if first == "v1" and len(path) > 1 and path[1] in ("services", "discovery"):
+        return _service_attributes(request)
     if first not in ("api", "apis") or len(path) <= (2 if first == "api" else 3):
         return Attributes(method.lower() if method != "HEAD" else "get", path="/" + "/".join(path))
     group, rest = ("", path[2:]) if first == "api" else (path[1], path[3:])
@@ -76,6 +78,15 @@ def _artifact_attributes(method: str, path: Sequence[str]) -> Attributes:
     if method in ("GET", "HEAD") and len(path) > 3 and path[3] != "uploads":
         return Attributes("get", "plum.dev", "artifacts", "", path[2], path[3])
     return Attributes("create", "plum.dev", "artifacts", "", path[2])
+
+
+def _service_attributes(request: ApiRequest) -> Attributes:
+    """Registering is creating Endpoints, a heartbeat is changing them, finding a service is listing them."""
+    namespace = request.query.get("namespace") or "default"
+    verb = _VERBS.get(request.method, "list")
+    if verb == "create" and request.path[-1] == "heartbeat":
+        verb = "update"
+    return Attributes(verb, "plum.dev", "endpoints", "", namespace)
 
 
 def _single(fields: str) -> str:

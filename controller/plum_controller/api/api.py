@@ -21,6 +21,7 @@ from plum_controller.api.access import Gate
 from plum_controller.api.artifacts import ArtifactsApi
 from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
+from plum_controller.api.classic.services import ClassicServices
 from plum_controller.api.discovery import Discovery
 from plum_controller.api.metrics import Metrics, Sample
 from plum_controller.api.node_access import NodeAccess
@@ -29,6 +30,7 @@ from plum_controller.api.openapi import OpenApi
 from plum_controller.api.openapi_v2 import OpenApiV2
 from plum_controller.api.requests import TEXT, Answer, ApiRequest, WatchAnswer
 from plum_controller.api.roles import RoleIndex
+from plum_controller.api.service_directory import ServiceDirectory
 from plum_controller.api.tunnel import TunnelHub
 from plum_controller.api.watch import WatchHub
 from plum_controller.resources.errors import ApiStatusError, no_such_resource
@@ -95,6 +97,8 @@ class Api:
         self.authenticator.follow(service.cache)
         self.objects = ObjectsApi(service, self.hub, self.gate)
         self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
+        self.directory = ServiceDirectory(service.cache)
+        self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
@@ -118,6 +122,8 @@ class Api:
             return self._document(await self.openapi_v2.answer(request), request)
         if first == "openapi":
             return self._document(self.openapi.answer(request), request)
+        if first == "v1" and (classic := await self.classic_services.answer(request)) is not None:
+            return classic
         if path == ["plan"] and self._planner is not None:
             return await self._plan(request, self._planner())
         return self._document(self._system(request), request)

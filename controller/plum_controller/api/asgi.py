@@ -19,7 +19,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
-from plum_controller.api import instance_log, streams
+from plum_controller.api import instance_log, service_stream, streams
 from plum_controller.api.access import GROUP, STREAMED, USER
 from plum_controller.api.api import Api
 from plum_controller.api.artifacts import is_artifacts
@@ -108,6 +108,9 @@ class Asgi:
                 return
             if request.path == ["backup"] and method == "GET":
                 await streams.send_backup(self.api, send)
+                return
+            if request.path == service_stream.PATH and method == "GET":
+                await service_stream.send_endpoints(self.api, request, receive, send)
                 return
             if is_artifacts(request):
                 await self._serve_artifacts(request, scope, receive, send, connection)

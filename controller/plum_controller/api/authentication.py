@@ -101,6 +101,10 @@ class Authenticator:
         groups = known.groups if AUTHENTICATED in known.groups else (*known.groups, AUTHENTICATED)
         return Identity(known.user, groups, known.uid, credential=known.name, expires=known.expires)
 
+    def is_valid(self, credential: str) -> bool:
+        """Whether the Token of this name is still there; always for those who came without one."""
+        return not credential or credential in self._hashes
+
     def _account(self, known: _Known) -> Identity | None:
         """A service account must still be the one that the token was made for."""
         namespace, _, name = known.user.removeprefix(ACCOUNT_PREFIX).partition(":")

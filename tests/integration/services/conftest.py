@@ -1,0 +1,38 @@
+"""One controller for all tests of a file; each test takes a namespace of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from plum_client.client import ApiClient
+from plum_client.http_transport import HttpTransport
+from plum_schemas.base import ObjectMeta
+from plum_schemas.core import Namespace
+
+from tests.support.server import RunningServer, started_server
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    folder: Path = tmp_path_factory.mktemp("services")
+    with started_server(folder, env={"SERVICE_HEALTH_TTL_SEC": "1.5"}) as running:
+        yield running
+
+
+@pytest.fixture
+async def api(server: RunningServer) -> AsyncIterator[ApiClient]:
+    client = ApiClient(HttpTransport(server.url), field_manager="test")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def namespace(api: ApiClient) -> str:
+    name = f"services-{next(_NUMBERS)}"
+    await api.create(Namespace(metadata=ObjectMeta(name=name)))
+    return name
