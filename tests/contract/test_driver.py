@@ -1,4 +1,4 @@
-"""What every driver must do. It runs over real processes and over the fake driver; containers join it by one fixture."""
+"""What every driver must do. It runs over real processes, containers of a real engine, and the fake driver."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from plum_agent.drivers.base import Driver, Exit, Handle, Launch, Run
+from plum_agent.drivers.base import CommandRequest, Container, Driver, Exit, Handle, Launch, Run
+from plum_agent.drivers.container import ContainerDriver
 from plum_agent.drivers.fake import FakeDriver, FakeOptions
 from plum_agent.drivers.process import ProcessDriver
+from plum_agent.drivers.procfs import list_pids, read_bytes
+from plum_agent.engine.client import EngineClient
 from plum_agent.errors import StartError
 
+from tests.support.agent import until
+from tests.support.docker_engine import IMAGE, Engine, shared_engine
+
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
+PREFIX = f"contract{os.getpid()}"
 
 
 @dataclass
@@ -27,18 +34,41 @@ class Bench:
     folder: Path
     again: Callable[[], Driver]
     """Another agent's driver on the same machine."""
+    container: Container | None = None
     count: int = 0
 
     def launch(self, script: str, **environment: str) -> Launch:
         self.count += 1
         folder = self.folder / str(self.count)
         folder.mkdir()
-        run = Run(f"contract{os.getpid()}-{time.monotonic_ns()}.{self.count}", folder)
-        return Launch(run, ("sh", "-c", script), {**ENVIRONMENT, **environment}, self.folder)
+        run = Run(f"{PREFIX}-{time.monotonic_ns()}.{self.count}", folder)
+        return Launch(run, ("sh", "-c", script), {**ENVIRONMENT, **environment}, self.folder, container=self.container)
 
 
-@pytest.fixture(params=["process", "fake"])
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with shared_engine() as running:
+        yield running
+
+
+@pytest.fixture(params=["process", "container", "fake"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    if request.param == "container":
+        running: Engine = request.getfixturevalue("engine")
+
+        drivers: list[ContainerDriver] = []
+
+        def make() -> ContainerDriver:
+            drivers.append(ContainerDriver(EngineClient(running.socket), tmp_path))
+            return drivers[-1]
+
+        yield Bench(make(), tmp_path, make, Container(IMAGE))
+        for marker in await drivers[0].list_markers(PREFIX):
+            await drivers[0].kill(Run(marker, tmp_path / "nowhere"), None)
+        await drivers[0].clean(PREFIX, set())
+        for one in drivers:
+            await one.close()
+        return
     if request.param == "process":
         driver: Driver = ProcessDriver(tmp_path)
         made = Bench(driver, tmp_path, lambda: ProcessDriver(tmp_path))
@@ -136,11 +166,10 @@ async def test_living_runs_are_listed_by_marker(bench: Bench) -> None:
     handle = (await bench.driver.start(launch)).handle
     await bench.driver.wait(ended.run, (await bench.driver.start(ended)).handle)
 
-    prefix = launch.run.marker.partition("-")[0]
-    assert launch.run.marker in await bench.driver.list_markers(prefix)
-    assert ended.run.marker not in await bench.driver.list_markers(prefix)
+    assert launch.run.marker in await bench.driver.list_markers(PREFIX)
+    assert ended.run.marker not in await bench.driver.list_markers(PREFIX)
     await bench.driver.kill(launch.run, handle)
-    assert launch.run.marker not in await bench.driver.list_markers(prefix)
+    assert launch.run.marker not in await bench.driver.list_markers(PREFIX)
 
 
 async def test_many_runs_start_and_end_side_by_side(bench: Bench) -> None:
@@ -178,3 +207,94 @@ async def test_the_same_run_is_never_started_twice_by_the_fake_driver() -> None:
 
     with pytest.raises(StartError):
         await driver.start(launch)
+
+
+async def test_output_is_in_the_files_of_the_run_to_the_last_byte(bench: Bench) -> None:
+    if isinstance(bench.driver, FakeDriver):
+        pytest.skip("a fake run writes nothing")
+    launch = bench.launch("head -c 3000000 /dev/zero; printf 'a\\377b'; printf err >&2; exit 2")
+    handle = (await bench.driver.start(launch)).handle
+
+    assert (await bench.driver.wait(launch.run, handle)).code == 2
+    assert (launch.run.directory / "stdout.log").read_bytes() == bytes(3_000_000) + b"a\xffb"
+    assert (launch.run.directory / "stderr.log").read_bytes() == b"err"
+
+
+async def test_a_code_above_128_is_told_from_a_signal(bench: Bench) -> None:
+    launch = bench.launch("exit 137", FAKE_EXIT_AFTER="0", FAKE_EXIT_CODE="137")
+    handle = (await bench.driver.start(launch)).handle
+
+    ended = await bench.driver.wait(launch.run, handle)
+
+    assert (ended.code, ended.signal) == (137, "")
+
+
+async def test_a_stop_signal_reaches_the_whole_group(bench: Bench) -> None:
+    launch = bench.launch("sleep 100; echo went on")
+    handle = (await bench.driver.start(launch)).handle
+    await asyncio.sleep(0.1)
+
+    await bench.driver.signal(launch.run, handle, signal.SIGTERM)
+    async with asyncio.timeout(5):
+        ended = await bench.driver.wait(launch.run, handle)
+
+    assert (ended.code, ended.signal) == (143, "SIGTERM")
+
+
+async def test_a_program_that_is_not_there_ends_with_127_or_does_not_start(bench: Bench) -> None:
+    if isinstance(bench.driver, FakeDriver):
+        pytest.skip("a fake run needs no program")
+    launch = replace(bench.launch(""), command=("no-such-program",))
+    handle = (await bench.driver.start(launch)).handle
+
+    assert (await bench.driver.wait(launch.run, handle)).code == 127
+    assert "no-such-program" in (launch.run.directory / "stderr.log").read_text()
+
+
+async def test_a_command_beside_a_run_has_its_environment_and_ends_with_its_timeout(bench: Bench) -> None:
+    if isinstance(bench.driver, FakeDriver):
+        pytest.skip("nothing runs beside a fake run")
+    launch = bench.launch("exec sleep 100", COLOUR="blue")
+    await bench.driver.start(launch)
+
+    assert await bench.driver.execute(launch, ("sh", "-c", '[ "$COLOUR" = blue ] && exit 6'), 10) == 6
+    with pytest.raises(TimeoutError):
+        await bench.driver.execute(launch, ("sleep", "77.25"), 0.3)
+    await until(lambda: not any(b"77.25" in read_bytes(f"/proc/{pid}/cmdline") for pid in list_pids()), 5)
+
+
+async def test_people_work_beside_a_run(bench: Bench) -> None:
+    if isinstance(bench.driver, FakeDriver):
+        pytest.skip("nothing runs beside a fake run")
+    launch = bench.launch("exec sleep 100")
+    await bench.driver.start(launch)
+    command = await bench.driver.open_command(launch, CommandRequest(("sh", "-c", "cat; echo no >&2; exit 5"), stdin=True))
+    await command.write(b"hello\n")
+    command.end_input()
+    pieces = []
+    while (piece := await command.read()) is not None:
+        pieces.append(piece)
+
+    assert sorted(pieces) == [(1, b"hello\n"), (2, b"no\n")]
+    assert await command.wait() == 5
+    await command.close()
+
+
+async def test_a_terminal_has_the_size_it_is_given(bench: Bench) -> None:
+    if isinstance(bench.driver, FakeDriver):
+        pytest.skip("nothing runs beside a fake run")
+    launch = bench.launch("exec sleep 100")
+    await bench.driver.start(launch)
+    request = CommandRequest(("sh", "-c", "read line; stty size; [ -t 0 ] && exit 4"), stdin=True, tty=True, columns=81, rows=25)
+    command = await bench.driver.open_command(launch, request)
+    await asyncio.sleep(0.2)
+    command.resize(97, 31)
+    await asyncio.sleep(0.2)
+    await command.write(b"go\n")
+    text = b""
+    while (piece := await command.read()) is not None:
+        text += piece[1]
+
+    assert b"31 97" in text
+    assert await command.wait() == 4
+    await command.close()

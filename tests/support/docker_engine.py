@@ -25,10 +25,11 @@ import pytest
 
 PACKAGES = ("docker.io", "iptables", "busybox-static")
 SHARED = Path("/var/tmp/plum-test-engine")
-APPLETS = (
-    "sh sleep echo cat ls id true false nc wget httpd env touch dd seq mount kill ps grep test mkdir printf head tail hostname "
-    "stat tr yes"
-).split()
+APPLETS = [
+    "sh", "sleep", "echo", "cat", "ls", "id", "true", "false", "nc", "wget", "httpd", "env", "touch", "dd",
+    "seq", "mount", "kill", "ps", "grep", "test", "mkdir", "printf", "head", "tail", "hostname", "stat", "stty", "tr",
+    "yes",
+]  # fmt: skip
 IMAGE = "plum-test/busy:1"
 START_SECONDS = 40.0
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from plum_schemas.base import Struct
-from plum_schemas.template import Template
+from plum_schemas.template import SecurityContext, Template
 
 MARKER = "PLUM_RUN"
 """Environment variable that every process of a run carries; its value names the run in all the world."""
@@ -75,11 +75,52 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Bind:
+    """A path of the node inside a container."""
+
+    source: Path
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A port of a container with a network of its own, as the node shows it."""
+
+    inside: int
+    outside: int
+    protocol: str
+    """tcp or udp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """What a run in a container needs besides what every run needs."""
+
+    image: str
+    name: str = ""
+    """Of the instance; the engine shows it to people."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    work_directory: str = ""
+    """Inside the container; empty: the image's own."""
+    binds: tuple[Bind, ...] = ()
+    network: str = "host"
+    """host, private or none."""
+    published: tuple[Published, ...] = ()
+    pids: int | None = None
+    """Limit of processes and threads."""
+    init: bool = True
+    """Plum is process 1."""
+    security: SecurityContext = field(default_factory=SecurityContext)
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """Everything a driver needs to start one run."""
 
     run: Run
     command: tuple[str, ...]
+    """Program and arguments; a container without any runs what its image says."""
     environment: Mapping[str, str]
     """All of it; nothing is inherited from the agent."""
     work_directory: Path
@@ -91,6 +132,8 @@ class Launch:
     """Limit."""
     fence: Path | None = None
     """File with the time at which the run must be gone, for exclusive runs: hundredths of a second since boot."""
+    container: Container | None = None
+    """None: a process of the node."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,16 +173,22 @@ class EngineClient:
     async def _encode(
         self, method: str, path: str, query: Mapping[str, str] | None, body: Any, headers: Mapping[str, str] | None
     ) -> tuple[bytes, bytes]:
-        if not self._version and path != "/version":
-            await self._agree()
+        if path != "/version":
+            path = await self.versioned(path)
         content = b"" if body is None else msgspec.json.encode(body)
-        lines = [f"{method} {self._version}{path}{'?' + urlencode(query) if query else ''} HTTP/1.1", "Host: engine"]
+        lines = [f"{method} {path}{'?' + urlencode(query) if query else ''} HTTP/1.1", "Host: engine"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if body is not None:
             lines.append("Content-Type: application/json")
         if "Content-Length" not in (headers or {}):
             lines.append(f"Content-Length: {len(content)}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1"), content
+
+    async def versioned(self, path: str) -> str:
+        """The path under the version of the API that both know. Raises `EngineError`."""
+        if not self._version:
+            await self._agree()
+        return self._version + path
 
     async def _agree(self) -> None:
         found = await self.request("GET", "/version")
