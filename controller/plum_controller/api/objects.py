@@ -28,7 +28,7 @@ from plum_controller.api.negotiation import YAML_TYPE, Form, object_form
 from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, flag, number
 from plum_controller.api.routes import Router, Target
 from plum_controller.api.table import partial
-from plum_controller.api.views import writes
+from plum_controller.api.views import events, writes
 from plum_controller.api.views.eviction import evict
 from plum_controller.api.views.kind import ViewKind
 from plum_controller.api.watch import WatchHub, WatchPlan
@@ -119,8 +119,10 @@ class ObjectsApi:
     async def _get(self, request: ApiRequest, target: Target, form: Form) -> Answer:
         kind, part = target.kind, target.subresource
         key = ObjectKey(target.namespace, target.name)
-        if isinstance(kind, ViewKind) and (part not in ("", "status") or "at" in request.query):
-            raise absent(request.path)
+        if isinstance(kind, ViewKind):
+            if part not in ("", "status"):
+                raise absent(request.path)
+            return self._shaped(request, target, self.service.get(kind, key, request.query.get("resourceVersion")), form)
         if part == "history":
             return await self._history(request, target, form)
         if part == "scale" and kind.info.scale is not None:
@@ -189,7 +191,7 @@ class ObjectsApi:
         if form is Form.YAML:
             raise not_acceptable(ACCEPTED[:1])
         query = request.query
-        fields = query.get("fieldSelector", "")
+        fields = _fields(query, target)
         if target.name:
             fields = f"metadata.name={target.name},{fields}".rstrip(",")
         options = WatchOptions(
@@ -218,6 +220,8 @@ class ObjectsApi:
             data, duplicates = read_object(request)
             options = self._write_options(request, target, "CreateOptions", "", duplicates)
             token = tokens.prepare(data) if kind.info.resource == tokens.TOKENS else ""
+            if kind.info.resource == events.EVENTS:
+                events.prepare(data)
             outcome = await self.service.create(kind, target.namespace, data, options)
             if token:
                 outcome = tokens.reveal(outcome, token)
@@ -316,7 +320,7 @@ class ObjectsApi:
         return ListOptions(
             namespace=target.namespace,
             labels=query.get("labelSelector", ""),
-            fields=query.get("fieldSelector", ""),
+            fields=_fields(query, target),
             limit=number(query, "limit") or 0,
             continue_token=query.get("continue", ""),
             revision=query.get("resourceVersion"),
@@ -342,6 +346,11 @@ class ObjectsApi:
             admit=admit,
             duplicates=duplicates,
         )
+
+
+def _fields(query: Mapping[str, str], target: Target) -> str:
+    fields = query.get("fieldSelector", "")
+    return events.stored_selector(fields) if fields and target.kind.info.resource == events.EVENTS else fields
 
 
 def _optional_flag(query: Mapping[str, str], name: str) -> bool | None:

@@ -19,6 +19,8 @@ from plum_schemas.base import KindInfo
 from plum_controller.api.openapi_meta import META, SCALE, SHARED, described, ref
 from plum_controller.api.openapi_sharing import share
 from plum_controller.api.requests import Answer, ApiRequest
+from plum_controller.api.views.catalog import VIEWS
+from plum_controller.api.views.kind import ViewKind
 from plum_controller.resources.registry import Registry, ResourceKind
 
 _encode = msgspec.json.Encoder().encode
@@ -73,6 +75,8 @@ _REFUSED = {
     "description": "Refused, or not possible now: the reason is for programs, the message for people.",
     "content": {"application/json": {"schema": ref(META + "Status")}},
 }
+_VERBS = {"post": "create", "put": "update"}
+"""Actions that are called otherwise as verbs."""
 _PATH_NAME = {"name": "name", "in": "path", "description": "Name of the object.", "required": True, "schema": {"type": "string"}}
 _PATH_NAMESPACE = {
     "name": "namespace",
@@ -149,7 +153,7 @@ class OpenApi:
             return
         self._generation = self._registry.generation
         grouped: dict[str, list[ResourceKind]] = {}
-        for kind in self._registry.all():
+        for kind in (*self._registry.all(), *VIEWS):
             info = kind.info
             name = f"apis/{info.group}/{info.version}" if info.group else f"api/{info.version}"
             grouped.setdefault(name, []).append(kind)
@@ -184,7 +188,8 @@ def group_document(kinds: list[ResourceKind], version: str) -> dict[str, Any]:
     parts = _Parts()
     for kind in sorted(kinds, key=lambda kind: kind.info.plural):
         schemas.update(_schemas(kind))
-        paths.update(_paths(kind.info, parts))
+        described_paths = _paths(kind.info, parts)
+        paths.update(_offered(described_paths, kind.verbs) if isinstance(kind, ViewKind) else described_paths)
     schemas = {**share(schemas, schema_name(kinds[0].info).rpartition(".")[0]), **SHARED}
     return {
         "openapi": "3.0.0",
@@ -266,6 +271,20 @@ def _paths(info: KindInfo, shared_parts: _Parts) -> dict[str, Any]:
             entry["delete"] = operations.make("delete", "delete", _DELETE, answer=META + "Status", options=True)
         paths[f"{base}/{{name}}{suffix}"] = entry
     return paths
+
+
+def _offered(paths: dict[str, Any], verbs: tuple[str, ...]) -> dict[str, Any]:
+    """The paths of a kind that has not every verb."""
+    offered = {}
+    for path, item in paths.items():
+        operations = {
+            name: operation
+            for name, operation in item.items()
+            if name == "parameters" or _VERBS.get(operation["x-kubernetes-action"], operation["x-kubernetes-action"]) in verbs
+        }
+        if len(operations) > 1:
+            offered[path] = operations
+    return offered
 
 
 class _Operations:

@@ -16,7 +16,7 @@ from plum_controller.api.views.schemas import NODE, POD
 
 METADATA = (("metadata", "labels"), ("metadata", "annotations"), ("metadata", "finalizers"))
 """What a patch may change of every view."""
-_READ = ("delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_VERBS = ("delete", "get", "list", "patch", "update", "watch")
 
 _POD = KindInfo(
     kind="Pod",
@@ -24,10 +24,11 @@ _POD = KindInfo(
     group="",
     short_names=("po",),
     categories=(),
+    has_status=False,
     selectable_fields=(".spec.nodeName", ".status.phase"),
     strategic_merge=True,
 )
-_NODE = KindInfo(kind="Node", plural="nodes", group="", categories=(), namespaced=False, strategic_merge=True)
+_NODE = KindInfo(kind="Node", plural="nodes", group="", categories=(), namespaced=False, has_status=False, strategic_merge=True)
 """Without the short name `no`, which stays with our own: kubectl warns of a word that two kinds have."""
 _EVICTION = KindInfo(kind="Eviction", plural="evictions", group="policy")
 
@@ -36,7 +37,7 @@ PODS = ViewKind(
     Instance,
     POD,
     pods.show,
-    verbs=_READ,
+    verbs=(*_VERBS, "deletecollection"),
     writable=METADATA,
     parts=(Part("eviction", _EVICTION, ("create",)), Part("log", _POD, ("get",)), Part("status", _POD, ("get",))),
     phases=pods.PHASES,
@@ -47,7 +48,7 @@ NODES = ViewKind(
     Node,
     NODE,
     nodes.show,
-    verbs=_READ,
+    verbs=_VERBS,
     writable=(*METADATA, ("spec", "unschedulable"), ("spec", "taints")),
     complete=nodes.complete,
     parts=(Part("status", _NODE, ("get",)),),
