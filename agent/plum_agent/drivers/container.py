@@ -361,14 +361,12 @@ class ContainerDriver:
         """They carry their mark where `/proc` shows it, and are ended like those beside a process."""
 
     async def list_markers(self, prefix: str) -> list[str]:
-        markers = []
         try:
-            for entry in await self._list(prefix):
-                if entry["State"] in ("running", "paused") and await self._lives(entry["Id"]):
-                    markers.append(entry["Labels"][config.LABEL_RUN])
+            found = [entry for entry in await self._list(prefix) if entry["State"] in ("running", "paused")]
+            return sorted([entry["Labels"][config.LABEL_RUN] for entry in found if await self._lives(entry["Id"])])
         except EngineError as error:
             logger.warning("containers cannot be listed", extra={"error": str(error)})
-        return sorted(markers)
+            return []
 
     async def _lives(self, container_id: str) -> bool:
         """The engine notices an end later than the kernel does."""
