@@ -36,7 +36,7 @@ class Command(NamedTuple):
 
     def load(self) -> CommandModule:
         """Import the module behind the command."""
-        return cast("CommandModule", importlib.import_module(f"plum_cli.commands.{self.name}"))
+        return cast("CommandModule", importlib.import_module(f"plum_cli.commands.{self.name.replace('-', '_')}"))
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -56,6 +56,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("explain", "Look", "why an object is not where it should be, or what a field means"),
     Command("events", "Look", "what happened"),
     Command("logs", "Look", "output of instances"),
+    Command("exec", "Look", "run a command beside an instance, with a terminal if wanted"),
+    Command("port-forward", "Look", "reach ports of an instance from here"),
     Command("history", "Look", "revisions of an object: when, who, what changed"),
     Command("node", "Nodes", "cordon, uncordon, drain"),
     Command("run", "Tasks", "run a task or a workflow"),
@@ -133,7 +135,14 @@ def run_command(argv: Sequence[str]) -> int:
     if command is None:
         raise CliError(unknown_command(name), 2)
     module = command.load()
-    return module.run(new_parser(command, module).parse_args(rest))
+    words: list[str] = []
+    if getattr(module, "TAKES_WORDS", False) and "--" in rest:
+        end = rest.index("--")
+        rest, words = rest[:end], rest[end + 1 :]  # argparse loses them behind options in Python 3.11
+    args = new_parser(command, module).parse_args(rest)
+    if words:
+        args.words = [*args.words, *words]
+    return module.run(args)
 
 
 def unknown_command(name: str) -> str:

@@ -250,13 +250,22 @@ class HttpConnection(asyncio.Protocol):
             self._timer = self._loop.call_at(self._deadline, self._check_deadline)
 
 
-def notice_dead_peers(transport: asyncio.BaseTransport) -> None:
-    """Have the kernel ask the other side after 15 quiet seconds: a watch on a dead machine ends within half a minute."""
+def notice_dead_peers(transport: asyncio.BaseTransport, unsent_milliseconds: int = 30_000) -> None:
+    """Have the kernel ask the other side after 15 quiet seconds: a watch on a dead machine ends within half a minute.
+
+    `unsent_milliseconds` is how long sent bytes may wait, also for a peer that is there and does not read; 0: as the kernel
+    likes.
+    """
     sock: Any = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000)):
+    for option, value in (
+        ("TCP_KEEPIDLE", 15),
+        ("TCP_KEEPINTVL", 5),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", unsent_milliseconds),
+    ):
         number = getattr(socket, option, None)
         if number is not None:
             sock.setsockopt(socket.IPPROTO_TCP, number, value)

@@ -14,7 +14,7 @@ import asyncio
 import re
 import zlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -105,11 +105,14 @@ class HttpTransport:
         async with self._streamed(self._encode_raw(method, path, headers, body), lines=False) as stream:
             yield stream
 
-    async def open_websocket(self, path: str, headers: Mapping[str, str] | None = None) -> WebSocket:
+    async def open_websocket(
+        self, path: str, headers: Mapping[str, str] | None = None, subprotocols: Sequence[str] = ()
+    ) -> WebSocket:
         """A WebSocket to a path with its query in it. Raises `ApiUnavailableError`, or the error of a refusal."""
         from plum_client.websocket import connect
 
-        return await connect(self._host, self._port, self._ssl, self._base + path, self._headers | dict(headers or {}))
+        all_headers = self._headers | dict(headers or {})
+        return await connect(self._host, self._port, self._ssl, self._base + path, all_headers, subprotocols)
 
     async def close(self) -> None:
         """Close all connections, streams too. Safe to repeat."""

@@ -1,4 +1,5 @@
-"""A WebSocket from the client's side, for the agent's tunnel. Imported on first use: wsproto costs a few megabytes.
+"""A WebSocket from the client's side: the agent's tunnel, commands and forwarded ports. Imported on first use: wsproto
+costs a few megabytes.
 
     connect -> WebSocket.send_text, send_bytes, drain
                         .receive -> str | bytes, or WebSocketClosedError
@@ -12,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from wsproto import ConnectionType, WSConnection
@@ -53,11 +54,20 @@ class WebSocketClosedError(ApiUnavailableError):
 class WebSocket(asyncio.Protocol):
     """One open connection. One task receives; any may send."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, target: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        host: str,
+        target: str,
+        headers: Mapping[str, str],
+        subprotocols: Sequence[str] = (),
+    ) -> None:
         self._loop = loop
         self._protocol = WSConnection(ConnectionType.CLIENT)
         extra = [(name.lower().encode(), value.encode()) for name, value in headers.items() if name.lower() != "host"]
-        self._request = Request(host=host, target=target, extra_headers=extra)
+        self._request = Request(host=host, target=target, extra_headers=extra, subprotocols=list(subprotocols))
+        self._patient = bool(subprotocols)
+        """The other side may not read for as long as it likes: a command that does not want its input now."""
         self._transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[None] = loop.create_future()
         self._messages: deque[str | bytes] = deque()
@@ -70,6 +80,8 @@ class WebSocket(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._closed: WebSocketClosedError | None = None
+        self.subprotocol: str | None = None
+        """What the server chose of the protocols that were offered."""
         self._heard = loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -119,7 +131,7 @@ class WebSocket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
-        notice_dead_peers(transport)
+        notice_dead_peers(transport, 0 if self._patient else 30_000)
         self._transport.write(self._protocol.send(self._request))
         self._timer = self._loop.call_later(QUIET_SECONDS, self._check_quiet)
 
@@ -167,6 +179,7 @@ class WebSocket(asyncio.Protocol):
         elif isinstance(event, Pong):
             return
         elif isinstance(event, AcceptConnection):
+            self.subprotocol = event.subprotocol
             self._opened.set_result(None)
         elif isinstance(event, CloseConnection):
             if self._protocol.state is ConnectionState.REMOTE_CLOSING and self._transport is not None:
@@ -231,6 +244,8 @@ class WebSocket(asyncio.Protocol):
             self._receiver.set_result(None)
 
     def _check_quiet(self) -> None:
+        if self._size > HIGH_WATER:
+            self._heard = self._loop.time()  # nothing is read, so nothing can be heard
         quiet = self._loop.time() - self._heard
         if quiet >= QUIET_SECONDS:
             self._break(f"nothing arrived for {QUIET_SECONDS:g} seconds")
@@ -238,14 +253,21 @@ class WebSocket(asyncio.Protocol):
             self._timer = self._loop.call_later(QUIET_SECONDS - quiet, self._check_quiet)
 
 
-async def connect(host: str, port: int, ssl_context: ssl.SSLContext | None, target: str, headers: Mapping[str, str]) -> WebSocket:
+async def connect(
+    host: str,
+    port: int,
+    ssl_context: ssl.SSLContext | None,
+    target: str,
+    headers: Mapping[str, str],
+    subprotocols: Sequence[str] = (),
+) -> WebSocket:
     """Connect and wait for the server's agreement. Raises `ApiUnavailableError`, or the error of a refusal."""
     loop = asyncio.get_running_loop()
     socket: WebSocket | None = None
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             _, socket = await loop.create_connection(
-                lambda: WebSocket(loop, headers.get("Host", host), target, headers), host, port, ssl=ssl_context
+                lambda: WebSocket(loop, headers.get("Host", host), target, headers, subprotocols), host, port, ssl=ssl_context
             )
             await socket.opened()
             return socket

@@ -52,7 +52,7 @@ async def serve_websocket(
         async with tunnel.open("exec", query.params(target.key)) as command:
             await channels.accept(receive, send, protocol)
             remote = ChannelRemote(receive, send, protocol, stdin=query.stdin)
-            await _logged(api, request, target, tunnel, run_command(command, remote, query), query.words[0])
+            await _logged(api, request, target, tunnel, protocol, run_command(command, remote, query), query.words[0])
         return
     protocol = channels.choose(offered, (SPDY_TUNNEL, V5, V4))
     if protocol is None:
@@ -60,7 +60,9 @@ async def serve_websocket(
         raise bad_request(f"portforward over WebSocket speaks {names}; the client offers {', '.join(offered) or 'nothing'}")
     if protocol == SPDY_TUNNEL:
         await channels.accept(receive, send, protocol)
-        await _logged(api, request, target, tunnel, _ports(SpdyPorts(MessageCarrier(receive, send), tunnel, target.key)))
+        await _logged(
+            api, request, target, tunnel, protocol, _ports(SpdyPorts(MessageCarrier(receive, send), tunnel, target.key))
+        )
         return
     ports = ports_query(scope["query_string"])
     if not ports:
@@ -68,7 +70,7 @@ async def serve_websocket(
     params = [{"namespace": target.key.namespace, "instance": target.key.name, "port": port} for port in ports]
     forwarded = ChannelPorts(tunnel, params, receive, send, protocol)
     await channels.accept(receive, send, protocol)
-    await _logged(api, request, target, tunnel, _ports(forwarded), ",".join(map(str, ports)))
+    await _logged(api, request, target, tunnel, protocol, _ports(forwarded), ",".join(map(str, ports)))
 
 
 async def serve_http(api: Api, request: ApiRequest, target: StreamTarget, scope: Scope, connection: Connection | None) -> None:
@@ -95,10 +97,10 @@ async def serve_http(api: Api, request: ApiRequest, target: StreamTarget, scope:
         async with tunnel.open("exec", query.params(target.key)) as command:
             carrier = take_over(connection.cycle, answer)
             what = _spdy_command(command, SpdyRemote(carrier, query), query)
-            await _ended(carrier, _logged(api, request, target, tunnel, what, query.words[0]))
+            await _ended(carrier, _logged(api, request, target, tunnel, SPDY, what, query.words[0]))
         return
     carrier = take_over(connection.cycle, answer)
-    await _ended(carrier, _logged(api, request, target, tunnel, _ports(SpdyPorts(carrier, tunnel, target.key))))
+    await _ended(carrier, _logged(api, request, target, tunnel, SPDY, _ports(SpdyPorts(carrier, tunnel, target.key))))
 
 
 async def _spdy_command(command: TunnelStream, remote: SpdyRemote, query: CommandQuery) -> str:
@@ -124,11 +126,24 @@ async def _ended(carrier: SocketCarrier, work: Coroutine[Any, Any, None]) -> Non
 
 
 async def _logged(
-    api: Api, request: ApiRequest, target: StreamTarget, tunnel: Tunnel, work: Coroutine[Any, Any, str], detail: str = ""
+    api: Api,
+    request: ApiRequest,
+    target: StreamTarget,
+    tunnel: Tunnel,
+    protocol: str,
+    work: Coroutine[Any, Any, str],
+    detail: str = "",
 ) -> None:
     """Do it as long as the credential of the request is worth something, and write down who did what."""
     identity = request.identity
-    who = {"key": target.key, "node": tunnel.node, "user": identity.name, "what": target.what, "detail": detail}
+    who = {
+        "key": target.key,
+        "node": tunnel.node,
+        "user": identity.name,
+        "what": target.what,
+        "protocol": protocol,
+        "detail": detail,
+    }
     logger.info("stream opened", extra=fields(**who))
     started = time.monotonic()
     outcome = "the server stopped"
