@@ -23,7 +23,6 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("docker.io", "iptables", "busybox-static")
 SHARED = Path("/var/tmp/plum-test-engine")
 APPLETS = [
     "sh", "sleep", "echo", "cat", "ls", "id", "true", "false", "nc", "wget", "httpd", "env", "touch", "dd",
@@ -150,20 +149,25 @@ def require_engine() -> None:
     """Skip the test, with the reason, where no engine can be had."""
     if os.geteuid() != 0:
         pytest.skip("a Docker Engine of the tests' own needs root")
-    missing = [name for name in ("dockerd", "iptables", "busybox") if shutil.which(name) is None]
-    if not missing:
+    install({"dockerd": "docker.io", "iptables": "iptables", "busybox": "busybox-static"})
+
+
+def install(programs: dict[str, str]) -> None:
+    """Install Debian's packages of programs that are missing, once for all test processes; skip where that is impossible."""
+    if all(shutil.which(name) for name in programs):
         return
-    if shutil.which("apt-get") is None:
-        pytest.skip(f"{', '.join(missing)} are missing, and there is no apt-get to install {', '.join(PACKAGES)}")
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        pytest.skip(f"{', '.join(programs)} are missing, and cannot be installed here")
     with (Path("/var/tmp") / "plum-test-packages.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if shutil.which("dockerd") and shutil.which("busybox") and shutil.which("iptables"):
+        packages = [package for name, package in programs.items() if shutil.which(name) is None]
+        if not packages:
             return
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
+        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
             done = subprocess.run(["apt-get", *command], capture_output=True, env=environment)
         if done.returncode != 0:
-            pytest.skip(f"{', '.join(PACKAGES)} could not be installed: {done.stderr.decode()[-300:]}")
+            pytest.skip(f"{', '.join(packages)} could not be installed: {done.stderr.decode()[-300:]}")
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from plum_agent.drivers.launching import SAFE_PATH, spawn_shell
 from plum_agent.drivers.procfs import boot_id, is_alive, read_stat, read_variable
 from plum_agent.engine.client import FOREVER, EngineClient
 from plum_agent.engine.errors import EngineError, EngineUnavailableError
+from plum_agent.engine.image_files import check_name
 from plum_agent.engine.times import unix_seconds
 from plum_agent.errors import RefusedError, StartError
 
@@ -67,7 +68,8 @@ class ContainerDriver:
         """Containers are seen in `/proc`: one that is not there has ended."""
 
     def check(self, template: Template) -> None:
-        """What a container needs is known once its image is here."""
+        if template.image:
+            check_name(template.image)
 
     # ---- start
 

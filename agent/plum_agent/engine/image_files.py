@@ -8,11 +8,14 @@ Files may be added, replaced and removed at any time; one that cannot be read is
 from __future__ import annotations
 
 import logging
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from plum_agent.errors import RefusedError
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,20 @@ def _names_in(manifest: bytes) -> tuple[str, ...]:
     for entry in msgspec.json.decode(manifest, type=list[dict[str, Any]]):
         names += [normal_name(name) for name in entry.get("RepoTags") or ()]
     return tuple(names) or ("",)
+
+
+_NAME = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]+)?/)?"  # registry
+    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-f]{32,128})?\Z"
+)
+
+
+def check_name(image: str) -> None:
+    """Raises `RefusedError` for what is no name of an image: it becomes part of paths."""
+    if len(image) > 512 or not _NAME.match(image):
+        message = f"{image[:200]!r} is no name of an image; use [REGISTRY/]NAME[:TAG], in lower case"
+        raise RefusedError("ImageInvalid", message)
 
 
 def normal_name(image: str) -> str:

@@ -19,7 +19,7 @@ import msgspec
 
 from plum_agent.engine.client import EngineClient
 from plum_agent.engine.errors import EngineError, EngineUnavailableError
-from plum_agent.engine.image_files import ImageFiles, normal_name
+from plum_agent.engine.image_files import ImageFiles, check_name, normal_name
 from plum_agent.engine.logins import Login, header_of, registry_of
 from plum_agent.errors import RefusedError
 
@@ -54,6 +54,7 @@ class Images:
 
     async def ensure(self, image: str, policy: str, logins: Sequence[Login], tell: Tell) -> None:
         """Returns when the engine has the image. Cancel it freely. Raises `RefusedError`."""
+        check_name(image)
         try:
             if policy != "Always":
                 if await self._has(image) or await self._load(image, tell):
