@@ -120,6 +120,8 @@ class ObjectsApi:
         kind, part = target.kind, target.subresource
         key = ObjectKey(target.namespace, target.name)
         if isinstance(kind, ViewKind):
+            if part == "scale" and kind.has_scale:
+                return await self._get(request, target._replace(kind=self.service.registry.require(kind.resource)), form)
             if part not in ("", "status"):
                 raise absent(request.path)
             return self._shaped(request, target, self.service.get(kind, key, request.query.get("resourceVersion")), form)
@@ -288,7 +290,9 @@ class ObjectsApi:
         if method == "POST" and (target.subresource, target.kind.resource) == ("eviction", "instances.plum.dev"):
             body = read_object(request)[0] if request.body.strip() else {}
             return await evict(self.service, view, key, body, self._write_options(request, stored, "CreateOptions", "", ()))
-        raise writes.refused(view, _verb(method), target.name)
+        if method in ("PUT", "PATCH") and target.subresource == "scale" and view.has_scale:
+            return await self._write_object(request, stored)
+        raise writes.refused(view, _verb(method), target.name, target.subresource)
 
     def _written(self, request: ApiRequest, target: Target, outcome: Outcome) -> Answer:
         form = object_form(request.accept) or Form.JSON

@@ -1,18 +1,20 @@
 """Which views there are, and what may be done with each.
 
-/api/v1/namespaces/N/pods/X   -> an Instance        logs, eviction, delete, labels
-/api/v1/nodes/X               -> a Node of ours     cordon, taint, labels, delete
+/api/v1/.../pods/X             -> an Instance           logs, eviction, delete, labels
+/api/v1/nodes/X                -> a Node of ours        cordon, taint, labels, delete
+/apis/apps/v1/.../deployments  -> a Deployment of ours  rollout status and restart, scale
 """
 
 from __future__ import annotations
 
 from plum_schemas.base import KindInfo
+from plum_schemas.deployment import Deployment
 from plum_schemas.instance import Instance
 from plum_schemas.node import Node
 
-from plum_controller.api.views import nodes, pods
+from plum_controller.api.views import deployments, nodes, pods
 from plum_controller.api.views.kind import Part, ViewKind
-from plum_controller.api.views.schemas import NODE, POD
+from plum_controller.api.views.schemas import DEPLOYMENT, NODE, POD
 
 METADATA = (("metadata", "labels"), ("metadata", "annotations"), ("metadata", "finalizers"))
 """What a patch may change of every view."""
@@ -30,6 +32,9 @@ _POD = KindInfo(
 )
 _NODE = KindInfo(kind="Node", plural="nodes", group="", categories=(), namespaced=False, has_status=False, strategic_merge=True)
 """Without the short name `no`, which stays with our own: kubectl warns of a word that two kinds have."""
+_DEPLOYMENT = KindInfo(
+    kind="Deployment", plural="deployments", group="apps", categories=(), has_status=False, strategic_merge=True
+)
 _EVICTION = KindInfo(kind="Eviction", plural="evictions", group="policy")
 
 PODS = ViewKind(
@@ -39,7 +44,13 @@ PODS = ViewKind(
     pods.show,
     verbs=(*_VERBS, "deletecollection"),
     writable=METADATA,
-    parts=(Part("eviction", _EVICTION, ("create",)), Part("log", _POD, ("get",)), Part("status", _POD, ("get",))),
+    parts=(
+        Part("eviction", _EVICTION, ("create",)),
+        Part("exec", KindInfo(kind="PodExecOptions", plural="", group=""), ("create", "get")),
+        Part("log", _POD, ("get",)),
+        Part("portforward", KindInfo(kind="PodPortForwardOptions", plural="", group=""), ("create", "get")),
+        Part("status", _POD, ("get",)),
+    ),
     phases=pods.PHASES,
     instead="a Pod is a view of an Instance; what runs is written in a Deployment of apiVersion plum.dev/v1 (`plum apply -f`)",
 )
@@ -55,7 +66,29 @@ NODES = ViewKind(
     instead="this Node is a view of a Node of apiVersion plum.dev/v1; change that (`kubectl edit nodes.plum.dev NAME`)",
 )
 
-VIEWS: tuple[ViewKind, ...] = (PODS, NODES)
+DEPLOYMENTS = ViewKind(
+    _DEPLOYMENT,
+    Deployment,
+    DEPLOYMENT,
+    deployments.show,
+    verbs=_VERBS,
+    writable=(
+        *METADATA,
+        ("spec", "replicas"),
+        ("spec", "paused"),
+        ("spec", "template", "metadata", "labels"),
+        ("spec", "template", "metadata", "annotations"),
+    ),
+    parts=(
+        Part("scale", KindInfo(kind="Scale", plural="scales", group="autoscaling"), ("get", "patch", "update")),
+        Part("status", _DEPLOYMENT, ("get",)),
+    ),
+    annotations=deployments.noted,
+    instead="a Deployment of apps/v1 is a view; write a Deployment of apiVersion plum.dev/v1 (`plum apply -f`, "
+    "`kubectl edit deployments.plum.dev NAME`)",
+)
+
+VIEWS: tuple[ViewKind, ...] = (PODS, NODES, DEPLOYMENTS)
 _BY_PATH = {(view.info.group, view.info.version, view.info.plural): view for view in VIEWS}
 
 

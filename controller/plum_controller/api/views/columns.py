@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from plum_controller.api.columns import AGE, NAME, Cell, TableColumn, column, human_age, parse_time
+from plum_controller.api.views.pods import CONTAINER
 
 Value = dict[str, Any]
 
@@ -41,6 +42,15 @@ def _pod_restarts(pod: Value, now: datetime) -> str:
     return f"{count} ({human_age(ended, now)} ago)" if count and ended is not None else str(count)
 
 
+def _ready_of_wanted(deployment: Value, now: datetime) -> str:
+    return f"{(deployment.get('status') or {}).get('readyReplicas') or 0}/{(deployment.get('spec') or {}).get('replicas') or 0}"
+
+
+def _selector(deployment: Value, now: datetime) -> str:
+    wanted = ((deployment.get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in sorted(wanted.items()))
+
+
 def _or_none(path: str) -> Cell:
     plain = column("", path).cell
     return lambda value, now: plain(value, now) or "<none>"
@@ -71,6 +81,11 @@ def _made(name: str, description: str, cell: Cell, priority: int = 0) -> TableCo
     return TableColumn(name, "string", "", description, priority, cell)
 
 
+def _count(name: str, path: str, description: str) -> TableColumn:
+    plain = column(name, path, "integer").cell
+    return TableColumn(name, "integer", "", description, 0, lambda value, now: plain(value, now) or 0)
+
+
 _INFO = ".status.nodeInfo"
 COLUMNS: Mapping[tuple[str, str], tuple[TableColumn, ...]] = {
     ("", "Pod"): (
@@ -83,6 +98,16 @@ COLUMNS: Mapping[tuple[str, str], tuple[TableColumn, ...]] = {
         _made("Node", "Node it runs on.", _or_none(".spec.nodeName"), 1),
         _made("Nominated Node", "Not used by Plum.", _or_none(".status.nominatedNodeName"), 1),
         _made("Readiness Gates", "Not used by Plum.", lambda value, now: "<none>", 1),
+    ),
+    ("apps", "Deployment"): (
+        NAME,
+        _made("Ready", "Ready instances of those that are wanted.", _ready_of_wanted),
+        _count("Up-to-date", ".status.updatedReplicas", "Instances of the current template."),
+        _count("Available", ".status.availableReplicas", "Instances ready for long enough."),
+        AGE,
+        _made("Containers", "Always main.", lambda value, now: CONTAINER, 1),
+        _made("Images", "What runs.", _or_none(".spec.template.spec.containers[0].image"), 1),
+        _made("Selector", "Labels of the instances.", _selector, 1),
     ),
     ("", "Node"): (
         NAME,

@@ -51,9 +51,11 @@ class ViewKind(ResourceKind):
         parts: tuple[Part, ...] = (),
         phases: Mapping[str, str] | None = None,
         complete: Callable[[Json], None] | None = None,
+        annotations: Callable[[Json], Json] | None = None,
         instead: str = "",
     ) -> None:
-        """`show` makes `spec` and `status` of a stored object. `phases` says how the stored phases are called here."""
+        """`show` makes `spec` and `status` of a stored object, `annotations` what is added to its own. `phases` says how the
+        stored phases are called here."""
         super().__init__(info, openapi)
         self.resource = of.info.resource
         self.of = of.info
@@ -61,12 +63,14 @@ class ViewKind(ResourceKind):
         self.parts = parts
         self.writable = writable
         """Paths that a patch may change; they mean the same in the stored object."""
+        self.has_scale = any(part.name == "scale" for part in parts)
         self.complete = complete
         """Adds to a merge patch of the stored object what belongs to the same change."""
         self.instead = instead
         """What to do instead of what is refused."""
         self.has_other_versions = True
         self._show = show
+        self._annotations = annotations
         self._phases = phases or {}
         self._shown: dict[bytes, bytes] = {}
 
@@ -82,6 +86,9 @@ class ViewKind(ResourceKind):
         """A stored object as this kind."""
         metadata = stored["metadata"]
         kept = {name: metadata[name] for name in _KEPT_METADATA if name in metadata}
+        added = self._annotations(stored) if self._annotations is not None else None
+        if added:
+            kept["annotations"] = {**(kept.get("annotations") or {}), **added}
         return {"apiVersion": self.info.api_version, "kind": self.info.kind, "metadata": kept, **self._show(stored)}
 
     def stored_fields(self, selector: FieldSelector) -> FieldSelector:

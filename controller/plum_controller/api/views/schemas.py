@@ -204,3 +204,44 @@ NODE: Schema = {
         ),
     },
 }
+
+
+DEPLOYMENT: Schema = {
+    "type": "object",
+    "description": "Deployment of apps/v1 is a view of a Deployment of plum.dev/v1. It can be read, scaled, restarted, paused "
+    "and deleted; what runs is written in the Deployment of plum.dev/v1.",
+    "properties": {
+        "spec": fields(
+            "The wanted state.",
+            replicas=number("Wanted number of instances; with nodeReplicas their sum."),
+            paused=flag("A new template changes nothing until this is false again."),
+            selector=fields("The instances.", matchLabels=mapped("Labels they have.")),
+            template=fields(
+                "What each instance runs.",
+                metadata=fields(
+                    "Labels and annotations of the instances.", labels=mapped("Labels."), annotations=mapped("Annotations.")
+                ),
+                spec=POD_SPEC,
+            ),
+            strategy=fields(
+                "How a new template replaces the old one.",
+                type=text("RollingUpdate or Recreate; a canary reads as RollingUpdate."),
+                rollingUpdate=fields("Bounds.", maxSurge=_AMOUNT, maxUnavailable=_AMOUNT),
+            ),
+            minReadySeconds=number("Seconds an instance must have been ready to count as available."),
+            revisionHistoryLimit=number("Old revisions to keep."),
+            progressDeadlineSeconds=number("Seconds without progress after which a rollout has failed."),
+        ),
+        "status": fields(
+            "What was last seen.",
+            observedGeneration={"type": "integer", "format": "int64", "description": "Generation this status speaks of."},
+            replicas=number("Instances that exist."),
+            updatedReplicas=number("Instances of the current template."),
+            readyReplicas=number("Instances that are ready."),
+            availableReplicas=number("Instances ready for long enough."),
+            unavailableReplicas=number("Instances still missing."),
+            collisionCount=number("Times the hash of a template was taken."),
+            conditions=conditions("Available and Progressing.", lastUpdateTime=time("When it was last seen to change.")),
+        ),
+    },
+}

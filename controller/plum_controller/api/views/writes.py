@@ -15,6 +15,7 @@ from typing import Any
 
 from plum_schemas.base import ObjectKey
 
+from plum_controller.api.absent import part_advice
 from plum_controller.api.bodies import read_object, read_patch
 from plum_controller.api.requests import ApiRequest
 from plum_controller.api.views.kind import ViewKind
@@ -30,10 +31,11 @@ _OF_THE_SERVER = ("resourceVersion", "generation", "managedFields", "creationTim
 """Metadata whose value in a body means nothing, as in any update."""
 
 
-def refused(view: ViewKind, verb: str, name: str = "") -> ApiStatusError:
+def refused(view: ViewKind, verb: str, name: str = "", part: str = "") -> ApiStatusError:
     """405 with the way to do it."""
-    error = method_not_allowed(view.info, verb, name)
-    return ApiStatusError(error.code, error.reason, f"{error.message}: {view.instead}", error.details)
+    error = method_not_allowed(view.info, f"{verb} of {part}" if part else verb, name)
+    instead = part_advice(view.info.plural, part) or view.instead
+    return ApiStatusError(error.code, error.reason, f"{error.message}: {instead}", error.details)
 
 
 async def change(service: ResourceService, view: ViewKind, request: ApiRequest, key: ObjectKey, options: WriteOptions) -> Outcome:
@@ -128,11 +130,25 @@ def _without(view: ViewKind, value: Json) -> Json:
     metadata = value["metadata"]
     left = {name: part for name, part in value.items() if name not in ("status", "metadata", "apiVersion", "kind")}
     left["metadata"] = {name: part for name, part in metadata.items() if name not in _OF_THE_SERVER}
-    for *parents, name in view.writable:
-        parent = left.get(parents[0])
-        if isinstance(parent, dict):
-            left[parents[0]] = {key: part for key, part in parent.items() if key != name}
+    for path in view.writable:
+        left = _dropped(left, path)
     return left
+
+
+def _dropped(value: Json, path: tuple[str, ...]) -> Json:
+    """A copy without what is at a path."""
+    name, *below = path
+    if not below:
+        return {key: part for key, part in value.items() if key != name}
+    part = value.get(name)
+    return {**value, name: _dropped(part, tuple(below))} if isinstance(part, dict) else value
+
+
+def _at(value: Json, path: tuple[str, ...]) -> Any:
+    found: Any = value
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _differing(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -147,12 +163,16 @@ def _differing(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[tuple
 def _difference(view: ViewKind, live: Json, new: Json) -> Json:
     """A merge patch of the stored object."""
     patch: Json = {}
-    for parent, name in view.writable:
-        before, after = ((value.get(parent) or {}).get(name) for value in (live, new))
-        if (before or None) == (after or None):
+    for path in view.writable:
+        before, after = _at(live, path), _at(new, path)
+        if before == after or (not before and not after and 0 not in (before, after)):
             continue
         if isinstance(before, dict) and isinstance(after, dict):
             removed: Json = dict.fromkeys(before.keys() - after.keys())
             after = removed | {key: value for key, value in after.items() if before.get(key) != value}
-        patch.setdefault(parent, {})[name] = after or None
+        *parents, name = path
+        node = patch
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = None if after in ({}, [], "", False) else after
     return patch
