@@ -13,9 +13,10 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plum_client.backoff import FAST, Backoff
 from plum_client.client import ApiClient
@@ -31,6 +32,7 @@ from plum_schemas.instance import Instance
 from plum_agent import status as statuses
 from plum_agent.delivery import DeliveryQueue, Report
 from plum_agent.drivers.base import Driver
+from plum_agent.environment import Place
 from plum_agent.errors import StartError
 from plum_agent.instances import InstanceReconciler
 from plum_agent.lease import NodeLease
@@ -41,6 +43,9 @@ from plum_agent.ports import PortBook
 from plum_agent.starter import Starter
 from plum_agent.streams import InstanceStreams
 from plum_agent.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from plum_agent.artifacts.cache import ArtifactCache
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +67,12 @@ class Shared:
     events: EventRecorder | None
     tunnels: HttpTransport | None
     """None: no tunnel is opened (simulations)."""
+    controller: str = ""
+    """Base address of the controller, for workloads."""
+    controller_grpc: str = ""
+    """`host:port` of the controller for workers, for workloads."""
+    artifact_bytes: int = 0
+    """How much of packages is kept beyond what runs."""
     random: Random | None = None
     """Source of all chance; None takes one that cannot be repeated."""
 
@@ -80,22 +91,31 @@ class NodeAgent:
         outbox = directory / "outbox" if directory is not None else None
         self.delivery = DeliveryQueue(self._send_status, outbox, shared.random)
         starter = Starter(
-            node=name,
+            place=Place(name, shared.facts.address, shared.controller, shared.controller_grpc),
             api=shared.api,
             driver=shared.driver,
             ledger=self.ledger,
             ports=shared.ports,
             clock=shared.clock,
             boot_id=shared.facts.boot_id,
-            address=shared.facts.address,
             fence_file=lease.fence_file.absolute() if lease.fence_file is not None else None,
         )
         self.reconciler = InstanceReconciler(
-            self.informer, starter, self.delivery, self.queue, shared.keeper, shared.events, lease.fence
-        )
+            self.informer, starter, self.delivery, self.queue, shared.keeper, shared.events, lease.fence,
+            make_cache=None if directory is None else partial(self._make_cache, directory.absolute() / "artifacts"),
+        )  # fmt: skip
         self.reporter = NodeReporter(shared.api, name, shared.facts, self._set_lease_seconds)
         streams = InstanceStreams(name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock)
         self._tunnel = Tunnel(shared.tunnels, name, streams.serves()) if shared.tunnels is not None else None
+
+    def _make_cache(self, directory: Path) -> ArtifactCache:
+        """Loaded with the first package: an agent without any does without all of it."""
+        from plum_agent.artifacts.cache import ArtifactCache
+        from plum_agent.artifacts.fetch import Fetcher
+        from plum_agent.artifacts.store import ZipStore
+
+        store = ZipStore(directory, self._shared.artifact_bytes, self.reconciler.packages)
+        return ArtifactCache(self._shared.api, store, Fetcher(self._shared.tunnels))
 
     async def run(self) -> None:
         """Start with what the ledger says, then follow the controller whenever it answers."""

@@ -1,103 +1,129 @@
 """The environment of a workload: what the template declares, what Plum tells every workload, and nothing of the agent's.
 
-template.env + valueFrom (ConfigMap, Secret, fields of the instance) -> resolve -> values, kept in the ledger
-values + PLUM_... + PORT... + PATH, HOME, LANG                       -> environment_of -> all a run gets
+template.env, envFrom (ConfigMap, Secret, KV, fields of the instance) -> resolve -> values, kept in the ledger
+values + PLUM_..., CONTROLLER_... + PORT... + PATH, HOME, LANG        -> environment_of -> all a run gets
 """
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from plum_client.client import ApiClient
-from plum_schemas.core import ConfigMap, Secret
 from plum_schemas.instance import Instance
-from plum_schemas.template import EnvVar, KeyRef
 
+from plum_agent.artifacts.package import PreparedPackage
 from plum_agent.errors import RefusedError
+from plum_agent.references import References
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEPLOYMENT_LABEL = "plum.dev/deployment"
 REVISION_LABEL = "plum.dev/revision"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _REFERENCE = re.compile(r"\$(\$|\(([A-Za-z_][A-Za-z0-9_.-]*)\))")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]\Z")
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What every instance of this node is told about where it runs."""
+
+    node: str
+    address: str = ""
+    """Address others reach this node at."""
+    controller: str = ""
+    """Base address of the controller."""
+    controller_grpc: str = ""
+    """`host:port` of the controller for workers, if it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What an instance is an instance of."""
+
+    name: str
+    version: str
+
+    @classmethod
+    def of(cls, instance: Instance, package: PreparedPackage | None) -> Application:
+        """From the package; without one from what the template and the labels say."""
+        if package is not None:
+            return cls(package.name, package.version)
+        template, labels = instance.spec.template, instance.metadata.labels
+        source = template.artifact
+        version = source.version if source is not None else next((one.version for one in template.services), "")
+        name = (source.name if source is not None else "") or labels.get(DEPLOYMENT_LABEL) or instance.metadata.name
+        return cls(name, version or labels.get(REVISION_LABEL, ""))
+
+
 async def resolve(api: ApiClient, instance: Instance) -> dict[str, str]:
-    """The values of every `valueFrom` that names a key of an object. Raises `RefusedError` for what is missing; API errors."""
+    """The values of every variable that comes from another object. Raises `RefusedError` for what is missing; API errors."""
     values: dict[str, str] = {}
-    namespace = instance.metadata.namespace
-    for variable in instance.spec.template.env:
-        source = variable.value_from
-        if source is None:
-            continue
-        value: str | None = None
-        if source.secret_key_ref is not None:
-            value = await _read(api, Secret, variable, source.secret_key_ref, namespace)
-        elif source.config_map_key_ref is not None:
-            value = await _read(api, ConfigMap, variable, source.config_map_key_ref, namespace)
-        if value is not None:
-            values[variable.name] = value
+    template = instance.spec.template
+    references = References(api, instance.metadata.namespace)
+    for source in template.env_from:
+        found = await references.all(source.secret_ref, source.config_map_ref, "envFrom")
+        for key, data in found.items():
+            if _NAME.match(f"{source.prefix}{key}"):  # others cannot be variables, as in Kubernetes
+                values[f"{source.prefix}{key}"] = _text(data)
+    for variable in template.env:
+        if variable.value_from is None:
+            values.pop(variable.name, None)
+        elif variable.value_from.field_ref is None:
+            value = await references.value(variable.value_from, f"env {variable.name}")
+            if value is not None:
+                values[variable.name] = _text(value)
     return values
 
 
-async def _read(
-    api: ApiClient, kind: type[Secret] | type[ConfigMap], variable: EnvVar, ref: KeyRef, namespace: str
-) -> str | None:
-    found = await api.get(kind, ref.name, namespace)
-    word = kind.info.kind
-    if found is None:
-        if ref.optional:
-            return None
-        raise RefusedError(
-            f"{word}Missing", f"env {variable.name} needs {word} {namespace}/{ref.name}, which does not exist; create it"
-        )
-    if isinstance(found, ConfigMap) and ref.key in found.data:
-        return found.data[ref.key]
-    encoded = found.binary_data if isinstance(found, ConfigMap) else found.data
-    if ref.key in encoded:
-        return base64.b64decode(encoded[ref.key]).decode("utf-8", "surrogateescape")
-    if ref.optional:
-        return None
-    raise RefusedError(f"{word}KeyMissing", f"env {variable.name} needs key {ref.key!r} of {word} {namespace}/{ref.name}; add it")
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def needs_api(instance: Instance) -> bool:
     """Does any variable come from another object?"""
-    sources = (variable.value_from for variable in instance.spec.template.env)
-    return any(source is not None and (source.secret_key_ref or source.config_map_key_ref) for source in sources)
+    template = instance.spec.template
+    sources = (variable.value_from for variable in template.env)
+    return bool(template.env_from) or any(source is not None and source.field_ref is None for source in sources)
 
 
 def environment_of(
-    instance: Instance, resolved: Mapping[str, str], node: str, ports: Mapping[str, int], home: Path | str, address: str = ""
+    instance: Instance,
+    resolved: Mapping[str, str],
+    place: Place,
+    ports: Mapping[str, int],
+    home: Path | str,
+    application: Application | None = None,
 ) -> dict[str, str]:
     """Everything a run gets. Declared variables win over Plum's defaults, not over its names for instance and node."""
     template = instance.spec.template
-    labels = instance.metadata.labels
-    application = template.artifact.name if template.artifact is not None else ""
-    version = template.artifact.version if template.artifact is not None else next((s.version for s in template.services), "")
+    what = application or Application.of(instance, None)
     environment = {
         "PATH": DEFAULT_PATH,
         "HOME": str(home),
         "LANG": "C.UTF-8",
-        "PLUM_APP_NAME": application or labels.get(DEPLOYMENT_LABEL) or instance.metadata.name,
-        "PLUM_APP_VERSION": version or labels.get(REVISION_LABEL, ""),
+        "PLUM_APP_NAME": what.name,
+        "PLUM_APP_VERSION": what.version,
     }
-    named = {"PLUM_INSTANCE_ID": instance.metadata.name, "WORKER_NODE_ID": node}
+    addresses = {"CONTROLLER_BASE": place.controller, "CONTROLLER_GRPC_ADDR": place.controller_grpc}
+    environment |= {name: value for name, value in addresses.items() if value}
+    named = {"PLUM_INSTANCE_ID": instance.metadata.name, "WORKER_NODE_ID": place.node}
     environment |= named
     for position, port in enumerate(template.ports):
         number = str(ports.get(port.name, port.port))
         if position == 0:
             environment["PORT"] = number
         environment[f"PORT_{re.sub('[^A-Z0-9]', '_', port.name.upper())}"] = number
+    declared = {variable.name for variable in template.env}
+    environment |= {name: value for name, value in resolved.items() if name not in declared}
     for variable in template.env:
         source = variable.value_from
         if source is None:
             environment[variable.name] = expand(variable.value, environment)
         elif source.field_ref is not None:
-            environment[variable.name] = field_of(instance, source.field_ref.field_path, address)
+            environment[variable.name] = field_of(instance, source.field_ref.field_path, place.address)
         elif variable.name in resolved:
             environment[variable.name] = resolved[variable.name]
     return environment | named

@@ -33,6 +33,7 @@ from plum_agent.following import Follower
 from plum_agent.ledger import Ledger, Record
 from plum_agent.output import OutputKeeper
 from plum_agent.plan import Finish, Forget, Kill, Rest, RunState, Start, Step, Stop, StopReason, Wait, next_step
+from plum_agent.preparing import MakeCache, Preparer
 from plum_agent.starter import Starter
 from plum_agent.stopping import stop_run
 from plum_agent.telling import Teller
@@ -60,7 +61,9 @@ class InstanceReconciler:
         keeper: OutputKeeper | None,
         events: EventRecorder | None,
         fence: Callable[[], Fence],
+        make_cache: MakeCache | None = None,
     ) -> None:
+        """`make_cache` is called with the first package that is needed; without it packages are refused."""
         self.units: dict[ObjectKey, Unit] = {}
         self._informer = informer
         self._starter = starter
@@ -71,7 +74,8 @@ class InstanceReconciler:
         self._queue = queue
         self._fence = fence
         self._adopter = Adopter(starter)
-        self._teller = Teller(informer, delivery, events, starter.clock, starter.boot_id, starter.address)
+        self._preparer = Preparer(make_cache, queue.add)
+        self._teller = Teller(informer, delivery, events, starter.clock, starter.boot_id, starter.place.address)
         self._follower = Follower(
             driver=starter.driver,
             ledger=starter.ledger,
@@ -126,6 +130,11 @@ class InstanceReconciler:
                     task.cancel()
             if unit.prober is not None:
                 unit.prober.stop()
+        self._preparer.close()
+
+    def packages(self) -> set[str]:
+        """Checksums of the packages that instances of this node run."""
+        return {unit.package.sha256 for unit in self.units.values() if unit.package is not None}
 
     # ---- reconcile
 
@@ -216,7 +225,7 @@ class InstanceReconciler:
 
     def _when_again(self, unit: Unit, step: Step) -> Result:
         times = [step.until] if isinstance(step, Wait) and step.until is not None else []
-        if unit.refusal is not None and not unit.alive:
+        if unit.refusal is not None and not unit.alive and not unit.is_preparing:
             times.append(unit.refusal.retry_at)
         if not times:
             return Result.wait_for_change()
@@ -226,6 +235,9 @@ class InstanceReconciler:
 
     async def _start(self, unit: Unit, instance: Instance) -> None:
         try:
+            self._starter.check(instance)
+            if not self._preparer.ready(unit, instance, self._ledger.folder(unit.key)):
+                return
             await self._starter.start(unit, instance)
         except RefusedError as error:
             self._refuse(unit, instance, error)
@@ -292,6 +304,7 @@ class InstanceReconciler:
                 fresh = await self._starter.api.get(Instance, unit.key)
                 if fresh is not None and fresh.metadata.uid == current.metadata.uid:
                     await remove_finalizer(self._starter.api, fresh, INSTANCE_FINALIZER)
+        await self._preparer.cancel(unit.key)
         self._delivery.drop(unit.key)
         self.units.pop(unit.key, None)
         await self._ledger.forget(unit.key)

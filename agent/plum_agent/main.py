@@ -83,7 +83,10 @@ async def _run(given: settings.Settings) -> None:
         directory = (given.data_directory / node).absolute() if keeps_runs else None
         lease = NodeLease(node, DEFAULT_LEASE_SECONDS, clock, directory / "fence" if directory is not None else None)
         ports, tunnels = PortBook(checks_machine=keeps_runs), transport if keeps_runs else None
-        shared = Shared(api, driver, clock, facts, keeper, ports, events, tunnels)
+        shared = Shared(
+            api, driver, clock, facts, keeper, ports, events, tunnels,
+            controller=given.controller, controller_grpc=given.controller_grpc, artifact_bytes=given.artifact_bytes,
+        )  # fmt: skip
         agents[node] = NodeAgent(node, directory, lease, shared, workers=32 if len(given.nodes) == 1 else 8)
 
     def on_lease(node: str, held: bool) -> None:

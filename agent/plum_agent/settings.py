@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plum_schemas.quantities import parse_bytes
+
 from plum_agent.drivers.fake import FakeOptions
 
 MAX_COUNT = 10_000
@@ -34,6 +36,10 @@ class Settings:
     """What SIGTERM does to the workloads: `leave`, `drain` or `stop`."""
     address: str
     """Address others reach this node at; found out when empty."""
+    controller_grpc: str
+    """`host:port` at which workers find the controller; told to workloads when it is known."""
+    artifact_bytes: int
+    """How much of packages is kept beyond what runs."""
     die_with_parent: bool
     log_level: str
     log_format: str
@@ -77,6 +83,13 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser.add_argument("--count", default=1, type=int, help="with --driver fake: play so many nodes, NAME-1 and up")
     parser.add_argument("--on-stop", default=env.get("PLUM_ON_STOP") or "leave", choices=("leave", "drain", "stop"))
     parser.add_argument("--address", default=env.get("AGENT_IP", ""), help="address others reach this node at")
+    parser.add_argument("--controller-grpc", default=env.get("CONTROLLER_GRPC_ADDR", ""), metavar="HOST:PORT")
+    parser.add_argument(
+        "--artifact-cache",
+        default=env.get("PLUM_ARTIFACT_CACHE") or "5Gi",
+        metavar="SIZE",
+        help="packages kept beyond those that run; default: 5Gi",
+    )
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--log-level", default=env.get("AGENT_LOG_LEVEL") or "info")
     parser.add_argument("--log-format", default=env.get("PLUM_LOG_FORMAT") or "text", choices=("text", "json"))
@@ -88,6 +101,7 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     if given.ca_file and not Path(given.ca_file).is_file():
         parser.error(f"--ca-file {given.ca_file}: there is no such file; it is DATA_DIR/pki/ca.crt of the controller")
     try:
+        artifact_bytes = parse_bytes(given.artifact_cache)
         fake = FakeOptions.parse(given.fake)
     except ValueError as error:
         parser.error(str(error))
@@ -102,6 +116,8 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         count=given.count,
         on_stop=given.on_stop,
         address=given.address,
+        controller_grpc=given.controller_grpc,
+        artifact_bytes=artifact_bytes,
         die_with_parent=given.die_with_parent,
         log_level=given.log_level.upper(),
         log_format=given.log_format,

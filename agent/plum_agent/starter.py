@@ -5,6 +5,7 @@ prepare (may ask the API) -> intent in the ledger -> driver.start -> handle in t
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import secrets
@@ -22,11 +23,15 @@ from plum_schemas.quantities import parse_bytes, parse_cpu
 from plum_schemas.template import Template
 
 from plum_agent import environment
+from plum_agent.artifacts.package import PreparedPackage, read_package
 from plum_agent.drivers.base import Driver, Launch, Run
+from plum_agent.drivers.launching import find_user
+from plum_agent.environment import Place
 from plum_agent.errors import RefusedError
 from plum_agent.ledger import Ledger, Record, RunRecord
 from plum_agent.plan import RunState
 from plum_agent.ports import PortBook
+from plum_agent.preparing import make_folder
 from plum_agent.unit import Unit, launch_hash
 
 
@@ -34,14 +39,13 @@ from plum_agent.unit import Unit, launch_hash
 class Starter:
     """Prepares and starts runs of one node."""
 
-    node: str
+    place: Place
     api: ApiClient
     driver: Driver
     ledger: Ledger
     ports: PortBook
     clock: Clock
     boot_id: str
-    address: str
     fence_file: Path | None
     """Deadline of exclusive runs, kept by the lease keeper."""
 
@@ -83,13 +87,17 @@ class Starter:
         run.started_at = datetime.fromtimestamp(int(started_at), UTC)
         run.started_seconds = self.clock.monotonic() - max(0.0, self.clock.now().timestamp() - started_at)
 
-    async def _prepare(self, unit: Unit, instance: Instance) -> tuple[Launch, dict[str, int]]:
+    def check(self, instance: Instance) -> None:
+        """Before anything is fetched for it: can this node run such a thing at all? Raises `RefusedError`."""
         template = instance.spec.template
         if template.runtime not in self.driver.runtimes:
             can = ", ".join(self.driver.runtimes)
             message = f"runtime {template.runtime} is not supported by this node; it can run: {can}"
             raise RefusedError("RuntimeNotSupported", message)
         self.driver.check(template)
+
+    async def _prepare(self, unit: Unit, instance: Instance) -> tuple[Launch, dict[str, int]]:
+        template = instance.spec.template
         if template.exclusive:
             await self._confirm(instance)
         if environment.needs_api(instance):
@@ -97,7 +105,10 @@ class Starter:
         owner = str(unit.key)
         numbers = self.ports.acquire(owner, template.ports)
         try:
-            return self.launch_of(unit, instance, unit.record.runs + 1, numbers), numbers
+            launch = self.launch_of(unit, instance, unit.record.runs + 1, numbers)
+            if template.files and self.driver.keeps_runs:
+                await self._write_files(unit, instance)
+            return launch, numbers
         except BaseException:
             self.ports.release(owner)
             raise
@@ -105,14 +116,16 @@ class Starter:
     def launch_of(self, unit: Unit, instance: Instance, number: int, numbers: dict[str, int], marker: str = "") -> Launch:
         """The launch of a run: of a new one, or (with its marker) of one that is adopted."""
         template = instance.spec.template
-        work = self._work_directory(self.ledger.folder(unit.key), template)
-        values = environment.environment_of(
-            instance, unit.record.environment, self.node, numbers, _home_of(template.user, work), self.address
-        )
+        package = self._package(unit, template)
+        base = self._base_folder(self.ledger.folder(unit.key), template, package)
+        work = self._work_directory(base, template)
+        application = environment.Application.of(instance, package)
+        home = _home_of(template.user, work)
+        values = environment.environment_of(instance, unit.record.environment, self.place, numbers, home, application)
         limits = template.resources.limits
         return Launch(
             run=Run(marker or self._new_marker(instance, number), self.ledger.run_folder(unit.key, number)),
-            command=tuple(template.command),
+            command=tuple(template.command) or (package.command if package is not None else ()),
             environment=values,
             work_directory=work,
             user=template.user,
@@ -125,18 +138,34 @@ class Starter:
         """Which agent, which object, which run; the end keeps a run that was never seen apart from its successor."""
         return f"{self.ledger.agent_id}.{instance.metadata.uid}.{number}.{secrets.token_hex(3)}"
 
-    def _work_directory(self, folder: Path, template: Template) -> Path:
+    def _package(self, unit: Unit, template: Template) -> PreparedPackage | None:
+        """What was prepared for the instance, also after a restart of the agent."""
+        if template.artifact is None or not self.driver.keeps_runs:
+            return None
+        if unit.package is None:
+            unit.package = read_package(self.ledger.folder(unit.key), template.artifact)
+        if unit.package is None:
+            raise RefusedError("ArtifactMissing", "the unpacked package is gone from this node; it is fetched again")
+        return unit.package
+
+    def _base_folder(self, folder: Path, template: Template, package: PreparedPackage | None) -> Path:
+        """Where relative paths of the template begin."""
         if not self.driver.keeps_runs:
             return folder
+        if package is not None:
+            return package.folder
         own = folder / "work"
         if not own.exists():
-            own.mkdir(parents=True)
-            folder.chmod(0o711)
+            make_folder(folder)
+            own.mkdir(parents=True, exist_ok=True)
             own.chmod(0o755)
         if template.user:
             _give_to(own, template.user)
-        work = own / template.working_dir
-        if not work.is_dir():
+        return own
+
+    def _work_directory(self, base: Path, template: Template) -> Path:
+        work = base / template.working_dir
+        if self.driver.keeps_runs and not work.is_dir():
             raise RefusedError("WorkingDirMissing", f"workingDir {work} does not exist on this node; create it")
         return work
 
@@ -148,12 +177,27 @@ class Starter:
                 message = f"the values of env could not be read, the controller does not answer: {error}"
                 raise RefusedError("EnvironmentUnavailable", message) from error
 
+    async def _write_files(self, unit: Unit, instance: Instance) -> None:
+        from plum_agent import config_files
+
+        template, folder = instance.spec.template, self.ledger.folder(unit.key)
+        base = self._base_folder(folder, template, unit.package)
+        try:
+            files = await config_files.resolve(self.api, instance)
+        except ApiError as error:
+            if config_files.were_written(instance, folder, base):
+                return
+            message = f"the content of files could not be read, the controller does not answer: {error}"
+            raise RefusedError("FilesUnavailable", message) from error
+        owner = find_user(template.user) if template.user else None
+        await asyncio.to_thread(config_files.write, files, folder, base, owner)
+
     async def _confirm(self, instance: Instance) -> None:
         """An exclusive run starts only on the word of the controller, given now: a cached object may be from before a
         partition, and somebody else may hold the right to run since then."""
         try:
             fresh = await self.api.get(Instance, instance.key)
-            node = await self.api.get(Node, self.node)
+            node = await self.api.get(Node, self.place.node)
         except ApiError as error:
             message = f"an exclusive instance starts only while the controller answers: {error}"
             raise RefusedError("LeaseNotHeld", message) from error
@@ -178,8 +222,6 @@ def _home_of(user: str, work: Path) -> str:
 
 def _give_to(folder: Path, user: str) -> None:
     """The workload owns the folder it starts in. A user that does not exist is refused by the driver."""
-    from plum_agent.drivers.launching import find_user
-
     uid, gid = find_user(user)
     status = folder.stat()
     if (status.st_uid, status.st_gid) != (uid, gid):

@@ -21,7 +21,7 @@ from plum_agent.unit import Unit
 
 OWN_FIELDS = (
     "observed_generation", "phase", "ready", "reason", "message", "pid", "container_id", "boot_id", "address", "ports",
-    "started_at", "finished_at", "next_start_at", "restarts", "observed_restart_request", "exit", "last_exit",
+    "artifact_sha256", "started_at", "finished_at", "next_start_at", "restarts", "observed_restart_request", "exit", "last_exit",
 )  # fmt: skip
 OWN_CONDITIONS = ("Scheduled", "Prepared", "Started", "Ready", "ResourceLimits", "Lost")
 """`Lost` is the node controller's word for our silence, `Scheduled` may be an old refusal: our report ends both."""
@@ -63,6 +63,7 @@ def status_of(unit: Unit, instance: Instance, moment: Moment) -> InstanceStatus:
         boot_id=moment.boot_id,
         address=moment.address,
         ports=_ports(unit, instance),
+        artifact_sha256=unit.package.sha256 if unit.package is not None else "",
         started_at=run.started_at if run else None,
         finished_at=run.exit.finished_at if ended_for_good and run and run.exit else None,
         next_start_at=moment.at(unit.next_start) if unit.next_start is not None else None,
@@ -88,6 +89,8 @@ def _phase(unit: Unit, instance: Instance) -> tuple[Phase, str, str]:
     if record.finished:
         ended = record.run.exit if record.run else None
         return ("Succeeded" if record.finished == "Succeeded" else "Failed"), ended.reason if ended else "", _describe(ended)
+    if unit.is_preparing and unit.preparation is not None and instance.spec.state == "Running":
+        return "Preparing", unit.preparation.reason, unit.preparation.message
     if unit.refusal is not None:
         return "Preparing", unit.refusal.reason, unit.refusal.message
     if record.at_rest and instance.spec.state == "Stopped":
@@ -173,10 +176,14 @@ def _flag(kind: str, value: bool, why: str) -> Condition:
 
 
 def _prepared(unit: Unit) -> Condition:
+    if unit.is_preparing and unit.preparation is not None:
+        preparation = unit.preparation
+        return Condition(type="Prepared", status="False", reason=preparation.reason, message=preparation.message)
     if unit.refusal is not None:
         return Condition(type="Prepared", status="False", reason=unit.refusal.reason, message=unit.refusal.message)
     status: Literal["True", "False"] = "True" if unit.record.run is not None else "False"
-    return Condition(type="Prepared", status=status, reason="Prepared" if status == "True" else "Preparing")
+    notices = "; ".join(unit.package.notices) if unit.package is not None else ""
+    return Condition(type="Prepared", status=status, reason="Prepared" if status == "True" else "Preparing", message=notices)
 
 
 def _limits(unit: Unit, instance: Instance) -> Condition | None:

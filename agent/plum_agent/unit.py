@@ -14,9 +14,11 @@ from plum_schemas.base import Condition, ObjectKey
 from plum_schemas.instance import Instance, InstanceStatus
 from plum_schemas.template import Template
 
+from plum_agent.artifacts.package import PreparedPackage
 from plum_agent.drivers.base import Exit, Launch, Run
 from plum_agent.ledger import Record, RunRecord
 from plum_agent.plan import Observed, RunState, StopReason, Wanted
+from plum_agent.preparing import Preparation
 from plum_agent.probes import Prober
 from plum_agent.restart import Ending, RestartPolicy, Verdict
 
@@ -61,6 +63,10 @@ class Unit:
     stop_deadline: float = 0.0
     prober: Prober | None = None
     refusal: Refusal | None = None
+    preparation: Preparation | None = None
+    """What the next start waits for, while it is being prepared."""
+    package: PreparedPackage | None = None
+    """What it is started from; None for commands of the node."""
     adopted: bool = False
     """The run was started by an agent before this one."""
     conditions: list[Condition] = field(default_factory=list)
@@ -80,6 +86,11 @@ class Unit:
         """A run may have processes."""
         return self.state not in (RunState.NONE, RunState.ENDED)
 
+    @property
+    def is_preparing(self) -> bool:
+        """Something that the start needs is on its way."""
+        return self.preparation is not None and not self.preparation.done
+
     def wanted(self, instance: Instance, deleted: bool) -> Wanted:
         """What the spec says now; computed once per version of the object."""
         version = f"{instance.metadata.uid}/{instance.metadata.resource_version}/{deleted}"
@@ -90,7 +101,7 @@ class Unit:
     def observed(self, now: float, fence: Fence | None) -> Observed:
         """The current run as the plan sees it. `fence` is None for instances that are not exclusive."""
         record, run = self.record, self.record.run
-        may_start = self.refusal is None or now >= self.refusal.retry_at
+        may_start = (self.refusal is None or now >= self.refusal.retry_at) and not self.is_preparing
         probe_failed = bool(self.prober is not None and self.prober.state.failed)
         return Observed(
             state=self.state,
@@ -128,6 +139,8 @@ def wanted_of(instance: Instance, deleted: bool) -> Wanted:
     )
 
 
+_LATER_FIELDS = ("env_from", "files")
+"""Came later: they count only where they are set, so that what ran before an upgrade of the agent runs on."""
 _LAUNCH_FIELDS = (
     "runtime",
     "artifact",
@@ -145,9 +158,11 @@ _LATER_FIELDS = ("security_context", "init")
 """Part of the hash only where they are used: a new release of the agent must not restart what an older one started."""
 _NOTHING = Template()
 
+
 def launch_hash(template: Template) -> str:
     """Names everything a running process cannot take over: only a change of these starts a new run."""
     parts = [getattr(template, name) for name in _LAUNCH_FIELDS]
+    parts += [value for name in _LATER_FIELDS if (value := getattr(template, name))]
     parts.append(template.resources.limits)
     later = {name: value for name in _LATER_FIELDS if (value := getattr(template, name)) != getattr(_NOTHING, name)}
     if later:

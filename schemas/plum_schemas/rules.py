@@ -9,7 +9,7 @@ from plum_schemas.durations import parse_duration
 from plum_schemas.names import check_label_key, check_label_value
 from plum_schemas.quantities import parse_quantity
 from plum_schemas.retry import RetryPolicy
-from plum_schemas.template import EnvVar, Resources
+from plum_schemas.template import ConfigFile, EnvFrom, EnvVar, Resources
 from plum_schemas.validation import FieldError, checked, exactly_one, forbidden, invalid
 
 
@@ -46,9 +46,39 @@ def check_env(variables: Iterable[EnvVar], path: str) -> Iterator[FieldError]:
         choices = {
             "secretKeyRef": source.secret_key_ref,
             "configMapKeyRef": source.config_map_key_ref,
+            "kvKeyRef": source.kv_key_ref,
             "fieldRef": source.field_ref,
         }
         yield from exactly_one(where, choices)
+
+
+def check_env_from(sources: Iterable[EnvFrom], path: str) -> Iterator[FieldError]:
+    for index, source in enumerate(sources):
+        yield from exactly_one(f"{path}[{index}]", {"secretRef": source.secret_ref, "configMapRef": source.config_map_ref})
+
+
+def check_files(files: Iterable[ConfigFile], path: str) -> Iterator[FieldError]:
+    """Each has one content, and a place inside the folder of the instance."""
+    for index, file in enumerate(files):
+        where = f"{path}[{index}]"
+        parts = file.path.split("/")
+        if file.path.startswith("/") or any(part in ("", ".", "..") for part in parts) or "\0" in file.path:
+            yield invalid(f"{where}.path", file.path, "must be a path below the working folder, without . and ..")
+        contents = {
+            "value": file.value,
+            "valueFrom": file.value_from,
+            "secretRef": file.secret_ref,
+            "configMapRef": file.config_map_ref,
+        }
+        yield from exactly_one(where, contents)
+        source = file.value_from
+        if source is not None:
+            keys = {
+                "secretKeyRef": source.secret_key_ref,
+                "configMapKeyRef": source.config_map_key_ref,
+                "kvKeyRef": source.kv_key_ref,
+            }
+            yield from exactly_one(f"{where}.valueFrom", keys)
 
 
 def check_resources(resources: Resources, path: str) -> Iterator[FieldError]:

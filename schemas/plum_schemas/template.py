@@ -52,6 +52,15 @@ class KeyRef(Struct):
     """Start without the variable when the object or the key is missing."""
 
 
+class KVKeyRef(Struct):
+    """A key of the key-value store in the same namespace."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=1024)]
+    """The key, as `plum get kvs` shows it."""
+    optional: bool = False
+    """Start without the value when the key is missing."""
+
+
 class FieldRef(Struct):
     """A field of the instance itself."""
 
@@ -66,6 +75,8 @@ class EnvSource(Struct):
     """A key of a Secret."""
     config_map_key_ref: KeyRef | None = None
     """A key of a ConfigMap."""
+    kv_key_ref: KVKeyRef | None = None
+    """A key of the key-value store."""
     field_ref: FieldRef | None = None
     """A field of the instance."""
 
@@ -79,6 +90,55 @@ class EnvVar(Struct):
     """Its value. `$(OTHER)` is replaced by a variable defined before it."""
     value_from: EnvSource | None = None
     """Where the value comes from, instead of `value`."""
+
+
+class ObjectRef(Struct):
+    """A whole Secret or ConfigMap in the same namespace."""
+
+    name: Name
+    """Name of the Secret or ConfigMap."""
+    optional: bool = False
+    """Start without it when it is missing."""
+
+
+class EnvFrom(Struct):
+    """All keys of an object as environment variables. Exactly one reference is set."""
+
+    prefix: str = ""
+    """Put before each name."""
+    secret_ref: ObjectRef | None = None
+    """A Secret."""
+    config_map_ref: ObjectRef | None = None
+    """A ConfigMap."""
+
+
+class FileSource(Struct):
+    """Where the content of a file comes from. Exactly one is set."""
+
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret."""
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+    kv_key_ref: KVKeyRef | None = None
+    """A key of the key-value store."""
+
+
+class ConfigFile(Struct):
+    """A file that is written before every start. Exactly one of value, valueFrom, secretRef and configMapRef is set."""
+
+    path: Annotated[str, Meta(min_length=1, max_length=1024)]
+    """Where, relative to the unpacked artifact or the folder the command starts in. For a whole object: a folder, with a file
+    for each key."""
+    value: str | None = None
+    """Its content."""
+    value_from: FileSource | None = None
+    """Where its content comes from."""
+    secret_ref: ObjectRef | None = None
+    """All keys of a Secret."""
+    config_map_ref: ObjectRef | None = None
+    """All keys of a ConfigMap."""
+    mode: Annotated[str, Meta(pattern="^0?[0-7]{3}$")] = "0600"
+    """Permissions in octal; the files belong to the user of the workload."""
 
 
 class Port(Struct):
@@ -117,7 +177,7 @@ class Resources(Struct):
     requests: dict[str, Quantity] = {}
     """Reserved on the node: `cpu`, `memory`, or any resource that nodes announce."""
     limits: dict[str, Quantity] = {}
-    """Most it may use: `cpu`, `memory`, for containers also `pids`. The condition ResourceLimits says whether the node enforces them."""
+    """Most it may use: `cpu`, `memory`, for containers also `pids`. Condition ResourceLimits: does the node enforce them?"""
     devices: Annotated[list[str], SET] = []
     """Devices of the node it holds alone, by the names in the node's `status.devices`."""
 
@@ -260,6 +320,10 @@ class Template(Struct):
     """Program and arguments. A single string is split as a shell would, without a shell."""
     env: Annotated[list[EnvVar], ListMap("name")] = []
     """Environment variables. A map from name to value is accepted."""
+    env_from: list[EnvFrom] = []
+    """Objects all of whose keys become variables. Those of `env` win; of the same name here the last one does."""
+    files: Annotated[list[ConfigFile], ListMap("path")] = []
+    """Configuration and secrets as files. A map from path to content is accepted."""
     working_dir: str = ""
     """Folder the command starts in; a relative one is below the unpacked artifact."""
     user: str = ""

@@ -11,7 +11,7 @@ from plum_schemas.durations import parse_duration
 from plum_schemas.names import check_label_key, check_label_value
 from plum_schemas.probes import HttpAction, Probe
 from plum_schemas.quantities import parse_bytes
-from plum_schemas.rules import check_env, check_labels, check_resources, map_to_list, texts
+from plum_schemas.rules import check_env, check_env_from, check_files, check_labels, check_resources, map_to_list, texts
 from plum_schemas.selectors import LabelSelector, SelectorError
 from plum_schemas.template import Template, Toleration
 from plum_schemas.validation import FieldError, checked, duplicate, exactly_one, forbidden, invalid, required
@@ -23,6 +23,7 @@ def normalize_template(template: Any) -> None:
         return
     split_command(template, "command")
     map_to_list(template, "env", "name", "value")
+    map_to_list(template, "files", "path", "value")
     artifact = template.get("artifact")
     if isinstance(artifact, str):
         template["artifact"] = _artifact(artifact)
@@ -53,6 +54,8 @@ def check_template(template: Template, path: str) -> Iterator[FieldError]:
     yield from check_labels(template.metadata.labels, f"{path}.metadata.labels")
     yield from _check_program(template, path)
     yield from check_env(template.env, f"{path}.env")
+    yield from check_env_from(template.env_from, f"{path}.envFrom")
+    yield from check_files(template.files, f"{path}.files")
     yield from _check_ports(template, path)
     yield from check_resources(template.resources, f"{path}.resources")
     yield from _check_probes(template, path)

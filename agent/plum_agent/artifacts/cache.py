@@ -123,33 +123,33 @@ class ArtifactCache:
     # ---- one download for everybody
 
     async def _zip(self, origin: Origin, tell: Tell) -> Path:
-        path = self._store.find(origin.sha256)
+        path = self._store.find(origin.key)
         if path is not None:
             return path
-        download = self._downloads.get(origin.sha256)
+        download = self._downloads.get(origin.key)
         if download is None:
             download = _Download(asyncio.get_running_loop().create_task(self._download(origin)))
-            self._downloads[origin.sha256] = download
+            self._downloads[origin.key] = download
         download.listeners.append(tell)
         try:
             return await asyncio.shield(download.task)
         finally:
             download.listeners.remove(tell)
             if not download.listeners:
-                self._downloads.pop(origin.sha256, None)
+                self._downloads.pop(origin.key, None)
                 download.task.cancel()
 
     async def _download(self, origin: Origin) -> Path:
         def on_progress(have: int, total: int) -> None:
             percent = f" of {total / 2**20:.1f} MiB, {100 * have // total} %" if total else " MiB"
-            self._tell(origin.sha256, "Downloading", f"{have / 2**20:.1f}{percent}")
+            self._tell(origin.key, "Downloading", f"{have / 2**20:.1f}{percent}")
 
-        self._tell(origin.sha256, "Downloading", f"from {origin}")
+        self._tell(origin.key, "Downloading", f"from {origin}")
         async with self._slots:
-            self._store.make_room(origin.size, origin.sha256)
-            part = self._store.part(origin.sha256)
+            self._store.make_room(origin.size, origin.key)
+            part = self._store.part(origin.key)
             try:
-                await self._fetcher.fetch(origin, part, lambda size: self._store.make_room(size, origin.sha256), on_progress)
+                await self._fetcher.fetch(origin, part, lambda size: self._store.make_room(size, origin.key), on_progress)
             except NotFoundError as error:
                 raise RefusedError("ArtifactMissing", f"the bytes of the package are not at {origin}: {error}") from error
             except ApiError as error:
@@ -158,12 +158,12 @@ class ArtifactCache:
                     f"the package could not be fetched from {origin}: {error}; {here:.1f} MiB are here, it goes on from there"
                 )
                 raise RefusedError("ArtifactUnavailable", message) from error
-            path = self._store.take(origin.sha256)
+            path = self._store.take(origin.key)
         logger.info("artifact fetched", extra={"sha256": origin.sha256, "size_bytes": path.stat().st_size})
         return path
 
-    def _tell(self, sha256: str, reason: str, message: str) -> None:
-        download = self._downloads.get(sha256)
+    def _tell(self, key: str, reason: str, message: str) -> None:
+        download = self._downloads.get(key)
         for tell in list(download.listeners) if download is not None else ():
             tell(reason, message)
 
@@ -197,7 +197,7 @@ class ArtifactCache:
         except UnpackCanceledError as error:
             raise RefusedError("ArtifactUnavailable", "unpacking was interrupted") from error
         except PackageError as error:
-            self._store.drop(origin.sha256)
+            self._store.drop(origin.key)
             raise RefusedError("ArtifactInvalid", f"the package cannot be used: {error}") from error
         prepared = _prepared(request, origin, artifact, package)
         await loop.run_in_executor(self._unpacker, write_note, request.instance_folder, prepared)

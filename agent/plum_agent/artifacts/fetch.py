@@ -48,6 +48,11 @@ class Origin:
     size: int = 0
     """0: not known."""
 
+    @property
+    def key(self) -> str:
+        """What is kept under: who names a checksum gets only what came from the address it names as well."""
+        return f"{self.sha256}-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}" if self.url else self.sha256
+
     def __str__(self) -> str:
         return self.url or "the controller"
 

@@ -1,7 +1,7 @@
 """The zips this node keeps, by checksum: found again after a restart, dropped longest unused first.
 
-<data>/artifacts/<sha256>.zip    complete and verified
-                 <sha256>.part   on its way; goes on from its end
+<data>/artifacts/<sha256>.zip, <sha256>-<address>.zip    complete and verified: from the controller, from elsewhere
+                 ....part                                on its way; goes on from its end
 """
 
 from __future__ import annotations
@@ -34,45 +34,45 @@ class ZipStore:
     pinned: Callable[[], Set[str]]
     """Checksums of what instances of this node run, or are about to."""
 
-    def find(self, sha256: str) -> Path | None:
+    def find(self, key: str) -> Path | None:
         """The verified zip, if it is here. It counts as used now."""
-        path = self.path(sha256)
+        path = self.path(key)
         try:
             os.utime(path)
         except FileNotFoundError:
             return None
         return path
 
-    def path(self, sha256: str) -> Path:
-        return self.directory / f"{sha256}.zip"
+    def path(self, key: str) -> Path:
+        return self.directory / f"{key}.zip"
 
-    def part(self, sha256: str) -> Path:
-        return self.directory / f"{sha256}.part"
+    def part(self, key: str) -> Path:
+        return self.directory / f"{key}.part"
 
-    def make_room(self, size: int, sha256: str) -> None:
+    def make_room(self, size: int, key: str) -> None:
         """Drop what was not used for longest until `size` bytes more fit. Raises `NoRoomError` when the disk is full."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        keep = set(self.pinned()) | {sha256}
+        keep = set(self.pinned()) | {_sha256(key)}
         files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self.directory.glob("*.zip"))
         total = sum(length for _, length, _ in files)
         for _, length, path in files:
             if total + size <= self.limit_bytes and self._free() >= size + SPARE_BYTES:
                 return
-            if path.stem not in keep:
+            if _sha256(path.stem) not in keep:
                 path.unlink(missing_ok=True)
                 total -= length
                 logger.info("artifact dropped from the cache", extra={"sha256": path.stem, "size_bytes": length})
         for path in self.directory.glob("*.part"):
-            if self._free() < size + SPARE_BYTES and path.stem not in keep:
+            if self._free() < size + SPARE_BYTES and _sha256(path.stem) not in keep:
                 path.unlink(missing_ok=True)
         free = self._free()
         if free < size + SPARE_BYTES:
             missing = (size + SPARE_BYTES - free) // 2**20 + 1
             raise NoRoomError(f"{missing} MiB are missing on the disk of {self.directory}; free them, or choose another node")
 
-    def take(self, sha256: str) -> Path:
+    def take(self, key: str) -> Path:
         """The part, complete and verified, becomes the zip."""
-        part, path = self.part(sha256), self.path(sha256)
+        part, path = self.part(key), self.path(key)
         descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -81,10 +81,14 @@ class ZipStore:
         part.rename(path)
         return path
 
-    def drop(self, sha256: str) -> None:
+    def drop(self, key: str) -> None:
         """Forget a zip that turned out to be damaged."""
         with suppress(FileNotFoundError):
-            self.path(sha256).unlink()
+            self.path(key).unlink()
 
     def _free(self) -> int:
         return shutil.disk_usage(self.directory).free
+
+
+def _sha256(key: str) -> str:
+    return key.partition("-")[0]

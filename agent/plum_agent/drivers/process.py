@@ -55,11 +55,7 @@ class ProcessDriver:
     def check(self, template: Template) -> None:
         if self._setsid is None:
             raise RefusedError("NodeIncomplete", "this node has no setsid program; install util-linux")
-        if template.artifact is not None:
-            raise RefusedError(
-                "ArtifactNotSupported", "artifacts are not supported by this node; give a command that exists on it instead"
-            )
-        if not template.command:
+        if not template.command and template.artifact is None:
             raise RefusedError("CommandMissing", "spec.template.command is empty; name the program to run")
         run_files.check_names(variable.name for variable in template.env)
         if template.user:

@@ -17,7 +17,7 @@ from plum_agent.drivers.fake import FakeOptions
 from plum_agent.drivers.process_table import Entry, members
 from plum_agent.drivers.procfs import ProcessStat, parse_stat, read_stat
 from plum_agent.drivers.run_files import exit_of_shell, exit_of_wait_status, read_line, write_launch_files
-from plum_agent.environment import environment_of, expand, field_of
+from plum_agent.environment import Place, environment_of, expand, field_of
 from plum_agent.errors import RefusedError
 from plum_agent.ports import PortBook, list_listening
 from plum_agent.status import merge_conditions
@@ -116,7 +116,7 @@ def test_an_environment_holds_what_is_declared_and_the_names_of_plum() -> None:
         ports=[Port(name="http", port=0), Port(name="admin-api", port=9000)],
     )
 
-    got = environment_of(make_instance(template), {}, "n1", {"http": 4711, "admin-api": 9000}, "/home")
+    got = environment_of(make_instance(template), {}, Place("n1"), {"http": 4711, "admin-api": 9000}, "/home")
 
     assert got == {
         "PATH": "/own", "HOME": "/home", "LANG": "C.UTF-8", "PLUM_APP_NAME": "web", "PLUM_APP_VERSION": "",

@@ -19,7 +19,7 @@ from plum_agent.drivers.launching import find_user
 from plum_agent.drivers.process import ProcessDriver
 from plum_agent.drivers.procfs import is_alive, read_stat, uptime_centiseconds
 from plum_agent.errors import RefusedError, StartError
-from plum_schemas.template import ArtifactSource, EnvVar, Template
+from plum_schemas.template import EnvVar, Template
 
 
 @pytest.fixture
@@ -294,7 +294,6 @@ def test_users_are_found_by_name_and_by_number() -> None:
 
 
 @pytest.mark.parametrize(("template", "reason"), [
-    (Template(artifact=ArtifactSource(name="demo", version="1")), "ArtifactNotSupported"),
     (Template(), "CommandMissing"),
     (Template(command=["x"], env=[EnvVar(name="a.b", value="1")]), "InvalidEnvironment"),
     (Template(command=["x"], user="no-such-user"), "UserUnknown"),
