@@ -10,6 +10,7 @@ back: the behaviour the semantics ask of a real agent. `running` is the truth th
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from plum_client.finalizers import remove_finalizer
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
 from plum_schemas.base import Condition, ObjectKey, ObjectMeta
-from plum_schemas.instance import INSTANCE_FINALIZER, Instance, InstanceStatus, Phase
+from plum_schemas.endpoint import Endpoint
+from plum_schemas.instance import INSTANCE_FINALIZER, BoundPort, Instance, InstanceStatus, Phase
 from plum_schemas.lease import Lease, LeaseSpec
 from plum_schemas.node import NODE_LEASE_NAMESPACE, Node, NodeStatus
 
@@ -148,16 +150,29 @@ class SimulatedNodes:
             if self.nodes[instance.spec.node_name].cut:
                 return Result.requeue(after=self.lease_seconds / 3)
         if instance.metadata.deletion_timestamp is not None:
-            node.running.pop(instance.metadata.uid, None)
+            await self._stop(node, instance)
             await remove_finalizer(self._api, instance, INSTANCE_FINALIZER)
         elif instance.spec.state == "Stopped":
-            node.running.pop(instance.metadata.uid, None)
+            await self._stop(node, instance)
             await self._report(instance, "Stopped", False)
         elif instance.status.phase not in ("Succeeded", "Failed"):
             if instance.metadata.uid not in node.running and not await self._start(node, instance):
                 return Result.wait_for_change()
             await self._report(instance, "Running", self.works(instance))
         return Result.wait_for_change()
+
+    async def _stop(self, node: SimulatedNode, instance: Instance) -> None:
+        """End a copy, after nobody is led to it any more."""
+        if instance.metadata.uid in node.running and instance.spec.template.services:
+            fields = f"spec.instanceName={instance.metadata.name}"
+            with suppress(ApiError, TimeoutError):
+                async with asyncio.timeout(1.0):
+                    while (await self._api.list_bytes(Endpoint.info, instance.metadata.namespace, fields=fields)).items:
+                        await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
+            node.running.pop(instance.metadata.uid, None)
+            await asyncio.sleep(0.3)  # until the end of it is known
+        node.running.pop(instance.metadata.uid, None)
 
     async def _start(self, node: SimulatedNode, instance: Instance) -> bool:
         """Start a copy. An exclusive one only after the API has confirmed, since the last renewal, that it is still wanted."""
@@ -188,6 +203,8 @@ class SimulatedNodes:
             observed_generation=instance.metadata.generation,
             phase=phase,
             ready=ready,
+            address=instance.spec.node_name,
+            ports=_ports(instance),
             started_at=status.started_at or now,
             conditions=conditions,
         )
@@ -197,3 +214,9 @@ class SimulatedNodes:
             pass
         except ConflictError:
             self._controller.enqueue(instance.key)
+
+
+def _ports(instance: Instance) -> list[BoundPort]:
+    """Numbers as an agent would choose them: those of the template, and others where it leaves the choice."""
+    chosen = 20_000 + zlib.crc32(instance.metadata.uid.encode()) % 40_000
+    return [BoundPort(name=p.name, port=p.port or chosen + n) for n, p in enumerate(instance.spec.template.ports)]
