@@ -4,7 +4,7 @@
     its Lease          in the namespace of node leases
     its Instances      those with spec.nodeName of the node: read, write the status, take the finalizer away
     its Endpoints      list and watch those with spec.nodeName of the node
-    what they name     Secrets and ConfigMaps of their namespaces that their templates refer to; Artifacts
+    what they name     Secrets, ConfigMaps, keys and Artifacts of their namespaces that their templates refer to
     Events             create and count up
 
 Roles could not say this: which objects belong to a node depends on the objects. Asked only when no role allows a request.
@@ -12,19 +12,20 @@ Roles could not say this: which objects belong to a node depends on the objects.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from plum_schemas.kv import kv_name
 from plum_schemas.node import NODE_LEASE_NAMESPACE
 from plum_schemas.selectors import FieldRequirement, FieldSelector, SelectorError, parse_field_selector
 
 from plum_controller.domain.access import Attributes
+from plum_controller.domain.artifacts import ARTIFACTS, same_package
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.store.base import Key
 from plum_controller.store.cache import WatchCache
 
-READ = ("get", "list", "watch")
 RESTRICTED_LABELS = "node-restriction.kubernetes.io/"
 """Labels that administrators use to keep workloads away from nodes they do not trust."""
 
@@ -52,7 +53,9 @@ class NodeAccess:
             case "", "events":
                 return wanted.verb in ("create", "update", "patch")
             case "plum.dev", "artifacts":
-                return wanted.verb in READ
+                return self._artifact(node, wanted, fields)
+            case "plum.dev", "kvs":
+                return wanted.verb == "get" and any(_names_key(spec, wanted.name) for spec in self._specs(node, wanted.namespace))
             case "", "secrets" | "configmaps":
                 return wanted.verb == "get" and self._named_by_instances(node, wanted)
         return False
@@ -70,6 +73,25 @@ class NodeAccess:
             entry = self._cache.get(Key("instances.plum.dev", wanted.namespace, wanted.name))
             return entry is not None and entry.field("spec.nodeName") == node
         return False
+
+    def _artifact(self, node: str, wanted: Attributes, fields: str) -> bool:
+        """One that an instance of the node runs: by its name, or looked for by what the template says."""
+        if wanted.verb == "get" and not wanted.subresource:
+            entry = self._cache.get(Key(ARTIFACTS, wanted.namespace, wanted.name))
+            asked = {} if entry is None else decode(entry.value)["spec"]
+        elif wanted.verb == "list":
+            chosen = {one.path: one.value for one in _requirements(fields) if one.operator == "="}
+            asked = {"name": chosen.get("spec.name"), "version": chosen.get("spec.version")}
+        else:
+            return False
+        if not asked.get("name") or not asked.get("version"):
+            return False
+        return any(same_package(spec["template"], asked) for spec in self._specs(node, wanted.namespace))
+
+    def _specs(self, node: str, namespace: str) -> Iterator[Json]:
+        """Of the instances of a node in one namespace."""
+        for entry in self._cache.list("instances.plum.dev", namespace, None, FieldSelector([_own_field(node)])):
+            yield decode(entry.value)["spec"]
 
     def _named_by_instances(self, node: str, wanted: Attributes) -> bool:
         fields = FieldSelector([_own_field(node)])
@@ -101,6 +123,18 @@ def _names(value: Any, wanted: Attributes) -> bool:
     elif isinstance(value, list):
         return any(_names(item, wanted) for item in value)
     return False
+
+
+def _names_key(value: Any, name: str) -> bool:
+    """Whether a template refers to the key that is stored under this name."""
+    if isinstance(value, list):
+        return any(_names_key(item, name) for item in value)
+    if not isinstance(value, dict):
+        return False
+    reference = value.get("kvKeyRef")
+    if isinstance(reference, dict) and kv_name(str(reference.get("key"))) == name:
+        return True
+    return any(_names_key(inner, name) for inner in value.values())
 
 
 def _is_reference(value: Any, name: str) -> bool:

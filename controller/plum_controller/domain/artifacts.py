@@ -54,7 +54,11 @@ def manifest_of(package: Package, sha256: str, size: int, namespace: str) -> dic
 
 def uses(template: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
     """Whether a template runs this artifact."""
+    wanted = (template.get("artifact") or {}).get("sha256", "")
+    return same_package(template, spec) and (not wanted or wanted == spec.get("sha256", ""))
+
+
+def same_package(template: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    """Whether a template names this application and version."""
     source = template.get("artifact") or {}
-    wanted = source.get("sha256", "")
-    same = (source.get("name"), source.get("version")) == (spec.get("name"), spec.get("version"))
-    return same and (not wanted or wanted == spec.get("sha256", ""))
+    return (source.get("name"), source.get("version")) == (spec.get("name"), spec.get("version"))
