@@ -20,6 +20,8 @@ ARCH_LABEL = "plum.dev/arch"
 """Set by the agent: `x86_64`, `aarch64`, ..."""
 OS_LABEL = "plum.dev/os"
 """Set by the agent: `linux`."""
+ENGINE_LABEL = "plum.dev/container-engine"
+"""Set by the agent where a container engine answered: `docker`."""
 HOSTNAME_LABEL = "plum.dev/hostname"
 """Set by the agent: name of the node; the topology key for "the same machine"."""
 
@@ -88,6 +90,25 @@ class Device(Struct):
     """It is present and usable; true if absent."""
 
 
+class Engine(Struct):
+    """The container engine of a node."""
+
+    available: bool = False
+    """It answers the agent now."""
+    name: str = ""
+    """Such as docker."""
+    version: str = ""
+    """Release of the engine."""
+    api_version: str = ""
+    """Newest version of its API."""
+    storage_driver: str = ""
+    """How it keeps images, such as overlay2."""
+    cgroup_version: str = ""
+    """1 or 2."""
+    message: str = ""
+    """Why it does not answer, and what to do."""
+
+
 class NodeStatus(Struct):
     """What the agent last reported, and what the node controller concluded."""
 
@@ -105,6 +126,8 @@ class NodeStatus(Struct):
     """Changes with every boot of the machine."""
     runtimes: Annotated[list[str], SET] = []
     """What it can run: process, container."""
+    engine: Engine | None = None
+    """The container engine, where the node has one or had one since the agent began."""
     os: str = ""
     """Operating system and release."""
     arch: str = ""

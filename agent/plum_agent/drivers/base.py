@@ -80,6 +80,7 @@ class Bind:
 
     source: Path
     target: str
+    """A relative one is below the folder the command starts in."""
     read_only: bool = False
 
 
@@ -102,7 +103,7 @@ class Container:
     """Of the instance; the engine shows it to people."""
     labels: Mapping[str, str] = field(default_factory=dict)
     work_directory: str = ""
-    """Inside the container; empty: the image's own."""
+    """Inside the container; a relative one, as the empty one, is below the image's own."""
     binds: tuple[Bind, ...] = ()
     network: str = "host"
     """host, private or none."""

@@ -9,7 +9,7 @@ restarts nothing and checks no health: that is the agent's work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from plum_agent.drivers.base import MARKER, Launch
@@ -42,16 +42,22 @@ def create_body(launch: Launch, image: Mapping[str, Any], init: Path, private_ne
         "Entrypoint": [f"{OWN}/init", "KEEP" if container.init else "BECOME", *command],
         "Cmd": [],
         "Env": [f"{name}={value}" for name, value in {**launch.environment, MARKER: launch.run.marker}.items()],
-        "WorkingDir": container.work_directory or image.get("WorkingDir") or "/",
+        "WorkingDir": _work_directory(launch, image),
         "User": launch.user or image.get("User") or "",
         "Labels": {**container.labels, LABEL_RUN: launch.run.marker, LABEL_AGENT: launch.run.marker.partition(".")[0]},
         "Healthcheck": {"Test": ["NONE"]},
         "ExposedPorts": {f"{port.inside}/{port.protocol}": {} for port in container.published},
-        "HostConfig": _host_config(launch, init, private_network, relabel),
+        "HostConfig": _host_config(launch, init, private_network, relabel, _work_directory(launch, image)),
     }
 
 
-def _host_config(launch: Launch, init: Path, private_network: str, relabel: bool) -> dict[str, Any]:
+def _work_directory(launch: Launch, image: Mapping[str, Any]) -> str:
+    """A relative one is below the image's own."""
+    assert launch.container is not None  # noqa: S101 -- see above
+    return str(PurePosixPath("/", image.get("WorkingDir") or "/", launch.container.work_directory))
+
+
+def _host_config(launch: Launch, init: Path, private_network: str, relabel: bool, work_directory: str) -> dict[str, Any]:
     container = launch.container
     assert container is not None  # noqa: S101 -- see above
     folder, security = launch.run.directory, container.security
@@ -64,7 +70,7 @@ def _host_config(launch: Launch, init: Path, private_network: str, relabel: bool
         "Mounts": [
             _mount(init, f"{OWN}/init", read_only=True),
             *(_mount(folder / name, f"{OWN}/{name}") for name in (STDOUT, STDERR, STATUS)),
-            *(_mount(bind.source, bind.target, bind.read_only) for bind in container.binds),
+            *(_mount(bind.source, str(PurePosixPath(work_directory, bind.target)), bind.read_only) for bind in container.binds),
         ],
         "NetworkMode": {"private": private_network, "none": "none"}.get(container.network, "host"),
         "RestartPolicy": {"Name": "no"},
