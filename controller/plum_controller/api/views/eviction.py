@@ -53,8 +53,7 @@ async def evict(service: ResourceService, view: ViewKind, key: ObjectKey, body: 
         return Answer(_SUCCESS, status=201)
     _refuse_pinned(service, view, key, owner["name"], node)
     patch = {"metadata": {"uid": metadata["uid"], "annotations": {EVICT_ANNOTATION: node}}}
-    if options.dry_run:
-        await service.patch(stored, key, "merge", patch, options)
+    if delete.dry_run:
         return Answer(_SUCCESS, status=201)
     return await _ask(service, view, key, patch, options, owner["name"])
 
