@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from plum_client.http_transport import HttpTransport
@@ -325,6 +326,47 @@ async def kopf_operator(site: Site) -> None:
     await site.until(gone, what="the Deployment goes with its Greeting")
 
 
+async def two_services(site: Site) -> None:
+    await site.apply("50-two-services")
+    services = await site.plum("get services")
+    assert re.search(r"orders +2 +2 ", services), services
+
+    async def ask() -> str:
+        address = (await site.plum("resolve shop")).strip()
+        with await asyncio.to_thread(urlopen, f"http://{address}/", timeout=5) as answer:
+            text: bytes = answer.read()
+        return text.decode()
+
+    copies = {i.metadata.name for i in await site.ready("orders")}
+    said = [await ask() for _ in range(4)]
+    assert all(text.startswith("the shop asked: order 42, says ") for text in said)
+    assert {text.split()[-1] for text in said} == copies, "both copies answer"
+
+    stop = asyncio.Event()
+
+    async def keep_asking() -> int:
+        count = 0
+        while not stop.is_set():
+            await ask()
+            count += 1
+        return count
+
+    asking = asyncio.create_task(keep_asking())
+    await site.plum("rollout restart deployment/orders")
+    await site.plum("rollout status deployment/orders")
+    stop.set()
+    assert await asking > 0
+
+    await site.plum("scale deployment/orders --replicas 0")
+
+    async def nobody() -> bool:
+        return "NoInstances" in await site.plum("describe service orders")
+
+    await site.until(nobody, what="the Service says that nobody is there")
+    assert "no instance offers it" in await site.plum("explain service/orders")
+    assert "nobody takes requests" in await site.plum("resolve orders", code=3)
+
+
 STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "01-hello": hello,
     "02-probes": probes,
@@ -338,6 +380,7 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "30-own-controller": own_controller,
     "31-own-kind-with-rules": own_kind_with_rules,
     "32-kopf-operator": kopf_operator,
+    "50-two-services": two_services,
 }
 
 

@@ -86,8 +86,7 @@ class ServiceClient:
 
     async def _transport(self, endpoint: Endpoint) -> HttpTransport:
         scheme = "https" if endpoint.spec.protocol == "https" else "http"
-        host = f"[{endpoint.spec.address}]" if ":" in endpoint.spec.address else endpoint.spec.address
-        url = f"{scheme}://{host}:{endpoint.spec.port}"
+        url = f"{scheme}://{identity(endpoint)}"
         transport = self._transports.get(url)
         if transport is None:
             await self._drop_withdrawn()
@@ -100,7 +99,7 @@ class ServiceClient:
         """Close transports to what is no longer an endpoint, unless requests are under way there."""
         known = {identity(e) for service in self._services for e in (await self._resolver.follow(service)).list()}
         for url in list(self._transports):
-            address = urlsplit(url).netloc.replace("[", "").replace("]", "")
+            address = urlsplit(url).netloc
             if address not in known and not self._resolver.under_way(address):
                 await self._transports.pop(url).close()
 

@@ -51,8 +51,9 @@ class Place:
 
 
 def identity(endpoint: Endpoint) -> str:
-    """What an endpoint is to a hash: where it is, so that a new registration of the same server keeps its keys."""
-    return f"{endpoint.spec.address}:{endpoint.spec.port}"
+    """What an endpoint is to a hash: `HOST:PORT`, so that a new registration of the same server keeps its keys."""
+    host = endpoint.spec.address
+    return f"[{host}]:{endpoint.spec.port}" if ":" in host else f"{host}:{endpoint.spec.port}"
 
 
 def unique(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
