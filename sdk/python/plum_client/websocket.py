@@ -120,11 +120,15 @@ class WebSocket(asyncio.Protocol):
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye and close. Safe to repeat."""
-        if self.is_open:
+        was_open = self.is_open
+        if was_open:
             self._send(CloseConnection(code=code, reason=reason))
         self._end(WebSocketClosedError("closed here", code))
         if self._transport is not None:
-            self._transport.close()
+            if was_open:
+                self._transport.close()
+            else:
+                self._transport.abort()  # nobody reads what still waits to be sent, and `close` would wait for that
         await asyncio.sleep(0)
 
     # ---- from the event loop
