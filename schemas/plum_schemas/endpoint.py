@@ -99,6 +99,13 @@ class Endpoint(Object):
     status: EndpointStatus = field(default_factory=EndpointStatus)
     """What was last seen."""
 
+    @property
+    def state(self) -> State:
+        """The state that counts. An endpoint is made from an instance because that is ready, so it is passing from the first
+        moment on, before its status says so."""
+        made = bool(self.spec.instance_uid) and self.spec.ttl is None
+        return "passing" if made and not self.status.observed_generation else self.status.state
+
     def validate(self, old: Endpoint | None) -> Iterator[FieldError]:
         if self.spec.health_check is not None:
             yield from check_health_check(self.spec.health_check, "spec.healthCheck")

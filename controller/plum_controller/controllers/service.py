@@ -71,7 +71,7 @@ class ServiceReconciler:
             return Result.requeue(left)
         self._counted[key] = self._clock.monotonic()
         endpoints = self._endpoints.by_index("service", str(key))
-        passing = any(endpoint.status.state == "passing" for endpoint in endpoints)
+        passing = any(endpoint.state == "passing" for endpoint in endpoints)
         # Who could serve and does not is looked for only when nobody serves: it means going through the instances.
         silent = [] if passing else [i for i in self._instances.list(key.namespace) if _belongs(i, service)]
         status = status_of(service, endpoints, silent, self._clock.now())

@@ -19,8 +19,8 @@ NAMED = 3
 
 def status_of(service: Service, endpoints: Sequence[Endpoint], instances: Sequence[Instance], now: datetime) -> ServiceStatus:
     """`instances` are those that belong to the service; they matter only when no endpoint is passing."""
-    passing = sum(endpoint.status.state == "passing" for endpoint in endpoints)
-    usable = passing or sum(endpoint.status.state == "warning" for endpoint in endpoints)
+    passing = sum(endpoint.state == "passing" for endpoint in endpoints)
+    usable = passing or sum(endpoint.state == "warning" for endpoint in endpoints)
     if passing:
         reason, message = "EndpointsPassing", f"{passing} of {len(endpoints)} endpoints take requests"
     elif usable:

@@ -26,7 +26,7 @@ from plum_client.client import ApiClient
 from plum_client.errors import ApiUnavailableError, NoEndpointError, NotConnectedError
 from plum_client.informer import Informer
 from plum_client.resolver_experience import Experience
-from plum_client.resolver_strategies import Chooser, Place, Wanted, identity, nearest, usable
+from plum_client.resolver_strategies import REMEMBERED, Chooser, Place, Wanted, identity, nearest, usable
 
 FIRST_ANSWER_SECONDS = 5.0
 """Longest wait for the first list of a service that was not asked for before."""
@@ -68,6 +68,8 @@ class Resolver:
         self._services: Informer[Service] = Informer(api, Service, namespace, random=self._random)
         self._endpoints: dict[str, Informer[Endpoint]] = {}
         self._experience = Experience()
+        self._taken: dict[tuple[str, Wanted], tuple[int, Sequence[Endpoint]]] = {}
+        """What takes requests, and the revision at which that was found out."""
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
@@ -115,7 +117,16 @@ class Resolver:
         """Every endpoint that takes requests now."""
         informer = await self.follow(service)
         stale = not informer.is_current
-        return [Resolution(endpoint, stale) for endpoint in usable(informer.list(), Wanted(version, protocol))]
+        return [Resolution(endpoint, stale) for endpoint in self._usable(service, informer, Wanted(version, protocol))]
+
+    def _usable(self, service: str, informer: Informer[Endpoint], wanted: Wanted) -> Sequence[Endpoint]:
+        """Computed once per change of the endpoints."""
+        known = self._taken.get((service, wanted))
+        if known is None or known[0] != informer.revision:
+            if len(self._taken) > REMEMBERED:
+                self._taken.clear()
+            known = self._taken[service, wanted] = (informer.revision, usable(informer.list(), wanted))
+        return known[1]
 
     async def policy(self, service: str) -> ServiceSpec:
         """How the service wants to be called."""
@@ -139,12 +150,11 @@ class Resolver:
         """
         informer = await self.follow(service)
         spec = await self.policy(service)
-        everything = informer.list()
-        takes = usable(everything, Wanted(version, protocol, key))
+        takes = self._usable(service, informer, Wanted(version, protocol))
         now = asyncio.get_running_loop().time()
         willing = self._experience.willing(service, takes, spec, now)
         if not willing:
-            raise NoEndpointError(_nothing(f"{self.namespace}/{service}", everything, takes))
+            raise NoEndpointError(_nothing(f"{self.namespace}/{service}", informer.list(), takes))
         untried = [endpoint for endpoint in willing if identity(endpoint) not in without]
         chosen = self._chooser.choose(strategy or spec.strategy, service, nearest(untried or willing, self._place), key)
         return Resolution(chosen, not informer.is_current)
@@ -253,5 +263,5 @@ def _nothing(name: str, endpoints: Sequence[Endpoint], takes: Sequence[Endpoint]
         return f"service {name} has no endpoints; `plum describe service` says why"
     if takes:
         return f"service {name}: the circuits of all {len(takes)} endpoints are open after failures"
-    critical = sum(endpoint.status.state == "critical" for endpoint in endpoints)
+    critical = sum(endpoint.state == "critical" for endpoint in endpoints)
     return f"service {name}: none of {len(endpoints)} endpoints fits and takes requests; {critical} are critical"

@@ -75,8 +75,8 @@ def usable(endpoints: Sequence[Endpoint], wanted: Wanted | None = None) -> list[
         and asked.version in ("", endpoint.spec.version)
         and asked.protocol in ("", endpoint.spec.protocol)
     ]
-    passing = [endpoint for endpoint in matching if endpoint.status.state == "passing"]
-    return unique(passing or [endpoint for endpoint in matching if endpoint.status.state == "warning"])
+    passing = [endpoint for endpoint in matching if endpoint.state == "passing"]
+    return unique(passing or [endpoint for endpoint in matching if endpoint.state == "warning"])
 
 
 def nearest(endpoints: Sequence[Endpoint], place: Place | None) -> Sequence[Endpoint]:
@@ -103,9 +103,15 @@ def pick_in_turn(endpoints: Sequence[Endpoint], credits: Mapping[str, int]) -> t
     Everyone earns its weight each turn and the richest pays for all: over as many turns as the weights sum up to, each is
     chosen exactly as often as its weight says, never in a row when it can be avoided.
     """
-    earned = {identity(e): credits.get(identity(e), 0) + e.spec.weight for e in endpoints}
-    chosen = max(endpoints, key=lambda endpoint: earned[identity(endpoint)])
-    earned[identity(chosen)] -= sum(endpoint.spec.weight for endpoint in endpoints)
+    earned: dict[str, int] = {}
+    chosen, richest, total = endpoints[0], "", 0
+    for endpoint in endpoints:
+        name, weight = identity(endpoint), endpoint.spec.weight
+        earned[name] = credits.get(name, 0) + weight
+        total += weight
+        if not richest or earned[name] > earned[richest]:
+            chosen, richest = endpoint, name
+    earned[richest] -= total
     return chosen, earned
 
 

@@ -294,7 +294,7 @@ def dto_of(endpoint: Endpoint) -> EndpointDto:
         protocol=spec.protocol,
         version=spec.version,
         labels=spec.labels,
-        healthy=status.state != "critical",
+        healthy=endpoint.state != "critical",
         last_seen=int(max((time.timestamp() for time in times if time is not None), default=0.0)),
     )
 
