@@ -52,5 +52,6 @@ async def wait_withdrawn(api: ApiClient, delivery: DeliveryQueue, instance: Inst
 
 
 def may_have_endpoints(instance: Instance) -> bool:
-    """Whether a service may lead to it: by its template, or by a selector, which needs a port."""
-    return bool(instance.spec.template.services or instance.spec.template.ports)
+    """Whether a service may lead to it: by its template, by its package, or by a selector, which needs a port."""
+    template = instance.spec.template
+    return bool(template.services or template.ports or template.artifact is not None)

@@ -4,6 +4,7 @@
     watch Service (selector) -> instances it selects -+-> reconcile -> delete what must not be, create what must
     watch Endpoint           -> its instance ---------+
     watch Node (zone)        -> its instances --------+
+    watch Artifact           -> instances that run it +
 
 What must be is decided by `domain.endpoints`. Withdrawing goes first in every reconcile: an endpoint that lingers costs a
 request, one that comes late costs nothing.
@@ -19,6 +20,7 @@ from plum_client.controller import Controller, Watch
 from plum_client.errors import NotFoundError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_schemas.artifact import Artifact
 from plum_schemas.base import ObjectKey
 from plum_schemas.endpoint import Endpoint
 from plum_schemas.instance import Instance
@@ -39,6 +41,7 @@ def add_to(manager: Manager) -> None:
         Watch(Service, reconciler.selected_instances),
         Watch(Endpoint, instance_of),
         Watch(Node, reconciler.moved_instances),
+        Watch(Artifact, reconciler.packaged_instances),
     ]
     manager.add(Controller("endpoint", reconciler, watches=watches, workers=WORKERS))
 
@@ -66,6 +69,7 @@ class EndpointReconciler:
         self._endpoints = manager.informer(Endpoint, indexers={"instance": decisions.by_instance})
         self._services = manager.informer(Service)
         self._nodes = manager.informer(Node)
+        self._artifacts = manager.informer(Artifact, indexers={"package": decisions.by_package})
 
     # ---- what the informers say
 
@@ -74,7 +78,8 @@ class EndpointReconciler:
         instance = new or old
         if instance is None:
             return []
-        offers = bool(instance.spec.template.services) or self._selecting(instance)
+        template = instance.spec.template
+        offers = template.services or template.artifact is not None or self._selecting(instance)
         known = self._endpoints.index_keys("instance", str(instance.key))
         return [instance.key] if offers or known else []
 
@@ -94,6 +99,17 @@ class EndpointReconciler:
             return []
         return self._instances.index_keys("endpoints-node", new.metadata.name)
 
+    def packaged_instances(self, old: Artifact | None, new: Artifact | None) -> Iterable[ObjectKey]:
+        """The instances of a package that came after them."""
+        if old is not None or new is None or not new.spec.services:
+            return []
+        (package,) = decisions.by_package(new)
+        return [i.key for i in self._instances.list(new.metadata.namespace) if decisions.package_of(i) == package]
+
+    def _artifact(self, instance: Instance) -> Artifact | None:
+        package = decisions.package_of(instance)
+        return next(iter(self._artifacts.by_index("package", package)), None) if package else None
+
     def _selecting(self, instance: Instance) -> list[Service]:
         services = self._services.list(instance.metadata.namespace)
         return [service for service in services if decisions.selects(service, instance.metadata.labels)]
@@ -108,7 +124,8 @@ class EndpointReconciler:
         if instance is not None:
             node = self._nodes.get(ObjectKey("", instance.spec.node_name))
             labels = node.metadata.labels if node is not None else {}
-            wanted = {e.metadata.name: e for e in decisions.wanted(instance, self._selecting(instance), labels)}
+            endpoints = decisions.wanted(instance, self._selecting(instance), labels, self._artifact(instance))
+            wanted = {endpoint.metadata.name: endpoint for endpoint in endpoints}
         surplus = [e for e in known.values() if e.metadata.name not in wanted and self._must_go(e, instance)]
         await asyncio.gather(*(self._withdraw(endpoint) for endpoint in surplus))
         for name, endpoint in wanted.items():

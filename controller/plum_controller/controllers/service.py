@@ -15,12 +15,13 @@ import msgspec
 from plum_client.controller import Controller, Watch
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_schemas.artifact import Artifact
 from plum_schemas.base import ObjectKey
 from plum_schemas.endpoint import Endpoint
 from plum_schemas.instance import Instance
 from plum_schemas.service import Service
 
-from plum_controller.domain.endpoints import by_service, selects
+from plum_controller.domain.endpoints import belongs, by_package, by_service, package_of
 from plum_controller.domain.service_status import status_of
 
 PAUSE_SECONDS = 0.1
@@ -43,6 +44,7 @@ class ServiceReconciler:
         self._services = manager.informer(Service)
         self._endpoints = manager.informer(Endpoint, indexers={"service": by_service})
         self._instances = manager.informer(Instance)
+        self._artifacts = manager.informer(Artifact, indexers={"package": by_package})
         self._counted: dict[ObjectKey, float] = {}
         """When a service was counted last, in monotonic seconds."""
 
@@ -58,7 +60,11 @@ class ServiceReconciler:
         found = new or old
         if found is None:
             return []
-        return [s.key for s in self._services.list(found.metadata.namespace) if _belongs(found, s)]
+        return [s.key for s in self._services.list(found.metadata.namespace) if self._belongs(found, s)]
+
+    def _belongs(self, instance: Instance, service: Service) -> bool:
+        package = package_of(instance)
+        return belongs(instance, service, next(iter(self._artifacts.by_index("package", package)), None) if package else None)
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Count, and write what differs."""
@@ -73,16 +79,11 @@ class ServiceReconciler:
         endpoints = self._endpoints.by_index("service", str(key))
         passing = any(endpoint.state == "passing" for endpoint in endpoints)
         # Who could serve and does not is looked for only when nobody serves: it means going through the instances.
-        silent = [] if passing else [i for i in self._instances.list(key.namespace) if _belongs(i, service)]
+        silent = [] if passing else [i for i in self._instances.list(key.namespace) if self._belongs(i, service)]
         status = status_of(service, endpoints, silent, self._clock.now())
         if status != service.status:
             await self._api.write_status(msgspec.structs.replace(service, status=status))
         return Result.wait_for_change()
-
-
-def _belongs(instance: Instance, service: Service) -> bool:
-    named = any(offered.name == service.metadata.name for offered in instance.spec.template.services)
-    return named or selects(service, instance.metadata.labels)
 
 
 def _said(instance: Instance) -> tuple[object, ...]:

@@ -1,6 +1,6 @@
 """Which endpoints follow from an instance: pure.
 
-    Instance (template.services, status) + Services that select it + zone of its node
+    Instance (template.services, status) + its Artifact (services of meta.ini) + Services that select it + zone of its node
       -> offers_of     what it offers, whether or not it serves now
       -> why_not       the reason why it takes no requests; empty when it does
       -> wanted        the endpoints that must exist: all its offers while it serves, none otherwise
@@ -14,7 +14,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
+from plum_schemas.artifact import Artifact
 from plum_schemas.base import ObjectMeta, OwnerReference
 from plum_schemas.endpoint import Endpoint, EndpointSpec
 from plum_schemas.instance import Instance
@@ -43,15 +45,15 @@ def selects(service: Service, labels: Mapping[str, str]) -> bool:
     return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
 
 
-def offers_of(instance: Instance, services: Iterable[Service] = ()) -> list[Offer]:
-    """What an instance offers: the services of its template, and those that select it. The template's word counts where
-    both name the same service and port. Ports that are not known yet are left out."""
+def offers_of(instance: Instance, services: Iterable[Service] = (), artifact: Artifact | None = None) -> list[Offer]:
+    """What an instance offers: the services of its template, or where that names none those of its package, and those that
+    select it. The first word counts where both name the same service and port. Ports that are not known yet are left out."""
     found: dict[tuple[str, int], Offer] = {}
-    for one in instance.spec.template.services:
+    for one in _named(instance, artifact):
         number, protocol = _port(instance, one.port, declared=False)
         if number:
-            offer = Offer(one.name, number, one.protocol or protocol, one.version, one.weight, one.labels)
-            found.setdefault((one.name, number), offer)
+            offer = Offer(one.service, number, one.protocol or protocol, one.version, one.weight, one.labels)
+            found.setdefault((one.service, number), offer)
     for service in services:
         if selects(service, instance.metadata.labels):
             number, protocol = _port(instance, service.spec.port, declared=True)
@@ -60,6 +62,33 @@ def offers_of(instance: Instance, services: Iterable[Service] = ()) -> list[Offe
                 offer = Offer(name, number, service.spec.protocol or protocol, service.spec.version)
                 found.setdefault((name, number), offer)
     return list(found.values())
+
+
+class _Named(NamedTuple):
+    """A service as a template or a package names it."""
+
+    service: str
+    port: int | str
+    protocol: str
+    version: str
+    labels: Mapping[str, str]
+    weight: int = 100
+
+
+def _named(instance: Instance, artifact: Artifact | None) -> list[_Named]:
+    template = instance.spec.template
+    if template.services:
+        return [_Named(s.name, s.port, s.protocol, s.version, s.labels, s.weight) for s in template.services]
+    if artifact is None:
+        return []
+    version = artifact.spec.version
+    return [_Named(s.name, s.port, s.protocol, s.version or version, s.labels) for s in artifact.spec.services]
+
+
+def belongs(instance: Instance, service: Service, artifact: Artifact | None = None) -> bool:
+    """Whether an instance offers a service, or would if it had the port."""
+    named = any(one.service == service.metadata.name for one in _named(instance, artifact))
+    return named or selects(service, instance.metadata.labels)
 
 
 def _port(instance: Instance, ref: int | str | None, *, declared: bool) -> tuple[int, str]:
@@ -95,12 +124,17 @@ def why_not(instance: Instance) -> str:
     return "" if instance.status.address else "its node has no address"
 
 
-def wanted(instance: Instance, services: Iterable[Service] = (), node_labels: Mapping[str, str] | None = None) -> list[Endpoint]:
+def wanted(
+    instance: Instance,
+    services: Iterable[Service] = (),
+    node_labels: Mapping[str, str] | None = None,
+    artifact: Artifact | None = None,
+) -> list[Endpoint]:
     """The endpoints that must exist for an instance now."""
     if why_not(instance):
         return []
     zone = next((value for label in ZONE_LABELS if (value := (node_labels or {}).get(label))), "")
-    return [_endpoint(instance, offer, zone) for offer in offers_of(instance, services)]
+    return [_endpoint(instance, offer, zone) for offer in offers_of(instance, services, artifact)]
 
 
 def _endpoint(instance: Instance, offer: Offer, zone: str) -> Endpoint:
@@ -153,3 +187,14 @@ def by_instance(endpoint: Endpoint) -> Sequence[str]:
 def by_service(endpoint: Endpoint) -> Sequence[str]:
     """Index: the service of an endpoint, as `namespace/name`."""
     return [f"{endpoint.metadata.namespace}/{endpoint.spec.service}"]
+
+
+def by_package(artifact: Artifact) -> Sequence[str]:
+    """Index: an artifact as templates name it, `namespace/name/version`."""
+    return [f"{artifact.metadata.namespace}/{artifact.spec.name}/{artifact.spec.version}"]
+
+
+def package_of(instance: Instance) -> str:
+    """The artifact of an instance as `by_package` names it; empty when it has none."""
+    source = instance.spec.template.artifact
+    return f"{instance.metadata.namespace}/{source.name}/{source.version}" if source is not None and source.name else ""

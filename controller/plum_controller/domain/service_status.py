@@ -57,6 +57,6 @@ def _reasons(service: Service, instances: Sequence[Instance]) -> str:
         why = why_not(instance)
         if not why:
             offered = any(offer.service == service.metadata.name for offer in offers_of(instance, [service]))
-            why = "" if offered else f"it has no port {service.spec.port or ''}".rstrip()
+            why = "" if offered or not service.spec.selector else f"it has no port {service.spec.port or ''}".rstrip()
         texts.append(f"{instance.metadata.name}: {why or 'about to'}")
     return "; ".join(texts)

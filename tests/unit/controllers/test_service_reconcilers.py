@@ -13,6 +13,7 @@ from plum_client.manager import Manager
 from plum_client.simulated import SimulatedClock, SimulatedLoop, run_simulated
 from plum_client.testing import converge
 from plum_controller.controllers import endpoint, endpoint_health, service
+from plum_schemas.artifact import Artifact, ArtifactSpec
 from plum_schemas.base import ObjectKey, ObjectMeta
 from plum_schemas.endpoint import Endpoint, EndpointSpec
 from plum_schemas.instance import BoundPort, Instance, InstanceSpec, InstanceStatus
@@ -109,6 +110,24 @@ def test_an_endpoint_that_was_deleted_or_changed_by_hand_is_put_right() -> None:
 
         assert serving(api) == {"a": "passing", "b": "passing"}
         assert {e.spec.port for e in api.list(Endpoint)} == {8080}
+
+    run_simulated(main)
+
+
+def test_a_package_offers_its_services_even_when_it_is_known_late() -> None:
+    async def main(loop: SimulatedLoop) -> None:
+        plain = make_instance("a", services=[], artifact={"name": "sonar", "version": "2.1.0"})
+        api, world = fleet(loop, plain, kinds=[Artifact]), World()
+        await converge(api, world.add_all)
+        assert serving(api) == {}
+
+        body = {"name": "sonar", "version": "2.1.0", "sha256": "0" * 64, "services": [{"name": "detectTarget", "port": 8080}]}
+        metadata = ObjectMeta(name="sonar-2.1.0", namespace="default")
+        await api.client().create(Artifact(metadata=metadata, spec=msgspec.convert(body, ArtifactSpec)))
+        await converge(api, world.add_all)
+        assert [(e.spec.service, e.spec.version, e.status.state) for e in api.list(Endpoint)] == [
+            ("detectTarget", "2.1.0", "passing")
+        ]
 
     run_simulated(main)
 

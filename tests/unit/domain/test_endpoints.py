@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plum_controller.domain.endpoint_health import Health, after_check, check_of, known_of, said_of
 from plum_controller.domain.endpoints import differs, endpoint_name, offers_of, wanted, why_not
+from plum_schemas.artifact import Artifact, ArtifactSpec
 from plum_schemas.base import ObjectMeta
 from plum_schemas.endpoint import Endpoint, EndpointSpec, EndpointStatus
 from plum_schemas.instance import BoundPort, Instance, InstanceSpec, InstanceStatus
@@ -90,6 +91,19 @@ def test_an_instance_that_is_to_stop_has_none_before_its_agent_has_heard_of_it()
     stopped.spec.state = "Stopped"
 
     assert wanted(deleted) == wanted(stopped) == []
+
+
+def test_a_template_that_names_no_services_offers_those_of_its_package() -> None:
+    body = {"name": "sonar", "version": "2.1.0", "sha256": "0" * 64}
+    body |= {"services": [{"name": "detectTarget", "port": 3300, "protocol": "http"}, {"name": "admin", "port": 9000}]}
+    artifact = Artifact(metadata=ObjectMeta(name="sonar"), spec=msgspec.convert(body, ArtifactSpec))
+
+    made = wanted(make_instance({"services": []}), artifact=artifact)
+    assert [(e.spec.service, e.spec.port, e.spec.protocol, e.spec.version) for e in made] == [
+        ("detectTarget", 3300, "http", "2.1.0"),
+        ("admin", 9000, "tcp", "2.1.0"),
+    ]
+    assert [e.spec.service for e in wanted(make_instance(), artifact=artifact)] == ["orders"]
 
 
 def test_an_incarnation_has_endpoints_of_its_own_and_a_moved_port_a_new_one() -> None:
