@@ -16,6 +16,7 @@ from plum_schemas.deployment import DEPLOYMENT_LABEL, REVISION_LABEL
 from plum_controller.store.base import Key
 
 INSTANCES = "instances.plum.dev"
+ENDPOINTS = "endpoints.plum.dev"
 DERIVED = frozenset({"revisions.plum.dev"})
 """Kept by controllers for themselves; showing them would only repeat the change they record."""
 
@@ -48,9 +49,9 @@ def changes_between(before: Mapping[Key, Json], after: Mapping[Key, Json], named
     """All changes, in order of kind, namespace and name. Of what stayed the same only the `named` objects are listed."""
     changes = _instance_changes(before, after)
     for key in sorted(set(before) | set(after)):
-        if key.resource == INSTANCES or key.resource in DERIVED:
-            continue
         old, new = before.get(key), after.get(key)
+        if key.resource == INSTANCES or key.resource in DERIVED or _follows_from_instance(key, old or new or {}):
+            continue
         if old is None and new is not None:
             changes.append(_change("create", key, new))
         elif new is None and old is not None:
@@ -65,6 +66,11 @@ def changes_between(before: Mapping[Key, Json], after: Mapping[Key, Json], named
         if data is not None and (data.get("kind"), key.namespace, key.name) not in said:
             changes.append(_change("unchanged", key, data))
     return sorted(changes, key=lambda change: (change.kind, change.namespace, change.name, change.action))
+
+
+def _follows_from_instance(key: Key, data: Json) -> bool:
+    """An endpoint comes and goes with its instance, of which the plan tells."""
+    return key.resource == ENDPOINTS and bool((data.get("spec") or {}).get("instanceUid"))
 
 
 def _change(action: str, key: Key, data: Json, detail: str = "") -> Change:
