@@ -11,7 +11,7 @@ is noticed, one that only does not read for a while is not cut off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from plum_controller.api.streaming.targets import CLOSE, ERROR, RESIZE, STDIN
@@ -21,6 +21,8 @@ from plum_controller.resources.errors import ApiStatusError
 
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 PING_SECONDS = 5.0
+GONE_SECONDS = 1.0
+"""How often a client that is kept waiting is looked after."""
 
 
 def choose(offered: Sequence[str], known: Sequence[str]) -> str | None:
@@ -28,8 +30,8 @@ def choose(offered: Sequence[str], known: Sequence[str]) -> str | None:
     return next((name for name in known if name in offered), None)
 
 
-async def accept(receive: Receive, send: Send, protocol: str) -> None:
-    """Agree to speak a protocol."""
+async def accept(receive: Receive, send: Send, protocol: str | None) -> None:
+    """Agree to speak a protocol; None for a client that named none, as kr8s does for ports."""
     server: Any = getattr(receive, "__self__", None)
     if hasattr(server, "ping_timeout"):  # uvicorn's: would cut off whoever is kept waiting by a program that does not read
         server.ping_interval, server.ping_timeout = PING_SECONDS, None
@@ -47,6 +49,21 @@ async def receive_message(receive: Receive) -> bytes | None:
             return data if data is not None else str(message.get("text") or "").encode()
 
 
+async def as_long_as_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Do it until it is done or the client has gone. What waits for a program to read would not learn of that: the news
+    stands in line behind what was not read yet."""
+    server: Any = getattr(receive, "__self__", None)
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done() and not getattr(server, "disconnected", False):
+            await asyncio.wait({task}, timeout=GONE_SECONDS)
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 class ChannelRemote:
     """The client of a command on a WebSocket."""
 
@@ -57,6 +74,9 @@ class ChannelRemote:
         self._stdin = stdin
 
     async def carry_input(self, command: TunnelStream) -> None:
+        await as_long_as_connected(self._receive, self._carry_input(command))
+
+    async def _carry_input(self, command: TunnelStream) -> None:
         while (message := await receive_message(self._receive)) is not None:
             channel = message[0] if message else None
             ended = channel == CLOSE and self._closes and message[1:] == bytes((STDIN,))
@@ -88,7 +108,7 @@ class ChannelPorts:
         """Carry until the client has gone or all connections have ended."""
         loop = asyncio.get_running_loop()
         self._connections = {2 * number: loop.create_future() for number in range(len(self._params))}
-        inputs: asyncio.Future[Any] = asyncio.ensure_future(self._carry_input())
+        inputs: asyncio.Future[Any] = asyncio.ensure_future(as_long_as_connected(self._receive, self._carry_input()))
         ports: asyncio.Future[Any] = asyncio.gather(
             *(self._carry_port(2 * number, one) for number, one in enumerate(self._params))
         )

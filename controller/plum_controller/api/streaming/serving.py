@@ -54,7 +54,7 @@ async def serve_websocket(
             remote = ChannelRemote(receive, send, protocol, stdin=query.stdin)
             await _logged(api, request, target, tunnel, protocol, run_command(command, remote, query), query.words[0])
         return
-    protocol = channels.choose(offered, (SPDY_TUNNEL, V5, V4))
+    protocol = channels.choose(offered, (SPDY_TUNNEL, V5, V4)) if offered else V4
     if protocol is None:
         names = f"{SPDY_TUNNEL}, {V5} and {V4}"
         raise bad_request(f"portforward over WebSocket speaks {names}; the client offers {', '.join(offered) or 'nothing'}")
@@ -69,7 +69,7 @@ async def serve_websocket(
         raise bad_request("there is no port to forward: ports is missing")
     params = [{"namespace": target.key.namespace, "instance": target.key.name, "port": port} for port in ports]
     forwarded = ChannelPorts(tunnel, params, receive, send, protocol)
-    await channels.accept(receive, send, protocol)
+    await channels.accept(receive, send, protocol if offered else None)
     await _logged(api, request, target, tunnel, protocol, _ports(forwarded), ",".join(map(str, ports)))
 
 
