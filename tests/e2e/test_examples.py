@@ -367,6 +367,49 @@ async def two_services(site: Site) -> None:
     assert "nobody takes requests" in await site.plum("resolve orders", code=3)
 
 
+async def http_service_from_zip(site: Site) -> None:
+    pushed = await site.plum("artifact push manifests/40-http-service-from-zip/app")
+    assert "artifact greeter:1.0.0 pushed" in pushed
+    await site.apply("40-http-service-from-zip/greeter.yaml")
+
+    async def greetings(version: str) -> bool:
+        said = []
+        for instance in await site.ready("greeter"):
+            port, name = instance.status.ports[0].port, instance.metadata.name
+            transport = HttpTransport(f"http://127.0.0.1:{port}")
+            answer = await transport.request("GET", "/")
+            await transport.close()
+            said.append(answer.body.decode() == f"greeter {version}: instance {name} on {instance.spec.node_name}\n")
+        return len(said) == 2 and all(said)
+
+    await site.until(lambda: greetings("1.0.0"), what="both greet")
+    await site.plum("artifact push manifests/40-http-service-from-zip/app --version 1.1.0")
+    manifest = (await site.plum("get deployment greeter -o yaml")).replace("version: 1.0.0", "version: 1.1.0")
+    await site.box.plum("apply", "-f", "-", "--wait", "--timeout", "30s", "-n", NAMESPACE, stdin=manifest.encode())
+    await site.until(lambda: greetings("1.1.0"), what="both greet with the new version")
+
+    refused = await site.plum("artifact delete greeter:1.1.0", code=5)
+    assert "is in use by deployment/greeter" in refused
+    await site.plum("artifact delete greeter:1.0.0")
+
+
+async def config_and_secret(site: Site) -> None:
+    await site.apply("41-config-and-secret/sonar.yaml", wait=False)
+
+    async def waits() -> bool:
+        return "needs ConfigMap example/sonar, which does not exist" in await site.plum("explain deployment/sonar", code=0)
+
+    await site.until(waits, what="it says what it needs")
+    await site.apply("41-config-and-secret")
+    readme = (MANIFESTS / "41-config-and-secret/README.md").read_text()
+    promised = readme.split("```text\n")[1].split("```")[0]
+
+    async def told() -> bool:
+        return promised in await site.plum("logs deployment/sonar")
+
+    await site.until(told, what="it says what it got")
+
+
 STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "01-hello": hello,
     "02-probes": probes,
@@ -380,6 +423,8 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "30-own-controller": own_controller,
     "31-own-kind-with-rules": own_kind_with_rules,
     "32-kopf-operator": kopf_operator,
+    "40-http-service-from-zip": http_service_from_zip,
+    "41-config-and-secret": config_and_secret,
     "50-two-services": two_services,
 }
 
