@@ -105,23 +105,24 @@ def _port(instance: Instance, ref: int | str | None, *, declared: bool) -> tuple
 
 def is_leaving(instance: Instance) -> bool:
     """Whether its run is to end: it takes no more requests, whatever its probes say."""
-    spec, status = instance.spec, instance.status
-    return (
-        instance.metadata.deletion_timestamp is not None
-        or spec.state != "Running"
-        or spec.restart_request != status.observed_restart_request
-        or status.phase in ("Stopping", "Stopped", "Succeeded", "Failed")
-    )
+    return _stops(instance) or instance.spec.restart_request != instance.status.observed_restart_request
+
+
+def _stops(instance: Instance) -> bool:
+    gone = instance.metadata.deletion_timestamp is not None or instance.spec.state != "Running"
+    return gone or instance.status.phase in ("Stopping", "Stopped", "Succeeded", "Failed")
 
 
 def why_not(instance: Instance) -> str:
     """Why an instance takes no requests now; empty when it does. A node that lost its lease has taken `ready` back."""
-    if is_leaving(instance):
+    status = instance.status
+    if _stops(instance):
         return "it is being stopped"
-    if not instance.status.ready:
-        status = instance.status
+    if not status.ready:
         return status.message or status.reason or f"it is {status.phase.lower()}, and not ready"
-    return "" if instance.status.address else "its node has no address"
+    if is_leaving(instance):
+        return "it is being restarted"
+    return "" if status.address else "its node has no address"
 
 
 def wanted(
