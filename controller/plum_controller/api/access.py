@@ -9,6 +9,7 @@ Every request passes here once, before anything is looked up, so that a refusal 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
@@ -24,7 +25,10 @@ from plum_controller.api.node_access import NodeAccess
 from plum_controller.api.requests import ApiRequest, flag
 from plum_controller.api.roles import RoleIndex
 from plum_controller.domain.access import Attributes
+from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError, bad_request
+
+logger = logging.getLogger(__name__)
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 NAMESPACE_PARTS = frozenset({"status", "finalize", "history"})
@@ -112,6 +116,9 @@ class Gate:
             return
         wanted = attributes_of(request)
         if not self.allows(identity, wanted, request.query.get("fieldSelector", "")):
+            if wanted.subresource in STREAMED:
+                key = f"{wanted.namespace}/{wanted.name}"
+                logger.warning("stream refused", extra=fields(key=key, user=identity.name, what=wanted.subresource))
             raise refusal(identity, wanted)
 
     def allows(self, identity: Identity, wanted: Attributes, fields: str = "") -> bool:

@@ -152,7 +152,8 @@ def test_a_command_ends_with_its_instance(site: RemoteSite) -> None:
     pytest.param([{"apiGroups": [""], "resources": ["*"], "verbs": ["get", "list", "watch"]}], id="reader of everything"),
 ])  # fmt: skip
 def test_without_the_right_nothing_runs(site: RemoteSite, release: str, rules: list[dict[str, list[str]]]) -> None:
-    _, kubeconfig = site.user(f"reader-{len(rules[0]['resources'][0])}-{release}", *rules)
+    user = f"reader-{len(rules[0]['resources'][0])}-{release}"
+    _, kubeconfig = site.user(user, *rules)
     kubectl = site.kubectl(release, kubeconfig)
     trace = site.folder / "trace"
 
@@ -165,6 +166,7 @@ def test_without_the_right_nothing_runs(site: RemoteSite, release: str, rules: l
     assert status == 403
     assert 'cannot create resource "instances/exec"' in json.loads(answer)["message"]
     assert not trace.exists()
+    assert f"stream refused  key=default/web user={user} what=exec" in site.log()
 
 
 def upgrade(site: RemoteSite, kubeconfig: Path, path: str) -> tuple[int, str]:

@@ -123,6 +123,9 @@ def test_kubectl_of_every_release_forwards_ports(ports: Ports, release: str) -> 
             assert exactly(first, 5) == b"three"
         with socket.create_connection(("127.0.0.1", digest), timeout=20):
             assert talk(echo, say=b"four") == b"four"
+    numbers = sorted([(ports.echo, 3), (ports.digest, 1)])
+    carried = ", ".join(f"{count} to port {port}" for port, count in numbers)
+    assert eventually(lambda: f"connections: {carried}" in ports.site.log())
 
 
 def test_plum_forwards_ports(ports: Ports) -> None:

@@ -11,6 +11,7 @@ is noticed, one that only does not read for a while is not cut off.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -103,6 +104,8 @@ class ChannelPorts:
         self._closes = protocol == V5
         self._connections: dict[int, asyncio.Future[TunnelStream | None]] = {}
         """By the channel of their data; None for those that could not be opened."""
+        self.carried = Counter(int(one["port"]) for one in params)
+        """Connections by port."""
 
     async def run(self) -> None:
         """Carry until the client has gone or all connections have ended."""

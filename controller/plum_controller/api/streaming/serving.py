@@ -115,7 +115,8 @@ async def _spdy_command(command: TunnelStream, remote: SpdyRemote, query: Comman
 async def _ports(ports: SpdyPorts | ChannelPorts) -> str:
     with contextlib.suppress(OSError):
         await ports.run()
-    return "the client has gone"
+    carried = ", ".join(f"{count} to port {port}" for port, count in sorted(ports.carried.items()))
+    return f"connections: {carried or 'none'}"
 
 
 async def _ended(carrier: SocketCarrier, work: Coroutine[Any, Any, None]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from typing import Any
 
 from plum_schemas.base import ObjectKey
@@ -115,7 +116,8 @@ class SpdyPorts:
         """Error streams whose data stream has not come yet, by request."""
         self._data: dict[str, SpdyStream] = {}
         self._connections: set[asyncio.Task[None]] = set()
-        self.count = 0
+        self.carried: Counter[int] = Counter()
+        """Connections by port."""
 
     async def run(self) -> None:
         """Carry until the client has gone."""
@@ -139,10 +141,10 @@ class SpdyPorts:
             task.add_done_callback(self._connections.discard)
 
     async def _carry(self, data: SpdyStream, error: SpdyStream) -> None:
-        self.count += 1
         with contextlib.suppress(OSError):
             try:
                 port = port_of(data.headers.get("port", ""))
+                self.carried[port] += 1
                 params: dict[str, Any] = {"namespace": self._key.namespace, "instance": self._key.name, "port": port}
                 async with self._tunnel.open("forward", params) as connection:
                     await self._carry_both(connection, data)
