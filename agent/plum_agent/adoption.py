@@ -56,6 +56,7 @@ class Adopter:
         found = await self.starter.driver.find(unit.run)
         if run.boot_id != self.starter.boot_id:
             record.failures = 0
+            await self.starter.driver.release(unit.run)
             unit.run = None  # nothing of it can be there, and nothing of this boot may be mistaken for it
             found = found if isinstance(found, Exit) else Exit(None, "", time.time())
         elif found is None and run.handle is not None:

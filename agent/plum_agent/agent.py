@@ -32,6 +32,7 @@ from plum_schemas.instance import Instance
 from plum_agent import status as statuses
 from plum_agent.delivery import DeliveryQueue, Report
 from plum_agent.drivers.base import Driver
+from plum_agent.engine.errors import EngineError
 from plum_agent.environment import Place
 from plum_agent.errors import StartError
 from plum_agent.instances import InstanceReconciler
@@ -46,6 +47,7 @@ from plum_agent.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from plum_agent.artifacts.cache import ArtifactCache
+    from plum_agent.container_runtime import ContainerRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +75,8 @@ class Shared:
     """`host:port` of the controller for workers, for workloads."""
     artifact_bytes: int = 0
     """How much of packages is kept beyond what runs."""
+    containers: ContainerRuntime | None = None
+    """None: no containers on this machine."""
     random: Random | None = None
     """Source of all chance; None takes one that cannot be repeated."""
 
@@ -99,12 +103,14 @@ class NodeAgent:
             clock=shared.clock,
             boot_id=shared.facts.boot_id,
             fence_file=lease.fence_file.absolute() if lease.fence_file is not None else None,
+            containers=shared.containers.defaults if shared.containers is not None else None,
         )
         self.reconciler = InstanceReconciler(
             self.informer, starter, self.delivery, self.queue, shared.keeper, shared.events, lease.fence,
             make_cache=None if directory is None else partial(self._make_cache, directory.absolute() / "artifacts"),
+            prepare_image=None if shared.containers is None else partial(shared.containers.prepare, shared.api),
         )  # fmt: skip
-        self.reporter = NodeReporter(shared.api, name, shared.facts, self._set_lease_seconds)
+        self.reporter = NodeReporter(shared.api, name, shared.facts, self._set_lease_seconds, shared.containers)
         streams = InstanceStreams(name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock)
         self._tunnel = Tunnel(shared.tunnels, name, streams.serves()) if shared.tunnels is not None else None
 
@@ -127,6 +133,7 @@ class NodeAgent:
             self.delivery.run(),
             self.reporter.run(),
             self._on_first_list(),
+            *([self._follow_engine(shared)] if (shared := self._shared.containers) is not None else ()),
             *(self._work() for _ in range(self._workers)),
         ]
         if self._tunnel is not None:
@@ -152,6 +159,22 @@ class NodeAgent:
             self.reporter.try_now()
             if self._tunnel is not None:
                 self._tunnel.try_now()
+
+    async def _follow_engine(self, containers: ContainerRuntime) -> None:
+        """When the engine comes or goes, and once at the beginning: tell it, go on with what waited, clear away what is left."""
+        changed = asyncio.Event()
+        changed.set()
+        containers.monitor.add_listener(changed.set)
+        while True:
+            await changed.wait()
+            changed.clear()
+            self.reporter.check_soon()
+            self.reconciler.on_engine()
+            if containers.monitor.facts.available:
+                try:
+                    await containers.driver.clean(f"{self.ledger.agent_id}.", self.reconciler.needs)
+                except EngineError as error:
+                    logger.info("leftovers of containers stay for now", extra={"node": self.name, "error": str(error)})
 
     async def _on_first_list(self) -> None:
         await self.informer.wait_synced()

@@ -26,7 +26,7 @@ from plum_agent.errors import RefusedError
 
 APP = "/app"
 """Where an unpacked package is inside its container."""
-_OF_IMAGES = ("PATH", "HOME", "LANG")
+OF_IMAGES = ("PATH", "HOME", "LANG")
 """Variables that Plum gives a process, and an image gives its container."""
 
 
@@ -128,11 +128,6 @@ def environment_in(
     if libraries and "LD_LIBRARY_PATH" not in declared:
         found["LD_LIBRARY_PATH"] = ":".join(libraries)
     return {**defaults.environment, **found}
-
-
-def weak_values(values: Mapping[str, str]) -> dict[str, str]:
-    """Those of Plum's values that an image may have better, from the environment of a process that declares nothing."""
-    return {name: values[name] for name in _OF_IMAGES if name in values}
 
 
 def entry_command(template: Template, package: PreparedPackage | None) -> Sequence[str]:

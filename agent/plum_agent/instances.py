@@ -33,7 +33,7 @@ from plum_agent.following import Follower
 from plum_agent.ledger import Ledger, Record
 from plum_agent.output import OutputKeeper
 from plum_agent.plan import Finish, Forget, Kill, Rest, RunState, Start, Step, Stop, StopReason, Wait, next_step
-from plum_agent.preparing import MakeCache, Preparer
+from plum_agent.preparing import MakeCache, PrepareImage, Preparer
 from plum_agent.starter import Starter
 from plum_agent.stopping import stop_run
 from plum_agent.telling import Teller
@@ -62,6 +62,7 @@ class InstanceReconciler:
         events: EventRecorder | None,
         fence: Callable[[], Fence],
         make_cache: MakeCache | None = None,
+        prepare_image: PrepareImage | None = None,
     ) -> None:
         """`make_cache` is called with the first package that is needed; without it packages are refused."""
         self.units: dict[ObjectKey, Unit] = {}
@@ -74,7 +75,7 @@ class InstanceReconciler:
         self._queue = queue
         self._fence = fence
         self._adopter = Adopter(starter)
-        self._preparer = Preparer(make_cache, queue.add)
+        self._preparer = Preparer(make_cache, queue.add, prepare_image)
         self._teller = Teller(informer, delivery, events, starter.clock, starter.boot_id, starter.place.address)
         self._follower = Follower(
             driver=starter.driver,
@@ -113,6 +114,20 @@ class InstanceReconciler:
         for key, unit in self.units.items():
             if unit.record.instance.spec.template.exclusive:
                 self._queue.add(key)
+
+    def on_engine(self) -> None:
+        """The container engine came or went: those that wait for it look again at once."""
+        for key, unit in self.units.items():
+            waits = unit.refusal is not None and unit.refusal.reason == "EngineUnavailable"
+            if waits and unit.refusal is not None:
+                unit.refusal.retry_at = self._clock.monotonic()
+            if waits or unit.state is RunState.STARTING:
+                self._queue.add(key)
+
+    def needs(self, marker: str) -> bool:
+        """Is this the marker of a run whose end was not written down yet?"""
+        runs = (unit.record.run for unit in self.units.values())
+        return any(run is not None and run.marker == marker and run.exit is None for run in runs)
 
     async def stop_all(self) -> None:
         """End every run, as `onStop: stop` wants it; what is wanted stays in the ledger and starts with the next agent."""
@@ -264,7 +279,13 @@ class InstanceReconciler:
 
     async def _adopt(self, unit: Unit, instance: Instance) -> None:
         """Find out what became of a run whose start was written down by an agent before this one."""
-        found = await self._adopter.adopt(unit, instance)
+        try:
+            found = await self._adopter.adopt(unit, instance)
+        except StartError as error:
+            unit.failure = str(error)
+            self._teller.report(unit, instance)
+            raise
+        unit.failure = ""
         if isinstance(found, Exit):
             unit.exit, unit.state = found, RunState.RUNNING
         elif found is None:

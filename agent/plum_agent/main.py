@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plum_client.client import ApiClient
 from plum_client.clock import SystemClock
@@ -30,10 +31,14 @@ from plum_agent.drain import drain
 from plum_agent.drivers.base import Driver
 from plum_agent.drivers.fake import FakeDriver
 from plum_agent.drivers.procfs import boot_id
+from plum_agent.errors import RefusedError
 from plum_agent.lease import LeaseKeeper, LeaseThread, NodeLease
 from plum_agent.node import read_facts
 from plum_agent.output import OutputKeeper
 from plum_agent.ports import PortBook
+
+if TYPE_CHECKING:
+    from plum_agent.container_runtime import ContainerRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +77,8 @@ async def _run(given: settings.Settings) -> None:
     keeps_runs = given.driver == "process"
     transport = _connect(given, "plum-agent")
     api = ApiClient(transport, field_manager="plum-agent")
-    driver = _make_driver(given, clock)
+    containers = _make_containers(given)
+    driver = _make_driver(given, clock, containers)
     boot = boot_id()
     facts = read_facts(boot, given.controller, driver.runtimes, given.address)
     keeper = OutputKeeper() if keeps_runs else None
@@ -86,6 +92,7 @@ async def _run(given: settings.Settings) -> None:
         shared = Shared(
             api, driver, clock, facts, keeper, ports, events, tunnels,
             controller=given.controller, controller_grpc=given.controller_grpc, artifact_bytes=given.artifact_bytes,
+            containers=containers,
         )  # fmt: skip
         agents[node] = NodeAgent(node, directory, lease, shared, workers=32 if len(given.nodes) == 1 else 8)
 
@@ -100,6 +107,8 @@ async def _run(given: settings.Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     tasks = {loop.create_task(agent.run(), name=node) for node, agent in agents.items()}
+    if containers is not None:
+        tasks.add(loop.create_task(containers.monitor.run(), name="engine"))
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     sys.stdout.write(json.dumps({"event": "ready", "nodes": given.nodes, "pid": os.getpid()}) + "\n")
@@ -155,12 +164,29 @@ def _connect(given: settings.Settings, user_agent: str) -> HttpTransport:
     return HttpTransport(given.controller, given.token or None, context, user_agent=user_agent, max_connections=MAX_CONNECTIONS)
 
 
-def _make_driver(given: settings.Settings, clock: SystemClock) -> Driver:
+def _make_containers(given: settings.Settings) -> ContainerRuntime | None:
+    if given.driver == "fake" or given.engine is None:
+        return None
+    from plum_agent.container_runtime import ContainerRuntime
+
+    try:
+        return ContainerRuntime.make(given.engine, given.data_directory.absolute(), given.image_directory, given.containers)
+    except RefusedError as error:
+        logger.warning("this node runs no containers", extra={"error": error.message})
+        return None
+
+
+def _make_driver(given: settings.Settings, clock: SystemClock, containers: ContainerRuntime | None) -> Driver:
     if given.driver == "fake":
         return FakeDriver(given.fake, clock)
     from plum_agent.drivers.process import ProcessDriver
 
-    return ProcessDriver(given.data_directory.absolute())
+    processes = ProcessDriver(given.data_directory.absolute())
+    if containers is None:
+        return processes
+    from plum_agent.drivers.runtimes import RuntimesDriver
+
+    return RuntimesDriver(processes, containers.driver)
 
 
 def _lock(directory: Path) -> int:

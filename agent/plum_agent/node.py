@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,9 +22,12 @@ from plum_client.client import ApiClient
 from plum_client.errors import ApiError
 from plum_client.informer import Informer
 from plum_schemas.base import ObjectKey
-from plum_schemas.node import ARCH_LABEL, HOSTNAME_LABEL, OS_LABEL, Node
+from plum_schemas.node import ARCH_LABEL, ENGINE_LABEL, HOSTNAME_LABEL, OS_LABEL, Node
 
 from plum_agent.drain import end_drain
+
+if TYPE_CHECKING:
+    from plum_agent.container_runtime import ContainerRuntime
 
 logger = logging.getLogger(__name__)
 
@@ -120,11 +123,19 @@ def _version() -> str:
 class NodeReporter:
     """Keeps one Node object true, until cancelled: watches it, and writes only what differs."""
 
-    def __init__(self, api: ApiClient, name: str, facts: Facts, on_lease_seconds: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        name: str,
+        facts: Facts,
+        on_lease_seconds: Callable[[float], None],
+        containers: ContainerRuntime | None = None,
+    ) -> None:
         self._api = api
         self._name = name
         self._facts = facts
         self._on_lease_seconds = on_lease_seconds
+        self._containers = containers
         self._informer: Informer[Node] = Informer(api, Node, fields=f"metadata.name={name}")
         self._informer.add_raw_handler(lambda key, old, new: self.check_soon())
         self._wake = asyncio.Event()
@@ -171,16 +182,22 @@ class NodeReporter:
         if self._first:
             await end_drain(self._api, node)
             self._first = False
-        labels = self._facts.labels(self._name)
+        labels = self._labels()
         if not labels.items() <= node.metadata.labels.items():
             await self._api.patch(Node, self._name, {"metadata": {"labels": labels}})
-        wanted = self._facts.status() | {"observedGeneration": node.metadata.generation}
+        engine = self._containers.node_status() if self._containers is not None else {}
+        wanted = self._facts.status() | engine | {"observedGeneration": node.metadata.generation}
         if differs(node, wanted):
             await self._api.patch(Node, self._name, {"status": wanted}, subresource="status")
 
+    def _labels(self) -> dict[str, str]:
+        """One that was set stays: an engine that is restarted must not move anything."""
+        seen = self._containers is not None and self._containers.monitor.was_seen
+        return self._facts.labels(self._name) | ({ENGINE_LABEL: "docker"} if seen else {})
+
     async def _register(self) -> None:
         """Apply only our labels: with a create the defaults of the spec would be ours, and nobody could apply `leaseSeconds`."""
-        metadata = {"name": self._name, "labels": self._facts.labels(self._name)}
+        metadata = {"name": self._name, "labels": self._labels()}
         body = {"apiVersion": Node.info.api_version, "kind": Node.info.kind, "metadata": metadata}
         await self._api.apply(body, kind=Node.info, force=True)
         logger.info("node registered", extra={"node": self._name})

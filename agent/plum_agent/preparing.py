@@ -1,4 +1,4 @@
-"""What a start needs and takes its time: the package of an instance, fetched, unpacked and found fit for this node.
+"""What a start needs and takes its time: the package of an instance, unpacked and found fit for this node, and its image.
 
     reconcile -> ready? -- yes -> start
                         -- no --> a task of its own; it says how far it is, and adds the key to the queue at its end
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from plum_agent.unit import Unit
 
 MakeCache = Callable[[], "ArtifactCache"]
+PrepareImage = Callable[[Instance, Callable[[str, str], None]], Awaitable[None]]
+"""Returns when the image of an instance is on this node. Raises `RefusedError`."""
 
 TELL_SECONDS = 2.0
 """Between two reports of progress: each is a write to the store."""
@@ -39,7 +41,7 @@ TELL_SECONDS = 2.0
 class Preparation:
     """One attempt. `reason` and `message` say how far it is, for the condition Prepared."""
 
-    task: asyncio.Task[PreparedPackage]
+    task: asyncio.Task[PreparedPackage | None]
     reason: str = "Preparing"
     message: str = ""
     told_at: float = field(default=0.0)
@@ -52,18 +54,23 @@ class Preparation:
 class Preparer:
     """Prepares instances of one node. `make_cache` is called with the first package that is needed."""
 
-    def __init__(self, make_cache: MakeCache | None, enqueue: Callable[[ObjectKey], None]) -> None:
+    def __init__(
+        self, make_cache: MakeCache | None, enqueue: Callable[[ObjectKey], None], prepare_image: PrepareImage | None = None
+    ) -> None:
         self._make_cache = make_cache
+        self._prepare_image = prepare_image
         self._cache: ArtifactCache | None = None
         self._enqueue = enqueue
         self._running: dict[ObjectKey, Preparation] = {}
 
     def ready(self, unit: Unit, instance: Instance, folder: Path) -> bool:
         """Whether it can be started now. If not, an attempt is under way. Raises `RefusedError` when one has failed."""
-        if instance.spec.template.artifact is None or self._make_cache is None:
+        template = instance.spec.template
+        needs_image = template.runtime == "container" and self._prepare_image is not None
+        if not needs_image and (template.artifact is None or self._make_cache is None):
             return True
         unit.package = self._find(instance, folder)
-        if unit.package is not None:
+        if unit.package is not None and not needs_image:
             unit.preparation = None
             return True
         preparation, unit.preparation = unit.preparation, None
@@ -115,7 +122,15 @@ class Preparer:
             del self._running[key]
         self._enqueue(key)
 
-    async def _prepare(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage:
+    async def _prepare(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage | None:
+        template = instance.spec.template
+        if template.runtime == "container" and self._prepare_image is not None:
+            await self._prepare_image(instance, tell)
+            if template.artifact is None:
+                return None
+        return self._find(instance, folder) or await self._prepare_package(instance, folder, tell)
+
+    async def _prepare_package(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage:
         from plum_agent.artifacts.cache import PackageRequest
 
         template = instance.spec.template
@@ -127,13 +142,20 @@ class Preparer:
         if self._cache is None:
             self._cache = self._make_cache()
         make_folder(folder)
-        owner = find_user(template.user) if template.user else None
+        owner = owner_of(template)
         request = PackageRequest(instance.metadata.namespace, source, folder, owner)
         package = await self._cache.prepare(request, tell)
         if package.fits:
             return package
         tell("Checking", "whether this node can run it")
         return await asyncio.to_thread(_check, package, template, folder)
+
+
+def owner_of(template: Template) -> tuple[int, int] | None:
+    """Who the files of a workload belong to; None: the agent's own user. Names of users in an image mean nothing here."""
+    if template.runtime == "container" and not template.user.partition(":")[0].isdigit():
+        return None
+    return find_user(template.user) if template.user else None
 
 
 def make_folder(folder: Path) -> None:

@@ -74,7 +74,7 @@ class References:
         known = (kind.info.kind, name)
         if known not in self._read:
             found = await self._api.get(kind, name, self._namespace)
-            self._read[known] = None if found is None else _data(found)
+            self._read[known] = None if found is None else data_of(found)
         return self._read[known]
 
     async def _entry(self, reference: KVKeyRef, what: str) -> bytes | None:
@@ -89,7 +89,7 @@ class References:
         raise RefusedError("KVMissing", message)
 
 
-def _data(found: Secret | ConfigMap) -> Mapping[str, bytes]:
+def data_of(found: Secret | ConfigMap) -> Mapping[str, bytes]:
     encoded = found.binary_data if isinstance(found, ConfigMap) else found.data
     values = {key: base64.b64decode(value) for key, value in encoded.items()}
     if isinstance(found, ConfigMap):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from plum_schemas.quantities import parse_bytes
 
+from plum_agent.container_settings import DEFAULT_ENGINE, read_defaults, socket_of
+from plum_agent.containing import ContainerDefaults
 from plum_agent.drivers.fake import FakeOptions
 
 MAX_COUNT = 10_000
@@ -40,6 +42,12 @@ class Settings:
     """`host:port` at which workers find the controller; told to workloads when it is known."""
     artifact_bytes: int
     """How much of packages is kept beyond what runs."""
+    engine: Path | None
+    """Socket of the container engine; None: no containers."""
+    image_directory: Path
+    """Folder with files of images, for sites without a registry."""
+    containers: ContainerDefaults
+    """What is the same for all containers of this node."""
     die_with_parent: bool
     log_level: str
     log_format: str
@@ -76,7 +84,17 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         metavar="FILE",
         help="the controller's pki/ca.crt",
     )
-    parser.add_argument("--driver", default=env.get("AGENT_RUN_MODE") or "process", choices=("process", "fake"))
+    run_mode = {"docker": "process"}.get(env.get("AGENT_RUN_MODE", ""), env.get("AGENT_RUN_MODE"))
+    parser.add_argument("--driver", default=run_mode or "process", choices=("process", "fake"))
+    parser.add_argument(
+        "--engine",
+        default=env.get("PLUM_ENGINE") or env.get("DOCKER_HOST") or DEFAULT_ENGINE,
+        metavar="ADDRESS",
+        help=f"socket of the container engine, or none; default: {DEFAULT_ENGINE}",
+    )
+    parser.add_argument(
+        "--image-dir", default=env.get("PLUM_IMAGE_DIR", ""), metavar="DIR", help="files of images; default: DATA/images"
+    )
     parser.add_argument(
         "--fake", default="", metavar="OPTIONS", help="start=20ms,ready=1s,stop=50ms,crash-rate=0.01,fail-rate=0.1"
     )
@@ -103,6 +121,8 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     try:
         artifact_bytes = parse_bytes(given.artifact_cache)
         fake = FakeOptions.parse(given.fake)
+        engine = socket_of(given.engine)
+        containers = read_defaults(env)
     except ValueError as error:
         parser.error(str(error))
     return Settings(
@@ -118,6 +138,9 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         address=given.address,
         controller_grpc=given.controller_grpc,
         artifact_bytes=artifact_bytes,
+        engine=engine,
+        image_directory=(Path(given.image_dir) if given.image_dir else given.data_dir / "images").absolute(),
+        containers=containers,
         die_with_parent=given.die_with_parent,
         log_level=given.log_level.upper(),
         log_format=given.log_format,

@@ -9,7 +9,7 @@ import asyncio
 import os
 import pwd
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,14 +24,22 @@ from plum_schemas.template import Template
 
 from plum_agent import environment
 from plum_agent.artifacts.package import PreparedPackage, read_package
+from plum_agent.containing import (
+    OF_IMAGES,
+    ContainerDefaults,
+    container_of,
+    entry_command,
+    environment_in,
+    inside_numbers,
+    outside_ports,
+)
 from plum_agent.drivers.base import Driver, Launch, Run
-from plum_agent.drivers.launching import find_user
 from plum_agent.environment import Place
 from plum_agent.errors import RefusedError
 from plum_agent.ledger import Ledger, Record, RunRecord
 from plum_agent.plan import RunState
 from plum_agent.ports import PortBook
-from plum_agent.preparing import make_folder
+from plum_agent.preparing import make_folder, owner_of
 from plum_agent.unit import Unit, launch_hash
 
 
@@ -48,6 +56,8 @@ class Starter:
     boot_id: str
     fence_file: Path | None
     """Deadline of exclusive runs, kept by the lease keeper."""
+    containers: ContainerDefaults | None = None
+    """None: this node has no containers."""
 
     async def start(self, unit: Unit, instance: Instance) -> None:
         """Write down the intent, then start. Raises `RefusedError` before anything was written, `StartError` after."""
@@ -103,7 +113,7 @@ class Starter:
         if environment.needs_api(instance):
             await self._resolve(unit, instance)
         owner = str(unit.key)
-        numbers = self.ports.acquire(owner, template.ports)
+        numbers = self.ports.acquire(owner, outside_ports(template))
         try:
             launch = self.launch_of(unit, instance, unit.record.runs + 1, numbers)
             if template.files and self.driver.keeps_runs:
@@ -121,9 +131,10 @@ class Starter:
         work = self._work_directory(base, template)
         application = environment.Application.of(instance, package)
         home = _home_of(template.user, work)
-        values = environment.environment_of(instance, unit.record.environment, self.place, numbers, home, application)
+        inside = inside_numbers(template, numbers)
+        values = environment.environment_of(instance, unit.record.environment, self.place, inside, home, application)
         limits = template.resources.limits
-        return Launch(
+        launch = Launch(
             run=Run(marker or self._new_marker(instance, number), self.ledger.run_folder(unit.key, number)),
             command=tuple(template.command) or (package.command if package is not None else ()),
             environment=values,
@@ -132,6 +143,29 @@ class Starter:
             cpu_millis=parse_cpu(limits["cpu"]) if "cpu" in limits else None,
             memory_bytes=parse_bytes(limits["memory"]) if "memory" in limits else None,
             fence=self.fence_file if template.exclusive else None,
+        )
+        if template.runtime != "container" or self.containers is None:
+            return launch
+        return self._in_container(launch, instance, package, numbers, self.containers)
+
+    def _in_container(
+        self,
+        launch: Launch,
+        instance: Instance,
+        package: PreparedPackage | None,
+        numbers: dict[str, int],
+        defaults: ContainerDefaults,
+    ) -> Launch:
+        """The same launch as it is in a container."""
+        template = instance.spec.template
+        weak = {name: launch.environment[name] for name in OF_IMAGES if name in launch.environment}
+        return replace(
+            launch,
+            command=tuple(entry_command(template, package)),
+            environment=environment_in(launch.environment, template, package, defaults, weak),
+            cpu_millis=launch.cpu_millis or defaults.cpu_millis,
+            memory_bytes=launch.memory_bytes or defaults.memory_bytes,
+            container=container_of(instance, self.ledger.folder(instance.key), package, numbers, self.place.node, defaults),
         )
 
     def _new_marker(self, instance: Instance, number: int) -> str:
@@ -159,11 +193,14 @@ class Starter:
             make_folder(folder)
             own.mkdir(parents=True, exist_ok=True)
             own.chmod(0o755)
-        if template.user:
-            _give_to(own, template.user)
+        owner = owner_of(template)
+        if owner is not None:
+            _give_to(own, owner, template.user)
         return own
 
     def _work_directory(self, base: Path, template: Template) -> Path:
+        if template.runtime == "container":
+            return base  # where it starts is inside, and the engine makes it
         work = base / template.working_dir
         if self.driver.keeps_runs and not work.is_dir():
             raise RefusedError("WorkingDirMissing", f"workingDir {work} does not exist on this node; create it")
@@ -189,7 +226,7 @@ class Starter:
                 return
             message = f"the content of files could not be read, the controller does not answer: {error}"
             raise RefusedError("FilesUnavailable", message) from error
-        owner = find_user(template.user) if template.user else None
+        owner = owner_of(template)
         await asyncio.to_thread(config_files.write, files, folder, base, owner)
 
     async def _confirm(self, instance: Instance) -> None:
@@ -220,9 +257,9 @@ def _home_of(user: str, work: Path) -> str:
         return str(work)
 
 
-def _give_to(folder: Path, user: str) -> None:
+def _give_to(folder: Path, owner: tuple[int, int], user: str) -> None:
     """The workload owns the folder it starts in. A user that does not exist is refused by the driver."""
-    uid, gid = find_user(user)
+    uid, gid = owner
     status = folder.stat()
     if (status.st_uid, status.st_gid) != (uid, gid):
         try:

@@ -65,7 +65,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield Bench(make(), tmp_path, make, Container(IMAGE))
         for marker in await drivers[0].list_markers(PREFIX):
             await drivers[0].kill(Run(marker, tmp_path / "nowhere"), None)
-        await drivers[0].clean(PREFIX, set())
+        await drivers[0].clean(PREFIX, lambda marker: False)
         for one in drivers:
             await one.close()
         return

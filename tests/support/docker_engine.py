@@ -1,7 +1,7 @@
 """A real Docker Engine for tests, started by hand: one for all test processes of this machine, or one of a test's own.
 
     async with shared_engine() as engine: ...      containers of tests differ by the labels of their agents
-    with own_engine(tmp_path) as engine: ...       to be killed and restarted; no bridge, containers use the host's network
+    with own_engine(folder) as engine: ...         to be killed and restarted; no bridge, containers use the host's network
 
 The shared engine ends with the last process that uses it: each holds a shared lock, and whoever can have it alone ends it.
 Where the packages are missing and apt-get works, they are installed. Images are made here, from a static busybox.
@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -92,6 +93,12 @@ class Engine:
         while _alive(pid):
             assert time.monotonic() < deadline, "dockerd does not end"
             time.sleep(0.02)
+        file = self.folder / "exec" / "containerd" / "containerd.pid"
+        with suppress(OSError, ValueError):
+            while _alive(int(file.read_text())):  # it ends with its parent
+                assert time.monotonic() < deadline, "containerd does not end"
+                time.sleep(0.02)
+            file.unlink()  # where nobody reaps it, the next dockerd would take it for running
 
     def remove(self) -> None:
         """End it and everything of it: its containers, containerd, its mounts and its folder."""
@@ -199,10 +206,20 @@ def shared_engine() -> Iterator[Engine]:
 
 
 @contextmanager
+def own_folder() -> Iterator[Path]:
+    """For an engine of a test's own: its path is short, because those of unix sockets must be."""
+    folder = Path(tempfile.mkdtemp(prefix="plum-", dir="/var/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def own_engine(folder: Path, *flags: str) -> Iterator[Engine]:
-    """An engine that one test may do anything to."""
+    """An engine that one test may do anything to, in a folder of `own_folder`."""
     require_engine()
-    engine = Engine(folder, bridge=False)
+    engine = Engine(folder / "e", bridge=False)
     try:
         engine.start(*flags)
         engine.make_image()

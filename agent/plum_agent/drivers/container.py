@@ -19,7 +19,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ from plum_agent.drivers import container_files as files
 from plum_agent.drivers import pidfd, run_files
 from plum_agent.drivers.base import MARKER, Command, CommandRequest, Exit, Handle, Launch, Run, Started
 from plum_agent.drivers.launching import SAFE_PATH, spawn_shell
-from plum_agent.drivers.procfs import boot_id, is_alive, read_stat, read_variable
+from plum_agent.drivers.procfs import ProcessStat, boot_id, is_alive, read_stat, read_variable
 from plum_agent.engine.client import FOREVER, EngineClient
 from plum_agent.engine.errors import EngineError, EngineUnavailableError
 from plum_agent.engine.image_files import check_name
@@ -47,6 +47,8 @@ KILL_SECONDS = 10.0
 ENDED_SECONDS = 3.0
 """How long the engine may take to notice the end of a container that we saw end."""
 RETRY_SECONDS = 0.5
+SEE_SECONDS = 2.0
+"""How long a new container may take to become its first process."""
 _FENCE = Path(__file__).with_name("container_fence.sh")
 
 
@@ -66,6 +68,8 @@ class ContainerDriver:
         self._relabel: bool | None = None
         self._sees_pids = False
         """Containers are seen in `/proc`: one that is not there has ended."""
+        self._is_blind = False
+        """They are not; nobody waits for them to appear."""
 
     def check(self, template: Template) -> None:
         if template.image:
@@ -127,16 +131,36 @@ class ContainerDriver:
         """Who it is, written down. A container that has ended already has no number."""
         state = (await self._client.request("GET", f"/containers/{container_id}/json"))["State"]
         pid = int(state.get("Pid") or 0)
-        seen = read_stat(pid) if pid and _is_ours(pid, run) else None
-        self._sees_pids = self._sees_pids or seen is not None
+        seen = await self._see(pid, run) if pid else None
         started_at = unix_seconds(state.get("StartedAt", "")) or time.time()
         known = files.read_identity(run.directory) or files.Identity()
         identity = msgspec.structs.replace(
-            known, id=container_id, pid=pid, start_ticks=seen.start_ticks if seen else 0, started_at=started_at
+            known,
+            id=container_id,
+            pid=pid,
+            start_ticks=seen.start_ticks if seen else 0,
+            started_at=started_at,
+            boot_id=self._boot_id,
         )
         if run.directory.is_dir():
             files.write_identity(run.directory, identity)
         return self._handle(identity)
+
+    async def _see(self, pid: int, run: Run) -> ProcessStat | None:
+        """The process behind a number of the engine, if `/proc` shows it under the same number and lets us look.
+
+        A container that was just started is still the engine's program for a moment, without the marker.
+        """
+        deadline = time.monotonic() + (0.0 if self._is_blind else SEE_SECONDS)
+        while (stat := read_stat(pid)) is not None and stat.alive:
+            if read_variable(pid, MARKER) == run.marker:
+                self._sees_pids = True
+                return stat
+            if time.monotonic() > deadline:
+                self._is_blind = not self._sees_pids
+                return None
+            await asyncio.sleep(0.002)
+        return None
 
     def _handle(self, identity: files.Identity) -> Handle:
         return Handle(
@@ -171,6 +195,8 @@ class ContainerDriver:
         if ended is not None:
             return ended
         identity = files.read_identity(run.directory)
+        if identity is not None and identity.boot_id not in ("", self._boot_id):
+            return await self._exit(run, msgspec.structs.replace(identity, id=""), None)  # the machine ended it
         if identity is not None and identity.start_ticks and is_alive(identity.pid, identity.start_ticks):
             return self._handle(identity)
         try:
@@ -319,12 +345,13 @@ class ContainerDriver:
         except EngineError as error:
             logger.info("container is not removed yet", extra={"marker": run.marker, "error": str(error)})
 
-    async def clean(self, prefix: str, keep: set[str]) -> None:
-        """Remove containers that have ended, by the beginning of their markers, but for those of runs that are still told
-        about. What runs is never touched. Raises `EngineError`."""
+    async def clean(self, prefix: str, is_needed: Callable[[str], bool]) -> None:
+        """Remove containers that have ended, by the beginning of their markers, unless somebody still has to look at them.
+        What runs is never touched. Raises `EngineError`."""
         for entry in await self._list(prefix):
-            if entry["State"] not in ("running", "paused", "restarting") and entry["Labels"][config.LABEL_RUN] not in keep:
-                logger.info("container of a run that has ended is removed", extra={"marker": entry["Labels"][config.LABEL_RUN]})
+            marker = entry["Labels"][config.LABEL_RUN]
+            if entry["State"] not in ("running", "paused", "restarting") and not is_needed(marker):
+                logger.info("container of a run that has ended is removed", extra={"marker": marker})
                 await self._remove(entry["Id"])
 
     # ---- beside a run
@@ -412,11 +439,6 @@ class ContainerDriver:
         except EngineError as error:
             if error.status not in (404, 409):
                 raise
-
-
-def _is_ours(pid: int, run: Run) -> bool:
-    """Does the number that the engine gave mean the same process here, and may we look at it?"""
-    return read_variable(pid, MARKER) == run.marker
 
 
 def _exit_of_state(state: Mapping[str, Any]) -> Exit:

@@ -35,6 +35,8 @@ class Identity(Struct):
     start_ticks: int = 0
     started_at: float = 0.0
     """Unix seconds."""
+    boot_id: str = ""
+    """The boot that `pid` is of."""
     memory_limited: bool = False
     """Its end may be due to that; only the engine knows."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ STALL_SECONDS = 120.0
 PULLS = 2
 """At the same time: a thin link is better used by few that end than by many that do not."""
 
+ReadLogins = Callable[[], Awaitable[Sequence[Login]]]
+"""Asked only when something must be pulled. Raises `RefusedError`."""
 Tell = Callable[[str, str], None]
 """Reason and sentence for the condition Prepared while it is not ready."""
 
@@ -52,7 +54,7 @@ class Images:
         self._slots = asyncio.Semaphore(PULLS)
         self._loading = asyncio.Lock()
 
-    async def ensure(self, image: str, policy: str, logins: Sequence[Login], tell: Tell) -> None:
+    async def ensure(self, image: str, policy: str, read_logins: ReadLogins, tell: Tell) -> None:
         """Returns when the engine has the image. Cancel it freely. Raises `RefusedError`."""
         check_name(image)
         try:
@@ -62,7 +64,7 @@ class Images:
                 if policy == "Never":
                     advice = f"load it, put its file into {self._files.folder}, or use another imagePullPolicy"
                     raise RefusedError("ImageMissing", f"image {image} is not on this node and must not be pulled; {advice}")
-            await self._join_pull(image, logins, tell)
+            await self._join_pull(image, await read_logins(), tell)
         except EngineUnavailableError as error:
             raise RefusedError("EngineUnavailable", str(error)) from error
         except EngineError as error:

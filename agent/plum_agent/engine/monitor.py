@@ -22,6 +22,7 @@ from plum_agent.engine.errors import EngineError
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+"""Between two attempts to reach an engine that is away: one call of the kernel each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class EngineMonitor:
     def __init__(self, client: EngineClient) -> None:
         self._client = client
         self.facts = EngineFacts(message="it was not asked yet")
+        self.was_seen = False
+        """It answered once since the agent began."""
         self._listeners: list[Callable[[], None]] = []
 
     def add_listener(self, listener: Callable[[], None]) -> None:
@@ -78,9 +81,10 @@ class EngineMonitor:
         if facts == self.facts:
             return
         if facts.available != self.facts.available:
-            level = logging.INFO if facts.available or not self.facts.version else logging.WARNING
+            level = logging.INFO if facts.available or not self.was_seen else logging.WARNING
             logger.log(level, "container engine answers" if facts.available else "container engine does not answer",
                        extra={"version": facts.version, "error": facts.message})  # fmt: skip
         self.facts = facts
+        self.was_seen = self.was_seen or facts.available
         for listener in self._listeners:
             listener()

@@ -63,7 +63,7 @@ class Bench:
     async def close(self) -> None:
         for marker in await self.driver.list_markers(f"{self.agent}."):
             await self.driver.kill(Run(marker, self.folder / "nowhere"), None)
-        await self.driver.clean(f"{self.agent}.", set())
+        await self.driver.clean(f"{self.agent}.", lambda marker: False)
         for one in (self.driver, *self.drivers):
             await one.close()
 

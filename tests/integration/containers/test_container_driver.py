@@ -209,7 +209,7 @@ async def test_agents_on_one_engine_do_not_touch_each_other(bench: Bench, engine
         await bench.driver.start(mine)
 
         assert await bench.driver.list_markers(f"{bench.agent}.") == [mine.run.marker]
-        await bench.driver.clean(f"{bench.agent}.", set())
+        await bench.driver.clean(f"{bench.agent}.", lambda marker: False)
         await bench.driver.kill(mine.run, None)
         await bench.driver.release(mine.run)
 
@@ -225,7 +225,7 @@ async def test_containers_of_people_are_not_seen(bench: Bench) -> None:
     bench.engine.docker("run", "-d", "--name", f"{bench.agent}-own", "plum-test/busy:1", "sleep", "100")
     try:
         assert await bench.driver.list_markers("") == []
-        await bench.driver.clean("", set())
+        await bench.driver.clean("", lambda marker: False)
 
         assert inspect(bench.engine, f"{bench.agent}-own")["State"]["Running"]
     finally:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from plum_agent.engine.client import EngineClient
-from plum_agent.engine.images import Images
+from plum_agent.engine.images import Images, ReadLogins
 from plum_agent.engine.logins import Login, logins_of
 from plum_agent.errors import RefusedError
 
@@ -18,6 +18,13 @@ from tests.support.docker_engine import IMAGE, Engine, shared_engine
 from tests.support.image_registry import USERS, Registry, registry
 
 Told = list[tuple[str, str]]
+
+
+def given(*logins: Login) -> ReadLogins:
+    async def read() -> Sequence[Login]:
+        return logins
+
+    return read
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +48,14 @@ async def images(engine: Engine, tmp_path: Path) -> AsyncIterator[Images]:
 
 async def refused(images: Images, image: str, policy: str = "IfNotPresent", logins: tuple[Login, ...] = ()) -> RefusedError:
     with pytest.raises(RefusedError) as error:
-        await images.ensure(image, policy, logins, lambda reason, message: None)
+        await images.ensure(image, policy, given(*logins), lambda reason, message: None)
     return error.value
 
 
 async def test_an_image_that_is_here_is_not_asked_for_elsewhere(images: Images) -> None:
     told: Told = []
-    await images.ensure(IMAGE, "IfNotPresent", (), lambda *one: told.append(one))
-    await images.ensure(IMAGE, "Never", (), lambda *one: told.append(one))
+    await images.ensure(IMAGE, "IfNotPresent", given(), lambda *one: told.append(one))
+    await images.ensure(IMAGE, "Never", given(), lambda *one: told.append(one))
 
     assert told == []
 
@@ -61,7 +68,7 @@ async def test_a_private_image_needs_the_credentials_of_its_registry(images: Ima
 
     anonymous = await refused(images, image)
     wrong = await refused(images, image, logins=(Login(private.address, "someone", "guess"),))
-    await asyncio.gather(*(images.ensure(image, "IfNotPresent", logins, lambda *one: told.append(one)) for _ in range(3)))
+    await asyncio.gather(*(images.ensure(image, "IfNotPresent", given(*logins), lambda *one: told.append(one)) for _ in range(3)))
 
     assert anonymous.reason == wrong.reason == "ImagePullFailed"
     assert "no basic auth credentials" in anonymous.message or "unauthorized" in anonymous.message
@@ -73,16 +80,16 @@ async def test_a_private_image_needs_the_credentials_of_its_registry(images: Ima
 async def test_always_asks_the_registry_though_the_image_is_here(images: Images, engine: Engine, private: Registry) -> None:
     logins = (Login("", "someone", "secret"),)
     image = private.push(engine, IMAGE, "team/app:moving", ("someone", "secret"))
-    await images.ensure(image, "Always", logins, lambda *one: None)
+    await images.ensure(image, "Always", given(*logins), lambda *one: None)
     before = engine.docker("image", "inspect", "-f", "{{.Id}}", image).stdout
     engine.make_image("plum-test/other:1", 'CMD ["other"]')
     engine.docker("rmi", image)
     private.push(engine, "plum-test/other:1", "team/app:moving", ("someone", "secret"))
     engine.docker("tag", IMAGE, image)
 
-    await images.ensure(image, "IfNotPresent", logins, lambda *one: None)
+    await images.ensure(image, "IfNotPresent", given(*logins), lambda *one: None)
     assert engine.docker("image", "inspect", "-f", "{{.Id}}", image).stdout == before
-    await images.ensure(image, "Always", logins, lambda *one: None)
+    await images.ensure(image, "Always", given(*logins), lambda *one: None)
 
     assert engine.docker("image", "inspect", "-f", "{{.Id}}", image).stdout != before
     engine.docker("rmi", image, "plum-test/other:1")
@@ -116,7 +123,7 @@ async def test_an_image_comes_from_a_file_where_there_is_no_registry(images: Ima
     engine.docker("rmi", "site/app:3")
     told: Told = []
 
-    await images.ensure("docker.io/site/app:3", "Never", (), lambda *one: told.append(one))
+    await images.ensure("docker.io/site/app:3", "Never", given(), lambda *one: told.append(one))
 
     assert told == [("LoadingImage", f"docker.io/site/app:3 from {folder / 'app.tar'}")]
     assert engine.docker("image", "inspect", "site/app:3").returncode == 0
@@ -132,7 +139,7 @@ async def test_a_pull_that_nobody_waits_for_is_given_up(images: Images) -> None:
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    waiting = asyncio.create_task(images.ensure(f"127.0.0.1:{port}/slow:1", "IfNotPresent", (), lambda *one: None))
+    waiting = asyncio.create_task(images.ensure(f"127.0.0.1:{port}/slow:1", "IfNotPresent", given(), lambda *one: None))
     while not images._pulls:
         await asyncio.sleep(0.01)
 

@@ -226,7 +226,29 @@ def test_settings_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(SystemExit):
             settings.load(wrong, {})
     with pytest.raises(SystemExit):
-        settings.load([], {"AGENT_RUN_MODE": "docker"})
+        settings.load([], {"AGENT_RUN_MODE": "swarm"})
+    assert settings.load([], {"AGENT_RUN_MODE": "docker"}).driver == "process", "it runs both, as the template says"
+
+
+def test_settings_of_containers_have_the_names_that_sites_know(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {
+        "DOCKER_HOST": "unix:///run/e.sock", "PLUM_BASE_IMAGE": "base:1",
+        "PLUM_CONTAINER_MEMORY": "512m", "PLUM_CONTAINER_CPUS": "0.5",
+        "PLUM_CONTAINER_ENV": "A=1,B=x=y", "PLUM_HOST_LIB_PATHS": "/opt/a:/opt/b", "PLUM_CONTROLLER_HOST": "10.0.0.1",
+    }  # fmt: skip
+
+    given_ = settings.load(["--data-dir", str(tmp_path)], environment)
+
+    defaults = given_.containers
+    assert (given_.engine, given_.image_directory) == (Path("/run/e.sock"), tmp_path / "images")
+    assert (defaults.base_image, defaults.memory_bytes, defaults.cpu_millis) == ("base:1", 512 * 2**20, 500)
+    assert (dict(defaults.environment), defaults.controller_host) == ({"A": "1", "B": "x=y"}, "10.0.0.1")
+    assert defaults.libraries == (Path("/opt/a"), Path("/opt/b"))
+    assert settings.load(["--engine", "none"], {}).engine is None
+    for wrong in ({"PLUM_ENGINE": "tcp://10.0.0.1:2375"}, {"PLUM_CONTAINER_MEMORY": "much"}, {"PLUM_CONTAINER_ENV": "nonsense"}):
+        with pytest.raises(SystemExit):
+            settings.load([], wrong)
 
 
 def test_a_launch_needs_nothing_of_the_agent() -> None:
