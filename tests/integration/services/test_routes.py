@@ -12,7 +12,9 @@ import pytest
 from plum_client.client import ApiClient
 from plum_schemas.base import ObjectMeta
 from plum_schemas.endpoint import Endpoint, EndpointSpec
+from plum_schemas.instance import Instance, InstanceSpec
 from plum_schemas.service import Service, ServiceSpec
+from plum_schemas.template import Template
 
 from tests.support.agent import until_async
 from tests.support.server import RunningServer
@@ -82,6 +84,21 @@ async def test_health_that_is_reported_counts(classic: Classic) -> None:
     await classic.call("POST", "/v1/services/heartbeat", {"instanceId": "sim-1", "health": [ill]})
 
     await until_async(classic.ports, lambda ports: ports == [3300], 1.4)
+
+
+async def test_what_an_instance_registers_belongs_to_it(classic: Classic, api: ApiClient) -> None:
+    metadata = ObjectMeta(name="sim-1", namespace=classic.namespace)
+    instance = await api.create(Instance(metadata=metadata, spec=InstanceSpec(template=Template(command=["sim"]))))
+    await classic.register("sim-1", 3300)
+
+    (stored,) = await api.list(Endpoint, classic.namespace)
+    assert stored.metadata.owner_references[0].uid == stored.spec.instance_uid == instance.metadata.uid
+    assert await classic.call("POST", "/v1/services/heartbeat", {"instanceId": "sim-1"}) == (204, "")
+    await until_async(classic.ports, lambda ports: ports == [], 5)
+
+    await api.delete(Instance, instance.key)
+    await until_async(lambda: api.list(Endpoint, classic.namespace), lambda found: not found.items, 5)
+    assert (await classic.call("POST", "/v1/services/heartbeat", {"instanceId": "sim-1"}))[0] == 404
 
 
 async def test_replace_removes_what_is_not_named_again_and_only_of_that_instance(classic: Classic) -> None:

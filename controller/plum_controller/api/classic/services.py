@@ -149,8 +149,9 @@ class ClassicServices:
         body = _body(request, Registration)
         if not body.instance_id:
             raise bad_request("missing instanceId")
-        known = [e for e in self._directory.of_instance(_namespace(request), body.instance_id) if e.spec.ttl is not None]
-        if not known:
+        namespace = _namespace(request)
+        known = [e for e in self._directory.of_instance(namespace, body.instance_id) if e.spec.ttl is not None]
+        if not known and self._instance(namespace, body.instance_id) is None:
             raise ApiStatusError(404, "NotFound", f"instance {body.instance_id!r} has registered no services; register again")
         said = {(h.service_name, h.ip, h.port, h.protocol or "http"): h.healthy for h in body.health or ()}
         now = datetime.now(UTC)
