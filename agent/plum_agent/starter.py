@@ -9,7 +9,7 @@ import asyncio
 import os
 import pwd
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from plum_agent.drivers.base import Driver, Launch, Run
 from plum_agent.environment import Place
 from plum_agent.errors import RefusedError
 from plum_agent.ledger import Ledger, Record, RunRecord
+from plum_agent.main_control import MAIN_CONTROL_BASE, MainControl
 from plum_agent.plan import RunState
 from plum_agent.ports import PortBook
 from plum_agent.preparing import make_folder, owner_of
@@ -58,6 +59,10 @@ class Starter:
     """Deadline of exclusive runs, kept by the lease keeper."""
     containers: ContainerDefaults | None = None
     """None: this node has no containers."""
+    main_control: MainControl = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.main_control = MainControl(self.api)
 
     async def start(self, unit: Unit, instance: Instance) -> None:
         """Write down the intent, then start. Raises `RefusedError` before anything was written, `StartError` after."""
@@ -112,6 +117,8 @@ class Starter:
             await self._confirm(instance)
         if environment.needs_api(instance):
             await self._resolve(unit, instance)
+        if self.driver.keeps_runs:
+            await self._tell_main_control(unit, instance)
         owner = str(unit.key)
         numbers = self.ports.acquire(owner, outside_ports(template))
         try:
@@ -213,6 +220,11 @@ class Starter:
             if not unit.record.environment:
                 message = f"the values of env could not be read, the controller does not answer: {error}"
                 raise RefusedError("EnvironmentUnavailable", message) from error
+
+    async def _tell_main_control(self, unit: Unit, instance: Instance) -> None:
+        address = await self.main_control.base(instance.metadata.namespace)
+        if address and all(variable.name != MAIN_CONTROL_BASE for variable in instance.spec.template.env):
+            unit.record.environment = {**unit.record.environment, MAIN_CONTROL_BASE: address}
 
     async def _write_files(self, unit: Unit, instance: Instance) -> None:
         from plum_agent import config_files

@@ -26,6 +26,8 @@ from plum_controller.resources.errors import ApiStatusError
 from plum_controller.store.base import Key
 from plum_controller.store.cache import WatchCache
 
+MAIN_CONTROL = FieldRequirement("spec.service", "=", "maincontrol")
+"""The one service whose address agents tell workloads (`MAIN_CONTROL_BASE`)."""
 RESTRICTED_LABELS = "node-restriction.kubernetes.io/"
 """Labels that administrators use to keep workloads away from nodes they do not trust."""
 
@@ -49,7 +51,8 @@ class NodeAccess:
             case "plum.dev", "instances":
                 return self._instance(node, wanted, fields)
             case "plum.dev", "endpoints":
-                return wanted.verb in ("list", "watch") and _own_field(node) in _requirements(fields)
+                asked = _requirements(fields)
+                return wanted.verb in ("list", "watch") and (_own_field(node) in asked or MAIN_CONTROL in asked)
             case "", "events":
                 return wanted.verb in ("create", "update", "patch")
             case "plum.dev", "artifacts":

@@ -16,8 +16,11 @@ import pytest_asyncio
 from plum_client.errors import ConflictError
 from plum_schemas.artifact import Artifact
 from plum_schemas.base import ObjectKey, ObjectMeta
-from plum_schemas.core import ConfigMap, Secret
+from plum_schemas.core import ConfigMap, Namespace, Secret
+from plum_schemas.endpoint import Endpoint, EndpointSpec
+from plum_schemas.instance import INSTANCE_FINALIZER, Instance, InstanceSpec
 from plum_schemas.kv import KV, KVSpec
+from plum_schemas.template import Template
 
 from tests.support.agent import NODE, Site, running_site, until
 from tests.support.artifact_site import create, package, push, refused
@@ -170,6 +173,18 @@ async def test_configuration_and_secrets_arrive_as_environment_and_as_files(site
     assert (folder / "note.txt").read_text() == "by hand"
     assert "s3cret" not in site.log.read_text()
     await site.delete("configured")
+
+
+async def test_the_main_control_application_is_told_to_those_of_its_namespace(site: Site) -> None:
+    await site.api.create(Namespace(metadata=ObjectMeta(name="bridge")))
+    spec = EndpointSpec(service="maincontrol", address="10.0.0.9", port=4000, protocol="http")
+    await site.api.create(Endpoint(metadata=ObjectMeta(name="main", namespace="bridge"), spec=spec))
+    template = Template(command=["sh", "-c", "echo $MAIN_CONTROL_BASE > said; exec sleep 1000"])
+    metadata = ObjectMeta(name="led", namespace="bridge", finalizers=[INSTANCE_FINALIZER])
+    await site.api.create(Instance(metadata=metadata, spec=InstanceSpec(node_name=NODE, template=template)))
+
+    assert (await written(site.data / NODE / "bridge_led/work/said")).strip() == "http://10.0.0.9:4000"
+    await site.api.delete(Instance, ObjectKey("bridge", "led"))
 
 
 async def test_a_missing_secret_is_named_and_waited_for(site: Site) -> None:

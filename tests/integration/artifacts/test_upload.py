@@ -210,6 +210,20 @@ async def test_a_checksum_in_a_manifest_does_not_give_the_bytes_away(
     await api.delete(Artifact, ObjectKey("default", "stolen"))
 
 
+async def test_bytes_that_were_lost_come_back_with_the_same_package(server: RunningServer, namespace: str) -> None:
+    data = good_zip({**BASE, "lost": namespace.encode()})
+    await push(server, namespace, data)
+    path = f"/v1/artifacts/{namespace}/demo-app-1.0.0/content"
+    next((server.data_dir / "artifacts/blobs").glob(f"??/{sha256(data)}")).unlink()
+
+    lost = await server.get(path)
+    again = await push(server, namespace, data)
+
+    assert (lost.status, again.status) == (404, 200)
+    assert "push them with `plum artifact push`" in lost.json()["message"]
+    assert (await server.get(path)).body == data
+
+
 async def test_name_and_version_exist_once_in_a_namespace(server: RunningServer, api: ApiClient, namespace: str) -> None:
     await push(server, namespace)
     spec = ArtifactSpec(name="demo-app", version="1.0.0", sha256="0" * 64)

@@ -71,7 +71,7 @@ def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(PackageError) as refused:
         checked(good_zip({"start.sh": b"sleep 1\n", "meta.ini": b"version=1\nservice=x\n"}))
 
-    assert [problem.file for problem in refused.value.problems] == ["start.sh", "meta.ini"]
+    assert [problem.file for problem in refused.value.problems] == ["start.sh", "meta.ini", "meta.ini"]
 
 
 def test_limits_are_kept() -> None:

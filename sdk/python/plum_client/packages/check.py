@@ -81,7 +81,7 @@ def check_package(file: BinaryIO, limits: Limits = DEFAULT_LIMITS, *, name: str 
     problems = _check_start(file, contents)
     meta, wrong = _read_meta(file, contents)
     problems += wrong
-    if not any(problem.file == meta_ini.FILE for problem in wrong):
+    if meta.values or not wrong:
         problems += meta_ini.check_identity(name or meta.name, version or meta.version)
     if problems:
         raise PackageError(problems)
