@@ -109,6 +109,12 @@ def _parts(info: KindInfo) -> tuple[Part, ...]:
         parts.append(Part("status", info, PART_VERBS))
     if info.scale is not None:
         parts.append(Part("scale", KindInfo(kind="Scale", plural="scales", group="autoscaling", version="v1"), PART_VERBS))
+    if info.resource == "instances.plum.dev":
+        parts += [
+            Part("exec", info, ("create", "get")),
+            Part("log", info, ("get",)),
+            Part("portforward", info, ("create", "get")),
+        ]
     if info.kind == "Namespace" and not info.group:
         parts.append(Part("finalize", info, ("update",)))
     return tuple(parts)

@@ -315,3 +315,12 @@ async def test_a_probe_program_sees_the_environment_and_dies_with_its_timeout(dr
     await driver.kill(launch.run, handle)
 
     assert await driver._survivors(launch.run, handle) == []
+
+
+async def test_a_run_ignores_no_signal_that_python_ignores(driver: ProcessDriver, tmp_path: Path) -> None:
+    ignored = (signal.SIGPIPE, signal.SIGXFSZ)
+    assert all(signal.getsignal(number) is signal.SIG_IGN for number in ignored)
+
+    _, text = await output(driver, make_launch(tmp_path, "grep", "SigIgn", "/proc/self/status"))
+
+    assert not any(int(text.split()[1], 16) & 1 << (number - 1) for number in ignored)
