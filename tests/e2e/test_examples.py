@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -20,7 +21,9 @@ from plum_schemas.base import ObjectMeta
 from plum_schemas.core import Namespace
 from plum_schemas.deployment import DEPLOYMENT_LABEL, REVISION_LABEL
 from plum_schemas.instance import Instance
+from plum_schemas.node import Node
 
+from tests.support.docker_engine import Engine, shared_engine
 from tests.support.kubernetes_clients import kubeconfig
 from tests.support.programs import PROJECT, Program, Sandbox, is_running, sandbox
 
@@ -138,7 +141,9 @@ async def rollout_and_undo(site: Site) -> None:
 
     await site.apply("03-rollout-and-undo/v2", wait=False)
     assert "is rolled out" in await site.plum("rollout status deployment/web")
-    assert not first & {i.metadata.labels[REVISION_LABEL] for i in await site.instances("web") if not i.metadata.deletion_timestamp}
+    assert not first & {
+        i.metadata.labels[REVISION_LABEL] for i in await site.instances("web") if not i.metadata.deletion_timestamp
+    }
     assert "v1 -> v2" in await site.plum("rollout history deployment/web")
 
     await site.plum("rollout undo deployment/web --wait --timeout 30s")
@@ -410,6 +415,72 @@ async def config_and_secret(site: Site) -> None:
     await site.until(told, what="it says what it got")
 
 
+@asynccontextmanager
+async def containers(site: Site) -> AsyncIterator[Engine]:
+    """Both agents again, with a container engine, and the image of the examples in it."""
+    with shared_engine() as engine:
+        for node in ("node-1", "node-2"):
+            await next(p for p in reversed(site.box.programs) if p.name == f"agent-{node}").stop()
+        server = site.box.api().transport
+        assert isinstance(server, HttpTransport)
+        for node in ("node-1", "node-2"):
+            await site.box.agent(node, server.url, "--engine", f"unix://{engine.socket}")
+        environment = {**os.environ, "DOCKER_HOST": f"unix://{engine.socket}"}
+        made = await asyncio.create_subprocess_exec(
+            str(MANIFESTS / "45-image/make-image.sh"), env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        assert await made.wait() == 0
+
+        async def have_engines() -> bool:
+            nodes = await site.box.api().list(Node)
+            return len(nodes) == 2 and all("container" in node.status.runtimes for node in nodes)
+
+        await site.until(have_engines, what="both nodes run containers")
+        yield engine
+
+
+def remaining(engine: Engine, deployment: str) -> list[str]:
+    names = engine.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()
+    return [name for name in names if name.startswith(f"plum-app-{deployment}-")]
+
+
+async def image(site: Site) -> None:
+    async with containers(site) as engine:
+        await site.apply("45-image/hello.yaml")
+        found = await site.ready("hello-image")
+        for instance in found:
+            transport = HttpTransport(f"http://127.0.0.1:{instance.status.ports[0].port}")
+            answer = await transport.request("GET", "/")
+            await transport.close()
+            assert answer.body.decode() == f"hello from {instance.metadata.name} on {instance.spec.node_name}\n"
+        assert len(found) == 2
+        assert "hello from hello-image-" in await site.plum("logs deployment/hello-image")
+        assert "uid=1000 gid=1000" in (await site.box.plum("exec", "-n", NAMESPACE, "deployment/hello-image", "--", "id")).out
+        assert len(remaining(engine, "hello-image")) == 2
+
+        await site.plum("delete deployment hello-image")
+
+        async def gone() -> bool:
+            return not remaining(engine, "hello-image")
+
+        await site.until(gone, what="no container is left")
+
+
+async def zip_in_base_image(site: Site) -> None:
+    async with containers(site) as engine:
+        await site.plum("artifact push manifests/46-zip-in-base-image/app")
+        await site.apply("46-zip-in-base-image/boxed.yaml")
+        readme = (MANIFESTS / "46-zip-in-base-image/README.md").read_text()
+        assert readme.split("```text\n")[1].split("```")[0] == await site.plum("logs deployment/boxed")
+
+        await site.plum("delete deployment boxed")
+
+        async def gone() -> bool:
+            return not remaining(engine, "boxed")
+
+        await site.until(gone, what="no container is left")
+
+
 STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "01-hello": hello,
     "02-probes": probes,
@@ -425,6 +496,8 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "32-kopf-operator": kopf_operator,
     "40-http-service-from-zip": http_service_from_zip,
     "41-config-and-secret": config_and_secret,
+    "45-image": image,
+    "46-zip-in-base-image": zip_in_base_image,
     "50-two-services": two_services,
 }
 

@@ -199,7 +199,7 @@ async def test_what_this_node_cannot_run_is_refused_with_a_condition(tmp_path: P
         await site.running("one")
         await site.create("two", ["sleep", "1000"], ports=[{"name": "p", "port": 45991}])
 
-        for name, reason in (("box", "RuntimeNotSupported"), ("zip", "ArtifactMissing"), ("two", "PortInUse")):
+        for name, reason in (("box", "EngineUnavailable"), ("zip", "ArtifactMissing"), ("two", "PortInUse")):
             status = await site.wait(name, lambda status, reason=reason: status.reason == reason)  # type: ignore[misc]
             prepared = next(one for one in status.conditions if one.type == "Prepared")
             assert (prepared.status, prepared.reason) == ("False", reason)

@@ -80,6 +80,8 @@ class ContainerDriver:
     async def start(self, launch: Launch) -> Started:
         assert launch.container is not None  # noqa: S101 -- the composite sends only these
         run = launch.run
+        if launch.fence is not None and self._is_blind:
+            raise StartError("nothing could end an exclusive container in time, because /proc does not show it to the agent")
         try:
             files.prepare(run.directory)
             image = await self._client.request("GET", f"/images/{launch.container.image}/json")
@@ -393,6 +395,8 @@ class ContainerDriver:
         try:
             found = [entry for entry in await self._list(prefix) if entry["State"] in ("running", "paused")]
             return sorted([entry["Labels"][config.LABEL_RUN] for entry in found if await self._lives(entry["Id"])])
+        except EngineUnavailableError:
+            return []  # told elsewhere; what runs is seen in `/proc`
         except EngineError as error:
             logger.warning("containers cannot be listed", extra={"error": str(error)})
             return []
