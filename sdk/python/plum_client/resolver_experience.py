@@ -2,7 +2,7 @@
 
     started, ended(reason) -> circuit of each endpoint          (Service.spec.circuitBreaker)
                            -> counts of this interval, ejected  (Service.spec.outlierEjection)
-                           -> avoided for a second after nobody was reached there
+                           -> avoided for a while after nobody was reached there
 
 `willing` leaves out what must not be asked (open circuits), and what had better not be asked only while others are left.
 """
@@ -20,7 +20,9 @@ from plum_client.resolver_breakers import Circuit, Count, lets_through, on_end, 
 from plum_client.resolver_strategies import identity
 
 AVOID_SECONDS = 1.0
-"""Nobody was reached there: a controller that will withdraw it needs about as long, and others are not made to wait."""
+"""Nobody was reached there. Doubled each time in a row: a machine that is gone makes a caller wait for seconds, until its
+lease has run out and the controller withdraws its endpoints."""
+LONGEST_AVOID_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class _Past:
     """Until when."""
     avoided: dict[str, float] = field(default_factory=dict)
     """Until when."""
+    unreached: dict[str, int] = field(default_factory=dict)
+    """How often in a row nobody was reached."""
 
 
 class Experience:
@@ -73,17 +77,20 @@ class Experience:
         """A request has ended; `reason` is empty when it went well. `known` are the endpoints of the service now."""
         past = self._services[service]
         if reason == "connect":
-            past.avoided[name] = now + AVOID_SECONDS
-        elif not reason:
+            count = past.unreached[name] = past.unreached.get(name, 0) + 1
+            past.avoided[name] = now + min(LONGEST_AVOID_SECONDS, AVOID_SECONDS * 2.0 ** min(count - 1, 10))
+        else:
             past.avoided.pop(name, None)
+            past.unreached.pop(name, None)
         if spec.circuit_breaker is not None:
             past.circuits[name] = on_end(past.circuits.get(name, Circuit()), spec.circuit_breaker, not reason, now)
         if spec.outlier_ejection is not None:
             self._count(past, name, reason, spec, now, known)
         if len(past.circuits) > 2 * len(known) + 16:
             past.circuits = {one: circuit for one, circuit in past.circuits.items() if one in known}
-        if len(past.avoided) > 2 * len(known) + 16:
+        if len(past.unreached) > 2 * len(known) + 16:
             past.avoided = {one: until for one, until in past.avoided.items() if one in known}
+            past.unreached = {one: count for one, count in past.unreached.items() if one in known}
 
     @staticmethod
     def _count(past: _Past, name: str, reason: str, spec: ServiceSpec, now: float, known: Set[str]) -> None:

@@ -113,7 +113,7 @@ def test_callers_on_a_node_get_what_is_near_as_long_as_there_is_something() -> N
     simulate(scenario, *objects, place=Place("n2", "a"))
 
 
-def test_nobody_reached_is_tried_elsewhere_and_avoided_for_a_second() -> None:
+def test_nobody_reached_is_tried_elsewhere_and_avoided_longer_each_time() -> None:
     async def scenario(api: FakeApi, resolver: Resolver) -> None:
         asked: list[str] = []
 
@@ -125,9 +125,13 @@ def test_nobody_reached_is_tried_elsewhere_and_avoided_for_a_second() -> None:
 
         assert [await resolver.call("orders", attempt) for _ in range(10)] == ["fine"] * 10
         assert asked.count("10.0.0.1") == 1
-        await asyncio.sleep(1.1)
-        assert [await resolver.call("orders", attempt) for _ in range(2)] == ["fine"] * 2
-        assert asked.count("10.0.0.1") == 2
+        for number, pause in enumerate((1.1, 2.1, 4.1), 2):
+            await asyncio.sleep(pause - 0.2)
+            assert [await resolver.call("orders", attempt) for _ in range(4)] == ["fine"] * 4
+            assert asked.count("10.0.0.1") == number - 1, "not yet"
+            await asyncio.sleep(0.2)
+            assert [await resolver.call("orders", attempt) for _ in range(4)] == ["fine"] * 4
+            assert asked.count("10.0.0.1") == number
 
     simulate(scenario, make(1), make(2))
 
