@@ -203,8 +203,9 @@ def test_with_the_right_it_runs_and_is_written_down_until_the_token_is_revoked(s
     assert eventually(lambda: site.commands("sleep 1107"))
     site.plum.ok("delete", "token", token)
 
-    process.communicate(timeout=20)
+    _, err = process.communicate(timeout=20)
     assert process.returncode != 0
+    assert "the credential was revoked" in err
     ends(lambda: site.commands("sleep 1107"), "the command runs on")
     lines = [line for line in site.log().splitlines() if "user=operator" in line]
     assert [re.split(r" {2,}", line)[2] for line in lines] == ["stream opened", "stream ended"] * 2

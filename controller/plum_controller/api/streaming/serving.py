@@ -15,6 +15,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from plum_controller.api.api import Api
@@ -25,7 +26,7 @@ from plum_controller.api.streaming.channels import V4, V5, ChannelPorts, Channel
 from plum_controller.api.streaming.commands import run_command
 from plum_controller.api.streaming.spdy_remote import EXEC_PROTOCOLS, PORT_PROTOCOLS, SpdyPorts, SpdyRemote
 from plum_controller.api.streaming.targets import CommandQuery, StreamTarget, command_query, find_tunnel, ports_query
-from plum_controller.api.streaming.upgrade import MessageCarrier, SocketCarrier, take_over
+from plum_controller.api.streaming.upgrade import MessageCarrier, take_over
 from plum_controller.api.streams import Receive, Scope, Send
 from plum_controller.api.tunnel import RevokedError, Tunnel, TunnelStream
 from plum_controller.logs import fields
@@ -52,7 +53,8 @@ async def serve_websocket(
         async with tunnel.open("exec", query.params(target.key)) as command:
             await channels.accept(receive, send, protocol)
             remote = ChannelRemote(receive, send, protocol, stdin=query.stdin)
-            await _logged(api, request, target, tunnel, protocol, run_command(command, remote, query), query.words[0])
+            session = _Session(api, request, target, tunnel, protocol, query.words[0], send)
+            await session.run(run_command(command, remote, query))
         return
     protocol = channels.choose(offered, (SPDY_TUNNEL, V5, V4)) if offered else V4
     if protocol is None:
@@ -60,9 +62,8 @@ async def serve_websocket(
         raise bad_request(f"portforward over WebSocket speaks {names}; the client offers {', '.join(offered) or 'nothing'}")
     if protocol == SPDY_TUNNEL:
         await channels.accept(receive, send, protocol)
-        await _logged(
-            api, request, target, tunnel, protocol, _ports(SpdyPorts(MessageCarrier(receive, send), tunnel, target.key))
-        )
+        session = _Session(api, request, target, tunnel, protocol, send=send)
+        await session.run(_ports(SpdyPorts(MessageCarrier(receive, send), tunnel, target.key)))
         return
     ports = ports_query(scope["query_string"])
     if not ports:
@@ -70,7 +71,8 @@ async def serve_websocket(
     params = [{"namespace": target.key.namespace, "instance": target.key.name, "port": port} for port in ports]
     forwarded = ChannelPorts(tunnel, params, receive, send, protocol)
     await channels.accept(receive, send, protocol if offered else None)
-    await _logged(api, request, target, tunnel, protocol, _ports(forwarded), ",".join(map(str, ports)))
+    session = _Session(api, request, target, tunnel, protocol, ",".join(map(str, ports)), send)
+    await session.run(_ports(forwarded))
 
 
 async def serve_http(api: Api, request: ApiRequest, target: StreamTarget, scope: Scope, connection: Connection | None) -> None:
@@ -91,16 +93,16 @@ async def serve_http(api: Api, request: ApiRequest, target: StreamTarget, scope:
     if protocol is None:
         raise ApiStatusError(403, "Forbidden", f"{target.what} speaks {', '.join(known)}; the client offers {', '.join(offered)}")
     answer = {"connection": "Upgrade", "upgrade": SPDY, "x-stream-protocol-version": protocol}
-    what: Coroutine[Any, Any, str]
     if target.what == "exec":
         query = command_query(scope["query_string"])
         async with tunnel.open("exec", query.params(target.key)) as command:
-            carrier = take_over(connection.cycle, answer)
-            what = _spdy_command(command, SpdyRemote(carrier, query), query)
-            await _ended(carrier, _logged(api, request, target, tunnel, SPDY, what, query.words[0]))
+            session = _Session(api, request, target, tunnel, SPDY, query.words[0])
+            async with contextlib.aclosing(take_over(connection.cycle, answer)) as carrier:
+                await session.run(_spdy_command(command, SpdyRemote(carrier, query), query))
         return
-    carrier = take_over(connection.cycle, answer)
-    await _ended(carrier, _logged(api, request, target, tunnel, SPDY, _ports(SpdyPorts(carrier, tunnel, target.key))))
+    session = _Session(api, request, target, tunnel, SPDY)
+    async with contextlib.aclosing(take_over(connection.cycle, answer)) as carrier:
+        await session.run(_ports(SpdyPorts(carrier, tunnel, target.key)))
 
 
 async def _spdy_command(command: TunnelStream, remote: SpdyRemote, query: CommandQuery) -> str:
@@ -119,43 +121,38 @@ async def _ports(ports: SpdyPorts | ChannelPorts) -> str:
     return f"connections: {carried or 'none'}"
 
 
-async def _ended(carrier: SocketCarrier, work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    finally:
-        await carrier.close()
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One command, or ports forwarded on one connection, from the opening to the end."""
 
+    api: Api
+    request: ApiRequest
+    target: StreamTarget
+    tunnel: Tunnel
+    protocol: str
+    detail: str = ""
+    """The program, or the ports if they are known from the start."""
+    send: Send | None = None
+    """Of a WebSocket, which can be told why it is closed."""
 
-async def _logged(
-    api: Api,
-    request: ApiRequest,
-    target: StreamTarget,
-    tunnel: Tunnel,
-    protocol: str,
-    work: Coroutine[Any, Any, str],
-    detail: str = "",
-) -> None:
-    """Do it as long as the credential of the request is worth something, and write down who did what."""
-    identity = request.identity
-    who = {
-        "key": target.key,
-        "node": tunnel.node,
-        "user": identity.name,
-        "what": target.what,
-        "protocol": protocol,
-        "detail": detail,
-    }
-    logger.info("stream opened", extra=fields(**who))
-    started = time.monotonic()
-    outcome = "the server stopped"
-    left = identity.expires - time.time() if identity.expires else None
-    try:
-        async with asyncio.timeout(left):
-            with api.tunnels.revocable(identity.credential):
-                outcome = await work
-    except TimeoutError:
-        outcome = "the credential has expired"
-    except RevokedError:
-        outcome = "the credential was revoked"
-    finally:
-        logger.info("stream ended", extra=fields(**who, outcome=outcome, seconds=round(time.monotonic() - started, 3)))
+    async def run(self, work: Coroutine[Any, Any, str]) -> None:
+        """Do it as long as the credential of the request is worth something, and write down who did what."""
+        identity = self.request.identity
+        who = {"key": self.target.key, "node": self.tunnel.node, "user": identity.name, "what": self.target.what}
+        who |= {"protocol": self.protocol, "detail": self.detail}
+        logger.info("stream opened", extra=fields(**who))
+        started = time.monotonic()
+        outcome, cut = "the server stopped", ""
+        left = identity.expires - time.time() if identity.expires else None
+        try:
+            async with asyncio.timeout(left):
+                with self.api.tunnels.revocable(identity.credential):
+                    outcome = await work
+        except TimeoutError:
+            outcome = cut = "the credential has expired"
+        except RevokedError:
+            outcome = cut = "the credential was revoked"
+        finally:
+            logger.info("stream ended", extra=fields(**who, outcome=outcome, seconds=round(time.monotonic() - started, 3)))
+        if cut and self.send is not None:
+            await self.send({"type": "websocket.close", "code": 1008, "reason": cut})

@@ -37,7 +37,7 @@ class SocketCarrier:
         self._writer.write(data)
         await self._writer.drain()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         self._protocol.connections.discard(self._protocol)
         self._writer.close()
         with contextlib.suppress(OSError, asyncio.CancelledError):
