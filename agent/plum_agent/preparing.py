@@ -120,6 +120,8 @@ class Preparer:
     def _ended(self, key: ObjectKey, preparation: Preparation) -> None:
         if self._running.get(key) is preparation:
             del self._running[key]
+        if not preparation.task.cancelled():
+            preparation.task.exception()  # asked for, so that one nobody waits for any more is no news
         self._enqueue(key)
 
     async def _prepare(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage | None:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
-from plum_schemas.markers import SET, ListMap
+from plum_schemas.markers import ListMap
 from plum_schemas.scalars import Label, NonNegative, PortNumber
 from plum_schemas.validation import FieldError, forbidden, required
 
@@ -86,8 +86,6 @@ class ArtifactStatus(Struct):
     """Path below the controller's address where nodes fetch it."""
     stored_at: datetime | None = None
     """When the bytes were complete and checked."""
-    nodes: Annotated[list[str], SET] = []
-    """Nodes that hold it in their cache."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
     """Stored."""
 

@@ -1,6 +1,6 @@
 """Fetching the bytes of a zip: from the controller or from any address, on from where the last try ended.
 
-    part file --Range: bytes=N-, If-Range--> 206 appended | 200 from the beginning | 416 complete
+    part file --Range: bytes=N- --> 206 appended | 200 from the beginning | 416 complete
     -> sha256 of the whole -> equal: done | different: thrown away
 
 An attempt that breaks off leaves the part; the next one, of this agent or a later one, goes on from its end.
@@ -83,7 +83,9 @@ class Fetcher:
     async def _fetch_rest(
         self, origin: Origin, part: Path, have: int, make_room: Callable[[int], None], progress: Progress
     ) -> None:
-        headers = {"Range": f"bytes={have}-", "If-Range": f'"{origin.sha256}"'} if have else {}
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        if have and not origin.url:
+            headers["If-Range"] = f'"{origin.sha256}"'  # elsewhere entity tags mean something else; the checksum decides
         async with self._open(origin, {"Accept": "application/zip, */*", **headers}) as stream:
             if stream.status == 416:
                 return  # it is all here; the checksum decides

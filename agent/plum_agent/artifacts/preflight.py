@@ -36,7 +36,7 @@ def check_machine(folder: Path, entry: str, machine: str) -> list[tuple[Path, El
         raise RefusedError(
             "WrongArchitecture",
             f"{path.relative_to(folder)} is built for {elf.machine}, this node is {machine}; push a package for {machine}, "
-            f"or choose nodes with nodeSelector: {{kubernetes.io/arch: ...}}",
+            f"or choose nodes with nodeSelector: {{plum.dev/arch: {elf.machine}}}",
         )
     return fitting
 

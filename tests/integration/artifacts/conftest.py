@@ -20,7 +20,7 @@ _NUMBERS = itertools.count(1)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     folder: Path = tmp_path_factory.mktemp("artifacts")
-    with started_server(folder, env={"PLUM_ARTIFACT_LIMIT_BYTES": "3000000"}) as running:
+    with started_server(folder, env={"PLUM_ARTIFACT_LIMIT_BYTES": "3000000", "PLUM_READ_TIMEOUT_SECONDS": "1.5"}) as running:
         yield running
 
 

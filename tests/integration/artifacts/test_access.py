@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 from plum_client import kubeconfig
+from plum_schemas.kv import kv_name
 
 from tests.integration.security.conftest import Caller, Site
+from tests.integration.security.test_nodes import until
 from tests.support.packages import BASE, good_zip
 from tests.support.server import started_server
 
@@ -93,8 +99,6 @@ def test_a_node_gets_only_the_packages_that_its_instances_run(site: Site) -> Non
 
 
 def test_a_node_gets_only_the_keys_and_secrets_that_its_instances_name(site: Site) -> None:
-    from plum_schemas.kv import kv_name
-
     node = site.node("node-one")
     for key in ("a", "b"):
         name = kv_name(f"plant/{key}")
@@ -105,3 +109,40 @@ def test_a_node_gets_only_the_keys_and_secrets_that_its_instances_name(site: Sit
     assert node.get(f"{OBJECTS}/kvs")[0] == 403
     assert node.get("/api/v1/namespaces/default/secrets/secret-a")[0] == 200
     assert node.get("/api/v1/namespaces/default/secrets/secret-b")[0] == 403
+
+
+def test_an_agent_over_tls_with_nothing_but_its_token_runs_a_package(site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "agent.log"
+    command = [
+        sys.executable, "-m", "plum_agent", "--node", "edge", "--controller", site.running.secure_url,
+        "--ca-file", str(site.running.data_dir / "pki/ca.crt"), "--data-dir", str(tmp_path / "agent"), "--on-stop", "stop",
+    ]  # fmt: skip
+    env = {"PLUM_TOKEN": site.node("edge").server.token, "PATH": "/usr/bin:/bin"}
+    with log.open("wb") as errors:
+        agent = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=errors)
+    try:
+        template = {
+            "artifact": {"name": "demo-app", "version": "1.0.0"},
+            "env": [{"name": "X", "valueFrom": {"kvKeyRef": {"key": "plant/edge"}}}],
+            "files": [{"path": "f", "secretRef": {"name": "secret-edge"}}],
+        }
+        site.make("/api/v1/namespaces/default/secrets", {"metadata": {"name": "secret-edge"}, "stringData": {"k": "v"}})
+        site.make(
+            f"{OBJECTS}/kvs",
+            {"metadata": {"name": kv_name("plant/edge")}, "spec": {"key": "plant/edge", "type": "int", "value": 1}},
+        )
+        spec = {"replicas": 1, "template": {**template, "nodeSelector": {"plum.dev/hostname": "edge"}}}
+        site.make(f"{OBJECTS}/deployments", {"metadata": {"name": "edge"}, "spec": spec})
+
+        def phases() -> list[str]:
+            items = site.admin.get(f"{OBJECTS}/instances?labelSelector=plum.dev%2Fdeployment%3Dedge")[1]["items"]
+            return [item["status"].get("phase", "") for item in items]
+
+        assert until(lambda: phases() == ["Running"]), f"{phases()}\n{log.read_text()[-3000:]}"
+        assert next((tmp_path / "agent/edge").glob("default_edge-*/app/f/k")).read_text() == "v"
+        assert "orbidden" not in log.read_text()
+        site.admin.call("DELETE", f"{OBJECTS}/deployments/edge")
+        assert until(lambda: phases() == [])
+    finally:
+        agent.send_signal(signal.SIGTERM)
+        assert agent.wait(30) == 0

@@ -250,3 +250,27 @@ async def test_two_writers_of_one_upload_do_not_mix(server: RunningServer, names
     while (offset := (await server.get(f"{base}/{upload}")).json()["offset"]) != 1_500_000:
         assert time.monotonic() < deadline, offset
         await asyncio.sleep(0.02)
+
+
+@pytest.mark.slow
+async def test_a_slow_link_is_given_time_for_as_long_as_something_comes(server: RunningServer, namespace: str) -> None:
+    data = good_zip({**BASE, "slow": namespace.encode()})
+    head = (
+        f"POST /v1/artifacts/{namespace} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
+
+    async def send(pieces: int) -> bytes:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(head.encode())
+        step = len(data) // 6 + 1
+        for number in range(pieces):
+            await asyncio.sleep(0.6)
+            writer.write(data[number * step : (number + 1) * step])
+        answer = await reader.read(-1)
+        writer.close()
+        return answer
+
+    started = time.monotonic()
+    assert (await send(6)).startswith(b"HTTP/1.1 201")
+    assert time.monotonic() - started > 3, "longer than the server waits for one that says nothing"
+    assert (await send(3)).startswith(b"HTTP/1.1 408")
