@@ -149,6 +149,9 @@ def _bind(own: Path, mount: Mount, user: str) -> Bind:
     source = own / mount.source
     if not Path(os.path.normpath(source)).is_relative_to(own):
         raise RefusedError("MountInvalid", f"mounts: {mount.source} leaves the folder of the instance; use an absolute path")
+    if not source.resolve().is_relative_to(own.resolve()):
+        # The workload may write there: a link that it made must not give its next run a folder of the node.
+        raise RefusedError("MountInvalid", f"mounts: {mount.source} is a link out of the folder of the instance; remove it")
     if not source.exists():
         source.mkdir(parents=True)
         uid, _, gid = user.partition(":")
