@@ -28,14 +28,15 @@ async def owned_objects(session: Session, owner: Mapping[str, Any]) -> list[dict
     kinds = await owned_kinds(session, owner)
     uid = owner["metadata"]["uid"]
     namespace = str(owner["metadata"].get("namespace") or "")
+    # Views show objects of ours a second time, under the same uid: ours come first, and count.
+    kinds = sorted(kinds, key=lambda info: info.group != "plum.dev")
     lists = await asyncio.gather(*(_list(session, info, namespace) for info in kinds))
-    found = [
-        item
-        for items in lists
-        for item in items
-        if any(reference.get("uid") == uid for reference in item["metadata"].get("ownerReferences") or ())
-    ]
-    return sorted(found, key=lambda item: (item["kind"], item["metadata"]["name"]))
+    found: dict[str, dict[str, Any]] = {}
+    for items in lists:
+        for item in items:
+            if any(reference.get("uid") == uid for reference in item["metadata"].get("ownerReferences") or ()):
+                found.setdefault(item["metadata"]["uid"], item)
+    return sorted(found.values(), key=lambda item: (item["kind"], item["metadata"]["name"]))
 
 
 async def owned_kinds(session: Session, owner: Mapping[str, Any]) -> list[KindInfo]:

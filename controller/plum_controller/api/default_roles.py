@@ -32,7 +32,10 @@ WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 OPEN_PATHS = ["/", "/healthz", "/livez", "/readyz", "/status.css", "/status.js", "/version", "/version/"]
 """What everybody may see: whether the server lives, which version it is, and the page that shows nothing without rights."""
 DISCOVERY_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/docs", "/docs/*", "/openapi", "/openapi/*", *OPEN_PATHS]
-SEEN = ["configmaps", "events", "namespaces", "pods", "pods/log", "serviceaccounts", "services"]
+SEEN = [
+    "configmaps", "events", "namespaces", "nodes", "nodes/status", "pods", "pods/log", "pods/status", "serviceaccounts",
+    "services",
+]  # fmt: skip
 """Kinds of the core group that `view` shows. Secrets are not among them."""
 SEEN_OF_PLUM = [
     "artifacts", "deployments", "endpoints", "instances", "instances/log", "kvs", "nodes", "operations", "resources",

@@ -28,6 +28,12 @@ DEFINITIONS = KindInfo(
 )
 VIRTUAL_GROUPS = ("authorization.k8s.io", "authentication.k8s.io")
 """Kinds of these groups are questions, not objects: nothing of them is stored."""
+VIEWS: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("", "Pod"): (Instance.info.group, Instance.info.kind),
+    ("", "Node"): (Node.info.group, Node.info.kind),
+    ("apps", "Deployment"): (Deployment.info.group, Deployment.info.kind),
+}
+"""Kubernetes' kinds in which clients see ours, and which they name as owners."""
 
 
 _SHARED: Mapping[str, type[Object]] = {
@@ -53,8 +59,9 @@ class ServedKinds:
         return self._by_resource.get(resource)
 
     def by_kind(self, api_version: str, kind: str) -> KindInfo | None:
-        """A kind of any served version of its group."""
-        return self._by_kind.get((api_version.rpartition("/")[0], kind))
+        """A kind of any served version of its group. For a view: the kind whose objects it shows, under their own uids."""
+        name = (api_version.rpartition("/")[0], kind)
+        return self._by_kind.get(VIEWS.get(name, name))
 
     def namespaced(self) -> list[KindInfo]:
         return [info for info in self._by_resource.values() if info.namespaced]

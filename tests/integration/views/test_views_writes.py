@@ -159,6 +159,27 @@ def test_changes_of_a_pod_are_changes_of_its_instance(two_nodes: ViewSite, kubec
     kubectl.run("delete", "deployment", "again")
 
 
+@pytest.mark.client(LIBRARY, "ownerReferences to a Pod: collected with it")
+def test_what_a_pod_owns_goes_with_it(two_nodes: ViewSite) -> None:
+    two_nodes.apply(deployment("owner", 1, spec=running()))
+    pod = two_nodes.pods("owner", 1)[0]
+    owner = client.V1OwnerReference(api_version="v1", kind="Pod", name=pod.metadata.name, uid=pod.metadata.uid)
+    metadata = client.V1ObjectMeta(name="owned", owner_references=[owner])
+    two_nodes.core.create_namespaced_config_map("default", client.V1ConfigMap(metadata=metadata))
+    metadata = client.V1ObjectMeta(
+        name="orphan", owner_references=[client.V1OwnerReference(api_version="v1", kind="Pod", name="x", uid="y")]
+    )
+    two_nodes.core.create_namespaced_config_map("default", client.V1ConfigMap(metadata=metadata))
+
+    def left() -> list[str]:
+        return [one.metadata.name for one in two_nodes.core.list_namespaced_config_map("default").items]
+
+    two_nodes.until(left, lambda names: "orphan" not in names)
+    assert "owned" in left()
+    two_nodes.core.delete_namespaced_pod(pod.metadata.name, "default")
+    two_nodes.until(left, lambda names: "owned" not in names)
+
+
 REFUSED = [
     ("run x --image=y", "create is not supported", "Deployment of apiVersion plum.dev/v1"),
     ("create deployment x --image=y", "create is not supported", "`plum apply -f`"),

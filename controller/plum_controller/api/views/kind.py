@@ -18,7 +18,9 @@ from plum_schemas.selectors import FieldRequirement, FieldSelector
 from plum_controller.resources.encode import Json, decode, encode
 from plum_controller.resources.kinds import ResourceKind
 
-REMEMBERED = 2000
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Left out: it is a manifest of the stored kind, and `kubectl apply --prune` would take the view for one that was applied."""
+REMEMBERED = 5000
 """Converted objects that are kept: a change goes to every watcher, and a list is often read again."""
 _KEPT_METADATA = (
     "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
@@ -86,9 +88,11 @@ class ViewKind(ResourceKind):
         """A stored object as this kind."""
         metadata = stored["metadata"]
         kept = {name: metadata[name] for name in _KEPT_METADATA if name in metadata}
-        added = self._annotations(stored) if self._annotations is not None else None
-        if added:
-            kept["annotations"] = {**(kept.get("annotations") or {}), **added}
+        added = self._annotations(stored) if self._annotations is not None else {}
+        annotations = {**kept.pop("annotations", {}), **added}
+        annotations.pop(LAST_APPLIED, None)
+        if annotations:
+            kept["annotations"] = annotations
         return {"apiVersion": self.info.api_version, "kind": self.info.kind, "metadata": kept, **self._show(stored)}
 
     def stored_fields(self, selector: FieldSelector) -> FieldSelector:
