@@ -97,14 +97,15 @@ class RemoteSite:
     def plum(self) -> Plum:
         return Plum(self.server.url, self.folder)
 
-    def user(self, name: str, *rules: dict[str, Any]) -> tuple[str, Path]:
-        """Name of the token and kubeconfig of somebody who may do what the rules say in namespace default."""
+    def user(self, name: str, *rules: dict[str, Any], cluster_role: str = "") -> tuple[str, Path]:
+        """Name of the token and kubeconfig of somebody who may do what the rules, or a role, say in namespace default."""
         roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
         group = "rbac.authorization.k8s.io"
-        self.ask("POST", f"{roles}/roles", {"metadata": {"name": name}, "rules": list(rules)})
+        if rules:
+            self.ask("POST", f"{roles}/roles", {"metadata": {"name": name}, "rules": list(rules)})
         binding = {
             "metadata": {"name": name},
-            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole" if cluster_role else "Role", "name": cluster_role or name},
             "subjects": [{"apiGroup": group, "kind": "User", "name": name}],
         }
         self.ask("POST", f"{roles}/rolebindings", binding)

@@ -190,6 +190,19 @@ def upgrade(site: RemoteSite, kubeconfig: Path, path: str) -> tuple[int, str]:
     return answer.status, body
 
 
+def test_the_role_edit_runs_commands_and_view_does_not(site: RemoteSite) -> None:
+    _, editor = site.user("an-editor", cluster_role="edit")
+    _, viewer = site.user("a-viewer", cluster_role="view")
+
+    for client in ("plum", "1.32"):
+        allowed = start(site, client, "--kubeconfig", str(editor), "exec", "web", "--", "echo", "hello")
+        refused = start(site, client, "--kubeconfig", str(viewer), "exec", "web", "--", "echo", "hello")
+        assert allowed.communicate(timeout=30) == (b"hello\n", b"")
+        out, err = refused.communicate(timeout=30)
+        assert (out, refused.returncode) == (b"", 1)
+        assert b'cannot create resource "' + (b"instances" if client == "plum" else b"pods") + b'/exec"' in err
+
+
 def test_with_the_right_it_runs_and_is_written_down_until_the_token_is_revoked(site: RemoteSite) -> None:
     rules = [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},

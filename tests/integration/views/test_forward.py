@@ -72,10 +72,13 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
 
 
 @contextlib.contextmanager
-def forward(site: RemoteSite, client: str, *argv: str) -> Iterator[tuple[list[int], subprocess.Popen[str]]]:
+def forward(
+    site: RemoteSite, client: str, *argv: str, over_tls: bool = False
+) -> Iterator[tuple[list[int], subprocess.Popen[str]]]:
     """A client that forwards; the ports on which it listens."""
     program = [sys.executable, "-u", "-m", "plum_cli"] if client == "plum" else [site.kubectl(client).program]
     environment = {**site.plum.environment, "KUBECONFIG": str(site.server.kubeconfig)}
+    program += ["--kubeconfig", str(site.server.kubeconfig)] if over_tls else []
     process = subprocess.Popen(
         [*program, "port-forward", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
     )
@@ -129,7 +132,7 @@ def test_kubectl_of_every_release_forwards_ports(ports: Ports, release: str) -> 
 
 
 def test_plum_forwards_ports(ports: Ports) -> None:
-    with forward(ports.site, "plum", "web", f":{ports.echo}", f":{ports.digest}") as ([echo, digest], _):
+    with forward(ports.site, "plum", "web", f":{ports.echo}", f":{ports.digest}", over_tls=True) as ([echo, digest], _):
         with ThreadPoolExecutor(8) as threads:
             said = [os.urandom(300_000) for _ in range(8)]
             assert list(threads.map(lambda text: talk(echo, say=text), said)) == said
