@@ -8,8 +8,8 @@
     POST   /v1/artifacts/NS?name=&version=       the Artifact             all of that in one request
     GET    /v1/artifacts/NS/NAME/content         the zip                  Range, If-Range, ETag, If-None-Match
 
-The gate asks for `create` and `get` on `artifacts`. Bytes go straight between connection and disk: none of this is held in
-memory, and a slow sender holds up nobody.
+The gate asks for `create` and `get` on `artifacts`. Not through `LocalTransport`, whose requests are about objects. Bytes go
+straight between connection and disk: none of this is held in memory, and a slow sender holds up nobody.
 """
 
 from __future__ import annotations
