@@ -14,9 +14,9 @@ they go through `send`, with the same content.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from plum_controller.api import instance_log, service_stream, streams
@@ -24,9 +24,9 @@ from plum_controller.api.access import GROUP, STREAMED, USER
 from plum_controller.api.api import Api
 from plum_controller.api.artifacts import is_artifacts
 from plum_controller.api.authentication import PREFIX, certificate_identity
+from plum_controller.api.encodings import compressed, inflated, wants_compressed
 from plum_controller.api.identity import ANONYMOUS, LOCAL, Identity
 from plum_controller.api.limits import HostGuard, InFlight, PeerRate
-from plum_controller.api.negotiation import accepts_gzip
 from plum_controller.api.ranges import send_file
 from plum_controller.api.requests import (
     NO_QUERY,
@@ -38,8 +38,9 @@ from plum_controller.api.requests import (
     split_path,
 )
 from plum_controller.api.routes import Target
-from plum_controller.api.sockets import Connection, connection_of, peer_certificate
+from plum_controller.api.sockets import Connection, connection_of, ssl_object_of
 from plum_controller.api.streams import Receive, Scope, Send
+from plum_controller.api.tunnel import RevokedError
 from plum_controller.api.wire import answer_headers
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError, bad_request, internal, too_large
@@ -50,8 +51,6 @@ logger = logging.getLogger(__name__)
 
 Mounted = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-GZIP_FROM = 128 * 1024
-"""Bytes from which an answer is compressed for clients that ask. Below it the work costs more than the bytes."""
 AGENT_PATH = ["agent", "v1", "connect"]
 SECURE = ("https", "wss")
 OWN_TOKEN = PREFIX.encode()
@@ -89,7 +88,7 @@ class Asgi:
         try:
             request = self._head(scope)
             answer = self.api.objects.answer_now(request)
-            if answer is None or (len(answer.body) >= GZIP_FROM and accepts_gzip(request.headers.get(b"accept-encoding"))):
+            if answer is None or wants_compressed(request.headers, len(answer.body)):
                 return None
         except Exception as error:
             answer = self._refusal(error, scope)
@@ -123,7 +122,8 @@ class Asgi:
                 return
             place = self._in_flight.enter(method)
             if method in ("POST", "PUT", "PATCH", "DELETE"):
-                request.body = await self._body(request, receive)
+                body = await self._body(request, receive)
+                request.body = inflated(body, request.headers.get(b"content-encoding"), self.settings.body_limit_bytes)
             result = await self.api.answer(request)
             if isinstance(result, WatchAnswer):
                 self._in_flight.leave(place)
@@ -131,8 +131,8 @@ class Asgi:
                 await streams.send_watch(self.api, result.plan, receive, send, connection)
                 return
             answer = result
-            if len(answer.body) >= GZIP_FROM and accepts_gzip(request.headers.get(b"accept-encoding")):
-                answer = await _compressed(answer)
+            if wants_compressed(request.headers, len(answer.body)):
+                answer = await compressed(answer)
         except Exception as error:
             answer = self._refusal(error, scope)
         finally:
@@ -175,6 +175,7 @@ class Asgi:
             user_agent,
             self._identity(scope, rest, peer) if secure or b"authorization" in rest else LOCAL,
             headers=rest,
+            peer=peer,
         )
         if USER in rest or GROUP in rest:
             groups = [value.decode("utf-8", "replace") for name, value in scope["headers"] if name == GROUP]
@@ -190,8 +191,8 @@ class Asgi:
             return self.api.authenticator.bearer(header, peer)
         if not secure:
             return LOCAL
-        found: Identity = scope.get(CERTIFICATE_IDENTITY, ANONYMOUS)
-        return found
+        shown: Identity = scope.get(CERTIFICATE_IDENTITY, ANONYMOUS)
+        return self.api.authenticator.certified(shown)
 
     async def _body(self, request: ApiRequest, receive: Receive) -> bytes:
         """The whole body. Raises `ApiStatusError` 413 before reading what is announced as too long. How long it may take is
@@ -287,7 +288,7 @@ class Asgi:
         try:
             scope = {**scope, "method": "GET", "raw_path": scope.get("raw_path") or scope["path"].encode()}
             if scope.get("scheme") in SECURE:
-                scope[CERTIFICATE_IDENTITY] = certificate_identity(peer_certificate(receive))
+                scope[CERTIFICATE_IDENTITY] = certificate_identity(ssl_object_of(receive))
             request = self._head(scope)
             if request.path == AGENT_PATH:
                 node = request.query.get("node", "")
@@ -295,7 +296,7 @@ class Asgi:
                     raise bad_request("node is missing: /agent/v1/connect?node=NAME")
                 if not request.identity.may_all and request.identity.node != node:
                     raise ApiStatusError(403, "Forbidden", f"forbidden: {request.user!r} is not the agent of node {node!r}", {})
-                await self.api.tunnels.serve(node, receive, send)
+                await self._serve_agent(node, request.identity, receive, send)
                 return
             if request.path[-1] in STREAMED and await self._serve_stream(request, scope, receive, send, None):
                 return
@@ -306,6 +307,17 @@ class Asgi:
         except ApiStatusError as error:
             await _refuse_socket(error, scope, send)
 
+    async def _serve_agent(self, node: str, identity: Identity, receive: Receive, send: Send) -> None:
+        """The tunnel of a node, for as long as what it was opened with is worth something."""
+        left = max(0.1, identity.expires - time.time()) if identity.expires else None
+        try:
+            with self.api.tunnels.revocable(identity.credential):
+                async with asyncio.timeout(left):
+                    await self.api.tunnels.serve(node, receive, send)
+        except (RevokedError, TimeoutError):
+            with contextlib.suppress(RuntimeError, OSError):
+                await send({"type": "websocket.close", "code": 1008, "reason": "the credential was revoked or has expired"})
+
 
 async def _respond(answer: Answer, scope: Scope, send: Send, connection: Connection | None) -> None:
     if connection is not None and await connection.write_answer(answer, with_body=scope["method"] != "HEAD"):
@@ -315,18 +327,6 @@ async def _respond(answer: Answer, scope: Scope, send: Send, connection: Connect
         headers.append((b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body, "more_body": False})
-
-
-async def _compressed(answer: Answer) -> Answer:
-    """The same answer, compressed beside the event loop."""
-
-    def compress(body: bytes) -> bytes:
-        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-        return packer.compress(body) + packer.flush()
-
-    answer.body = await asyncio.to_thread(compress, answer.body)
-    answer.headers += ((b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding"))
-    return answer
 
 
 async def _refuse_socket(error: ApiStatusError, scope: Scope, send: Send) -> None:

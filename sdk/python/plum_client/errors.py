@@ -12,6 +12,8 @@
   - TooManyRequestsError    429  wait `retry_after` seconds, then retry
   - ApiUnavailableError     5xx, timeout, refused connection; retry with backoff; the request may have happened
     - NotConnectedError            nobody was reached; the request has not happened
+      - LinkOpenError              nobody has been reached for a while, so it was not even tried
+    - AnswerTimeoutError           connected, and nothing was heard for too long; the request may have happened
     - NoEndpointError              no endpoint of a service takes requests; nothing was sent
 - TerminalError                  raised by reconcilers: the spec can never work; reported in a condition, not retried
 
@@ -120,6 +122,19 @@ class ApiUnavailableError(ApiError):
 
 class NotConnectedError(ApiUnavailableError):
     """No connection could be made: the request was not sent."""
+
+
+class LinkOpenError(NotConnectedError):
+    """The circuit breaker is open: nothing was sent."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        """Until the server is asked again; 0 when that is happening now."""
+
+
+class AnswerTimeoutError(ApiUnavailableError):
+    """The server was connected and silent for too long."""
 
 
 class NoEndpointError(ApiUnavailableError):

@@ -16,8 +16,11 @@ from typing import Any, cast
 
 import httptools
 
-from plum_client.errors import ApiUnavailableError
+from plum_client.errors import AnswerTimeoutError, ApiUnavailableError
+from plum_client.link import TCP_INFO_BYTES, Link, Segments
 
+WHOLE_SECONDS = 600.0
+"""For one whole answer. Silence ends it much earlier; a slow link that delivers is let be."""
 HIGH_WATER = 262_144
 """Bytes of a stream that wait to be taken before reading stops."""
 _KEPT_HEADERS = frozenset(
@@ -66,20 +69,28 @@ class HttpConnection(asyncio.Protocol):
         "_asked",
         "_deadline",
         "_headers_done",
+        "_latest",
+        "_link",
         "_loop",
         "_parser",
         "_paused",
+        "_segments",
+        "_sent_at",
         "_streaming",
+        "_timeout",
         "_timer",
         "_transport",
+        "heard_at",
         "idle_since",
         "is_open",
         "reusable",
         "served",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: Link | None = None) -> None:
         self._loop = loop
+        self._link = link
+        self._segments = Segments()
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._answer = Answer()
@@ -88,6 +99,11 @@ class HttpConnection(asyncio.Protocol):
         self._streaming = False
         self._paused = False
         self._deadline = 0.0
+        self._latest = 0.0
+        self._timeout = 0.0
+        self._sent_at = 0.0
+        self.heard_at = 0.0
+        """When bytes came last, in seconds of the event loop."""
         self._timer: asyncio.TimerHandle | None = None
         self.is_open = False
         self.reusable = True
@@ -104,7 +120,10 @@ class HttpConnection(asyncio.Protocol):
         return self.is_open and self._transport is not None and not self._transport.is_closing()
 
     def ask(self, data: bytes, timeout: float, streaming: bool = False) -> asyncio.Future[Answer]:
-        """Send one request. The future fails with `ApiUnavailableError`; give up on it by `abort`."""
+        """Send one request. The future fails with `ApiUnavailableError`; give up on it by `abort`.
+
+        `timeout` is how many seconds of silence are too long; an answer that comes slowly is awaited.
+        """
         asked = self._asked = self._loop.create_future()
         if self._transport is None or not self.is_usable:
             asked.set_exception(ClosedWhileIdleError("the connection was closed"))
@@ -112,8 +131,14 @@ class HttpConnection(asyncio.Protocol):
         self._answer = Answer()
         self._headers_done = False
         self._streaming = streaming
-        self._deadline = self._loop.time() + timeout
+        self._sent_at = now = self._loop.time()
+        self._timeout, self._deadline, self._latest = timeout, now + timeout, now + WHOLE_SECONDS
+        if self._link is not None:
+            self._link.counters.bytes_sent += len(data)
         if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._check_deadline)
+        elif self._timer.when() > self._deadline:  # armed by a request that might take longer
+            self._timer.cancel()
             self._timer = self._loop.call_at(self._deadline, self._check_deadline)
         self._transport.write(data)
         return asked
@@ -152,9 +177,15 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclasses
         self.is_open = True
+        self.heard_at = self._loop.time()
         notice_dead_peers(transport)
 
     def data_received(self, data: bytes) -> None:
+        self.heard_at = now = self._loop.time()
+        if self._asked is not None:
+            self._deadline = min(self._latest, now + self._timeout)
+        if self._link is not None:
+            self._link.counters.bytes_received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -192,6 +223,9 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._headers_done = True
+        if self._link is not None:
+            self._link.answered(self._loop.time() - self._sent_at)
+            self._measure(self._link)
         self._answer.status = self._parser.get_status_code()
         self.reusable = self._parser.should_keep_alive()
         if self._streaming:
@@ -222,6 +256,13 @@ class HttpConnection(asyncio.Protocol):
 
     # ---- inside
 
+    def _measure(self, link: Link) -> None:
+        """Ask the kernel how this connection does."""
+        sock: Any = self._transport.get_extra_info("socket") if self._transport is not None else None
+        option = getattr(socket, "TCP_INFO", None)
+        if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            link.measure(sock.getsockopt(socket.IPPROTO_TCP, option, TCP_INFO_BYTES), self._segments)
+
     def _resolve(self) -> None:
         asked = self._asked
         self._asked = None
@@ -244,7 +285,8 @@ class HttpConnection(asyncio.Protocol):
         if self._asked is None:
             return
         if self._loop.time() >= self._deadline:
-            self._fail(ApiUnavailableError("the server did not answer in time; the request may have happened"))
+            text = f"the server did not answer in time: silent for {self._timeout:.3g} s; the request may have happened"
+            self._fail(AnswerTimeoutError(text))
             self.abort()
         else:
             self._timer = self._loop.call_at(self._deadline, self._check_deadline)

@@ -14,13 +14,14 @@ import asyncio
 import re
 import zlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from plum_client.errors import ApiUnavailableError, NotConnectedError
+from plum_client.errors import AnswerTimeoutError, ApiUnavailableError, NotConnectedError
 from plum_client.http_connection import Answer, ClosedWhileIdleError, HttpConnection
+from plum_client.link import Link
 from plum_client.transport import Request, Response, Stream
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ IDLE_SECONDS = 30.0
 """A connection that was idle for longer is not used again: servers and middleboxes forget them."""
 STALE_SECONDS = 0.02
 """Idle time after which the server may have closed a connection without our having noticed."""
+PACKED_FROM = 1024
+"""Bytes of a body from which it is compressed where data is to be saved. A shorter one fits into a packet as it is."""
+UNSUPPORTED_MEDIA_TYPE = 415
+_GZIP = 31
+"""`wbits` of zlib for the gzip format."""
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _PLAIN = re.compile(r"[A-Za-z0-9._~/\-]*\Z").match
 
@@ -51,10 +57,14 @@ class HttpTransport:
         max_connections: int = 64,
         timeout: float = ANSWER_SECONDS,
         gzip: bool = False,
+        saves_data: bool = False,
+        link: Link | None = None,
     ) -> None:
         """`url` is `http://HOST:PORT` or `https://...`, with a path before that of the API if there is a proxy.
 
         `max_connections` bounds requests at the same time; streams do not count. `timeout` in seconds is for one answer.
+        `gzip`: long answers may come compressed. `saves_data`: shorter ones too, and bodies of requests go compressed.
+        `link` measures the way to the server, shortens `timeout` by what it measured, and refuses while nobody answers.
         """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -65,6 +75,7 @@ class HttpTransport:
         self._base = parts.path.rstrip("/")
         self._ssl = _default_context(ssl_context) if parts.scheme == "https" else None
         self._timeout = timeout
+        self.link = link
         self._max_connections = max_connections
         self._idle: list[HttpConnection] = []
         self._open = 0
@@ -75,15 +86,24 @@ class HttpTransport:
         self._headers = {"Host": host if parts.port is None else f"{host}:{parts.port}", "User-Agent": user_agent}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        encoding = "Accept-Encoding: gzip\r\n" if gzip else ""
+        encoding = "Accept-Encoding: gzip\r\n" if gzip or saves_data else ""
+        if saves_data:
+            encoding += "Save-Data: on\r\n"
+        self._packs = saves_data
+        """False once a server has said that it reads no compressed bodies."""
         self._common = "".join(f"{name}: {_clean(value)}\r\n" for name, value in self._headers.items()) + encoding
 
     # ---- requests
 
     async def send(self, request: Request) -> Response:
         """Ask once and wait for the whole answer. Raises `ApiUnavailableError`."""
-        data = self._encode(request.method, _target(request), request.accept, request.content_type, request.body)
-        return _response(await self._exchange(data, request.method in _IDEMPOTENT))
+        idempotent = request.method in _IDEMPOTENT
+        if self._packs and len(request.body) >= PACKED_FROM:
+            answer = await self._exchange(self._encode(request, packed=True), idempotent)
+            if answer.status != UNSUPPORTED_MEDIA_TYPE:
+                return _response(answer)
+            self._packs = False
+        return _response(await self._exchange(self._encode(request), idempotent))
 
     async def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Response:
         """Ask for any path, with its query in it. Raises `ApiUnavailableError`."""
@@ -93,7 +113,7 @@ class HttpTransport:
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[Stream, None]:
         """Ask for an answer that goes on: lines of a watch, pieces of everything else. Raises `ApiUnavailableError`."""
-        data = self._encode(request.method, _target(request), request.accept, request.content_type, request.body)
+        data = self._encode(request)
         async with self._streamed(data, lines="watch" in request.query) as stream:
             yield stream
 
@@ -112,7 +132,21 @@ class HttpTransport:
         from plum_client.websocket import connect
 
         all_headers = self._headers | dict(headers or {})
+        if self.link is not None:
+            self.link.check()
         return await connect(self._host, self._port, self._ssl, self._base + path, all_headers, subprotocols)
+
+    def drop_quiet_streams(self, seconds: float) -> int:
+        """End the streams on which nothing came for so long; whoever reads one opens it anew. Answers with how many.
+
+        After a cut the kernel of the other side waits, up to as long as the cut was, before it sends again. A new
+        connection waits for nothing.
+        """
+        now = asyncio.get_running_loop().time()
+        quiet = [connection for connection in self._streams if now - connection.heard_at >= seconds]
+        for connection in quiet:
+            connection.abort()
+        return len(quiet)
 
     async def close(self) -> None:
         """Close all connections, streams too. Safe to repeat."""
@@ -127,23 +161,48 @@ class HttpTransport:
     # ---- connections
 
     async def _exchange(self, data: bytes, idempotent: bool) -> Answer:
-        while True:
-            connection = self._take_idle() or await self._connect_pooled()
-            used_before = connection.served > 0
-            try:
-                if not idempotent and not await self._is_alive(connection):
-                    continue
-                answer = await connection.ask(data, self._timeout)
-            except ClosedWhileIdleError:
-                if used_before and idempotent:
-                    continue
-                raise
-            except asyncio.CancelledError:
-                connection.abort()
-                raise
-            finally:
-                self._give_back(connection)
-            return answer
+        with self._noted():
+            while True:
+                connection = self._take_idle() or await self._connect_pooled()
+                used_before = connection.served > 0
+                try:
+                    if not idempotent and not await self._is_alive(connection):
+                        continue
+                    answer = await connection.ask(data, self._patience)
+                except ClosedWhileIdleError:
+                    if used_before and idempotent:
+                        if self.link is not None:
+                            self.link.counters.retries += 1
+                        continue
+                    raise
+                except asyncio.CancelledError:
+                    connection.abort()
+                    raise
+                finally:
+                    self._give_back(connection)
+                return answer
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Ask the link whether to try at all, and tell it what became of it. Answers are told by the connection."""
+        link = self.link
+        if link is None:
+            yield
+            return
+        link.enter()
+        try:
+            yield
+        except ApiUnavailableError as error:
+            link.failed(timed_out=isinstance(error, AnswerTimeoutError))
+            raise
+        except BaseException:
+            link.left()
+            raise
+
+    @property
+    def _patience(self) -> float:
+        """Seconds of silence after which a request is given up."""
+        return self._timeout if self.link is None else min(self._timeout, self.link.timeout)
 
     def _take_idle(self) -> HttpConnection | None:
         now = asyncio.get_running_loop().time()
@@ -207,7 +266,9 @@ class HttpTransport:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await loop.create_connection(lambda: HttpConnection(loop), self._host, self._port, ssl=self._ssl)
+                _, connection = await loop.create_connection(
+                    lambda: HttpConnection(loop, self.link), self._host, self._port, ssl=self._ssl
+                )
         except TimeoutError as error:
             raise NotConnectedError(f"{self.url}: no connection within {CONNECT_SECONDS:g} seconds") from error
         except OSError as error:
@@ -216,10 +277,16 @@ class HttpTransport:
 
     @asynccontextmanager
     async def _streamed(self, data: bytes, lines: bool) -> AsyncGenerator[Stream, None]:
-        connection = await self._connect()
-        self._streams[connection] = None
+        with self._noted():
+            connection = await self._connect()
+            self._streams[connection] = None
+            try:
+                answer = await connection.ask(data, self._patience, streaming=True)
+            except BaseException:
+                del self._streams[connection]
+                connection.abort()
+                raise
         try:
-            answer = await connection.ask(data, self._timeout, streaming=True)
             chunks = _pieces(connection, answer)
             if answer.status >= 400:
                 body = b"".join([piece async for piece in chunks])
@@ -232,10 +299,15 @@ class HttpTransport:
 
     # ---- bytes
 
-    def _encode(self, method: str, target: str, accept: str, content_type: str, body: bytes) -> bytes:
-        head = f"{method} {self._base}{target} HTTP/1.1\r\n{self._common}Accept: {accept}\r\n"
+    def _encode(self, request: Request, packed: bool = False) -> bytes:
+        method, body = request.method, request.body
+        head = f"{method} {self._base}{_target(request)} HTTP/1.1\r\n{self._common}Accept: {request.accept}\r\n"
+        if packed:
+            packer = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+            body = packer.compress(body) + packer.flush()
+            head += "Content-Encoding: gzip\r\n"
         if body or method in ("POST", "PUT", "PATCH"):
-            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+            head += f"Content-Type: {request.content_type}\r\nContent-Length: {len(body)}\r\n"
         return (head + "\r\n").encode("latin-1") + body
 
     def _encode_raw(self, method: str, path: str, headers: Mapping[str, str] | None, body: bytes) -> bytes:
@@ -270,7 +342,7 @@ def _decoded(answer: Answer, body: bytes) -> bytes:
     if answer.headers.get(b"content-encoding") != b"gzip":
         return body
     try:
-        return zlib.decompress(body, wbits=31)
+        return zlib.decompress(body, wbits=_GZIP)
     except zlib.error as error:
         raise ApiUnavailableError(f"the answer is no gzip: {error}") from error
 
