@@ -51,7 +51,7 @@ class ZipStore:
 
     def make_room(self, size: int, key: str) -> None:
         """Drop what was not used for longest until `size` bytes more fit. Raises `NoRoomError` when the disk is full."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         keep = set(self.pinned()) | {_sha256(key)}
         files = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self.directory.glob("*.zip"))
         total = sum(length for _, length, _ in files)

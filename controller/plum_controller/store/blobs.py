@@ -9,6 +9,7 @@ go on, or a whole blob. Calls block; callers use threads.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -95,7 +96,7 @@ class BlobStore:
     def check_room(self, size: int) -> None:
         """Raises `NoRoomError` when so many bytes would leave too little of the disk."""
         folder = self.folder
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
         if free < size + SPARE_BYTES:
             raise NoRoomError(
@@ -119,8 +120,14 @@ class BlobStore:
         """Give a whole upload its place. The upload stays until `cancel`, so that this may be repeated."""
         path = self.path(sha256)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
+        try:
             path.hardlink_to(upload.data)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+                raise
+            upload.data.replace(path)  # a file system without links: a crash right now costs the upload, nothing else
         for folder in (path.parent, path.parent.parent):
             _sync(folder)
         return path
