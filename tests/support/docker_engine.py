@@ -1,7 +1,7 @@
 """A real Docker Engine for tests, started by hand: one for all test processes of this machine, or one of a test's own.
 
     async with shared_engine() as engine: ...      containers of tests differ by the labels of their agents
-    with own_engine(folder) as engine: ...         to be killed and restarted; no bridge, containers use the host's network
+    with own_engine(folder) as engine: ...         to be killed and restarted; its containers use the host's network
 
 The shared engine ends with the last process that uses it: each holds a shared lock, and whoever can have it alone ends it.
 Where the packages are missing and apt-get works, they are installed. Images are made here, from a static busybox.
@@ -37,10 +37,10 @@ START_SECONDS = 40.0
 class Engine:
     """One dockerd and its folder."""
 
-    def __init__(self, folder: Path, bridge: bool) -> None:
+    def __init__(self, folder: Path, has_networks: bool) -> None:
         self.folder = folder
         self.socket = folder / "engine.sock"
-        self._bridge = bridge
+        self._has_networks = has_networks
 
     @property
     def pid(self) -> int:
@@ -61,8 +61,9 @@ class Engine:
             "--host", f"unix://{self.socket}", "--pidfile", str(self.folder / "pid"), "--storage-driver", "overlay2",
             "--exec-opt", "native.cgroupdriver=cgroupfs", *flags,
         ]  # fmt: skip
-        if not self._bridge:
-            command += ["--bridge", "none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]
+        if not self._has_networks:
+            # Not `--bridge none`: that would take docker0 away from everybody else.
+            command += ["--iptables=false", "--ip-forward=false", "--ip-masq=false"]
         with (self.folder / "log").open("ab") as log:
             # It is nobody's child: whoever uses it last ends it.
             subprocess.run(["setsid", "--fork", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", check=True)
@@ -182,7 +183,7 @@ def shared_engine() -> Iterator[Engine]:
     """The engine of all test processes on this machine, with the image `IMAGE` in it."""
     require_engine()
     SHARED.mkdir(parents=True, exist_ok=True)
-    engine = Engine(SHARED / "engine", bridge=True)
+    engine = Engine(SHARED / "engine", has_networks=True)
     with (SHARED / "users").open("w") as users, (SHARED / "turn").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         fcntl.flock(users, fcntl.LOCK_SH)
@@ -219,7 +220,7 @@ def own_folder() -> Iterator[Path]:
 def own_engine(folder: Path, *flags: str) -> Iterator[Engine]:
     """An engine that one test may do anything to, in a folder of `own_folder`."""
     require_engine()
-    engine = Engine(folder / "e", bridge=False)
+    engine = Engine(folder / "e", has_networks=False)
     try:
         engine.start(*flags)
         engine.make_image()
