@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 from plum_client.client import ApiClient
 from plum_client.clock import SystemClock
 from plum_client.events import EventRecorder
-from plum_client.http_transport import HttpTransport
+from plum_client.http_transport import HttpTransport, is_loopback
+from plum_client.link import Link
+from plum_client.service_manager import keep_telling, notify
 
 from plum_agent import logs, settings
 from plum_agent.agent import NodeAgent, Shared
@@ -75,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def _run(given: settings.Settings) -> None:
     loop, clock = asyncio.get_running_loop(), SystemClock()
     keeps_runs = given.driver == "process"
-    transport = _connect(given, "plum-agent")
+    link = Link(loop.time)
+    transport = _connect(given, "plum-agent", link)
     api = ApiClient(transport, field_manager="plum-agent")
     containers = _make_containers(given)
     driver = _make_driver(given, clock, containers)
@@ -92,7 +95,7 @@ async def _run(given: settings.Settings) -> None:
         shared = Shared(
             api, driver, clock, facts, keeper, ports, events, tunnels,
             controller=given.controller, controller_grpc=given.controller_grpc, artifact_bytes=given.artifact_bytes,
-            containers=containers,
+            containers=containers, transport=transport, link=link,
         )  # fmt: skip
         agents[node] = NodeAgent(node, directory, lease, shared, workers=32 if len(given.nodes) == 1 else 8)
 
@@ -113,12 +116,15 @@ async def _run(given: settings.Settings) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     sys.stdout.write(json.dumps({"event": "ready", "nodes": given.nodes, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
+    telling = loop.create_task(keep_telling(), name="service manager")
     waiting = loop.create_task(stopped.wait())
     await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     if stopped.is_set():
+        notify("STOPPING=1")
         stopped.clear()
         await _before_the_end(given, list(agents.values()), api, stopped)
     waiting.cancel()
+    telling.cancel()
     for task in tasks:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -155,13 +161,21 @@ async def _before_the_end(given: settings.Settings, agents: list[NodeAgent], api
                 await agent.delivery.wait_delivered(key, 1.0)
 
 
-def _connect(given: settings.Settings, user_agent: str) -> HttpTransport:
+def _connect(given: settings.Settings, user_agent: str, link: Link | None = None) -> HttpTransport:
     context = None
     if given.controller.startswith("https:"):
         import ssl  # megabytes that an agent beside its controller does without
 
         context = ssl.create_default_context(cafile=given.ca_file or None)
-    return HttpTransport(given.controller, given.token or None, context, user_agent=user_agent, max_connections=MAX_CONNECTIONS)
+    return HttpTransport(
+        given.controller,
+        given.token or None,
+        context,
+        user_agent=user_agent,
+        max_connections=MAX_CONNECTIONS,
+        saves_data=not is_loopback(given.controller),
+        link=link,
+    )
 
 
 def _make_containers(given: settings.Settings) -> ContainerRuntime | None:

@@ -43,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("dev", "Run Plum", "controller, agents and UI on this terminal"),
     Command("controller", "Run Plum", "the controller alone"),
     Command("agent", "Run Plum", "the agent of one node"),
+    Command("install", "Run Plum", "make controller or agent a service of systemd"),
     Command("apply", "Desired state", "make the server's desired state equal to manifests"),
     Command("diff", "Desired state", "what an apply would change"),
     Command("plan", "Desired state", "what the controllers would do with manifests, without doing it"),

@@ -230,6 +230,8 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     listeners = [bind(*parse_address(address)) for address in (settings.listen, settings.secure_listen) if address]
+    from plum_client.service_manager import keep_telling, notify
+
     from plum_controller.store.compactor import Compactor, KeepWindow
 
     async with build(settings) as api:
@@ -244,7 +246,10 @@ async def _serve(settings: Settings) -> None:
                 sys.stdout.write(json.dumps({"event": "ready", **urls}) + "\n")
                 sys.stdout.flush()
                 logger.info("controller ready", extra=fields(**urls, start_seconds=round(time.monotonic() - started, 3)))
+                telling = asyncio.create_task(keep_telling(), name="service-manager")
                 await stop.wait()
+                telling.cancel()
+                notify("STOPPING=1")
                 logger.info("controller stops")
                 api.ready = False
         finally:
@@ -274,6 +279,7 @@ def _servers(api: Api, settings: Settings, listeners: Sequence[socket.socket]) -
         servers.append(ApiServer(api, settings, listener, docs, context))
         if serving is not None and with_tls:
             _write_admin(settings, serving, servers[-1].url)
+            api.joining.open(serving.authority, serving.trust.decode(), _outside(settings, servers[-1].url))
     if serving is not None:
         serving.start()
     return servers, serving
@@ -287,6 +293,19 @@ def _make_serving(settings: Settings) -> Serving:
         return Serving(Path(settings.data_dir) / "pki", settings.tls_names, settings.tls_cert_file, settings.tls_key_file)
     except PkiError as error:
         raise StartError(str(error)) from error
+
+
+def _outside(settings: Settings, url: str) -> str:
+    """The address of a listener as other machines know it, as well as this one can tell."""
+    from urllib.parse import urlsplit
+
+    from plum_controller.pki.serving import outside_address
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("0.0.0.0", "::"):
+        host = settings.tls_names[0] if settings.tls_names else outside_address()
+    return f"https://[{host}]:{parts.port}" if ":" in host else f"https://{host}:{parts.port}"
 
 
 def _write_admin(settings: Settings, serving: Serving, url: str) -> None:

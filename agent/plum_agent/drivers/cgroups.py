@@ -20,6 +20,10 @@ PARENT = "plum"
 LEAF = "plum-agent"
 """Group the agent moves into where only childless groups may hold processes."""
 
+BASE_VARIABLE = "PLUM_CGROUP"
+"""Version 2 group to make groups below, instead of the agent's own. For systemd before 254, which can put a service that is
+started again only into a group that has no limited groups below it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -132,7 +136,7 @@ def find_hierarchies(mounts: str = "/proc/self/mounts", own: str = "/proc/self/c
         groups.update(dict.fromkeys(controllers.split(","), path.lstrip("/")))
 
     if version_2 is not None:
-        base = version_2 / groups.get("", "")
+        base = version_2 / (os.environ.get(BASE_VARIABLE) or groups.get("", "")).lstrip("/")
         if base.name == LEAF:
             base = base.parent
         usable = _enable(base)
