@@ -203,7 +203,7 @@ async def test_what_this_node_cannot_run_is_refused_with_a_condition(tmp_path: P
             status = await site.wait(name, lambda status, reason=reason: status.reason == reason)  # type: ignore[misc]
             prepared = next(one for one in status.conditions if one.type == "Prepared")
             assert (prepared.status, prepared.reason) == ("False", reason)
-            assert any(word in prepared.message for word in ("node", "45991", "plum artifact push"))
+            assert any(word in prepared.message for word in ("node", "45991", "plum artifact push", "engine"))
         await site.delete("one")
         await site.running("two")
 
