@@ -34,10 +34,10 @@ def wanted_range(header: bytes, size: int) -> tuple[int, int] | None:
 
 
 async def send_file(path: Path, tag: str, method: str, headers: Mapping[bytes, bytes], send: Send) -> int:
-    """Answer with a file that never changes. Answers with the status."""
+    """Answer with a file whose tag changes with its content: caches may keep it, and ask. Answers with the status."""
     etag = f'"{tag}"'.encode()
     size = (await asyncio.to_thread(path.stat)).st_size
-    head = [(b"etag", etag), (b"accept-ranges", b"bytes"), (b"cache-control", b"private, max-age=31536000, immutable")]
+    head = [(b"etag", etag), (b"accept-ranges", b"bytes"), (b"cache-control", b"private, no-cache")]
     if _matches(headers.get(b"if-none-match", b""), etag):
         await send({"type": "http.response.start", "status": 304, "headers": head})
         await send({"type": "http.response.body", "body": b""})
