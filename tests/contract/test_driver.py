@@ -285,16 +285,17 @@ async def test_a_terminal_has_the_size_it_is_given(bench: Bench) -> None:
         pytest.skip("nothing runs beside a fake run")
     launch = bench.launch("exec sleep 100")
     await bench.driver.start(launch)
-    request = CommandRequest(("sh", "-c", "read line; stty size; [ -t 0 ] && exit 4"), stdin=True, tty=True, columns=81, rows=25)
+    script = "until [ \"$(stty size)\" = '31 97' ]; do sleep 0.02; done; stty size; [ -t 0 ] && exit 4"
+    request = CommandRequest(("sh", "-c", script), stdin=True, tty=True, columns=81, rows=25)
     command = await bench.driver.open_command(launch, request)
-    await asyncio.sleep(0.2)
-    command.resize(97, 31)
-    await asyncio.sleep(0.2)
-    await command.write(b"go\n")
-    text = b""
-    while (piece := await command.read()) is not None:
-        text += piece[1]
+    try:
+        command.resize(97, 31)
+        text = b""
+        async with asyncio.timeout(20):
+            while (piece := await command.read()) is not None:
+                text += piece[1]
 
-    assert b"31 97" in text
-    assert await command.wait() == 4
-    await command.close()
+        assert b"31 97" in text
+        assert await command.wait() == 4
+    finally:
+        await command.close()

@@ -22,6 +22,9 @@ from plum_agent.errors import StartError
 EXIT_SECONDS = 5.0
 """How long the engine may take to notice the end of a command whose output has ended."""
 
+RESIZES, RESIZE_SECONDS = 20, 0.05
+"""Attempts to give a terminal its size, and the time between two."""
+
 
 async def open_container_command(
     client: EngineClient, container_id: str, launch: Launch, request: CommandRequest
@@ -53,7 +56,8 @@ class ContainerCommand:
     def __init__(self, client: EngineClient, number: str, identity: str, attached: Attached) -> None:
         self._client, self._number, self._identity, self._attached = client, number, identity, attached
         self._code: int | None = None
-        self._resizing: set[asyncio.Task[None]] = set()
+        self._size = (0, 0)
+        self._resizing: asyncio.Task[None] | None = None
 
     async def read(self) -> tuple[int, bytes] | None:
         """The next piece of what it writes, None at its end. What it left in the background may go on; it is ended by `close`."""
@@ -66,15 +70,23 @@ class ContainerCommand:
         self._attached.end_input()
 
     def resize(self, columns: int, rows: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._resize(columns, rows))
-        self._resizing.add(task)
-        task.add_done_callback(self._resizing.discard)
+        """The last size wins, however many are asked for at once."""
+        self._size = (columns, rows)
+        if self._resizing is None or self._resizing.done():
+            self._resizing = asyncio.get_running_loop().create_task(self._resize())
 
-    async def _resize(self, columns: int, rows: int) -> None:
-        try:
-            await self._client.request("POST", f"/exec/{self._number}/resize", {"h": str(rows), "w": str(columns)})
-        except EngineError:
-            return  # it has ended, or has no terminal
+    async def _resize(self) -> None:
+        """A command that was just started may not have its terminal yet."""
+        failures, done = 0, (0, 0)
+        while done != self._size and failures < RESIZES:
+            wanted = self._size
+            try:
+                query = {"h": str(wanted[1]), "w": str(wanted[0])}
+                await self._client.request("POST", f"/exec/{self._number}/resize", query)
+                done = wanted
+            except EngineError:
+                failures += 1
+                await asyncio.sleep(RESIZE_SECONDS)
 
     async def wait(self) -> int:
         """The exit code, 128 + number after a signal. Raises `StartError` when it cannot be found out."""
@@ -94,7 +106,7 @@ class ContainerCommand:
 
     async def close(self) -> None:
         self._attached.close()
-        for task in list(self._resizing):
-            task.cancel()
+        if self._resizing is not None:
+            self._resizing.cancel()
         if self._code is None:
             await end_family(self._identity, 0, None)
