@@ -25,9 +25,11 @@ from plum_client.errors import ApiUnavailableError, ConflictError, NotFoundError
 from plum_client.events import EventRecorder
 from plum_client.http_transport import HttpTransport
 from plum_client.informer import Informer
+from plum_client.link import Link
 from plum_client.work_queue import QueueClosedError, WorkQueue
 from plum_schemas.base import ObjectKey
 from plum_schemas.instance import Instance
+from plum_schemas.node import Link as LinkFigures
 
 from plum_agent import status as statuses
 from plum_agent.delivery import DeliveryQueue, Report
@@ -36,8 +38,9 @@ from plum_agent.engine.errors import EngineError
 from plum_agent.environment import Place
 from plum_agent.errors import StartError
 from plum_agent.instances import InstanceReconciler
-from plum_agent.lease import NodeLease
+from plum_agent.lease import RENEWALS, NodeLease
 from plum_agent.ledger import Ledger
+from plum_agent.link_figures import figures
 from plum_agent.node import Facts, NodeReporter
 from plum_agent.output import OutputKeeper
 from plum_agent.ports import PortBook
@@ -51,6 +54,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_SPREAD_SECONDS = 2.0
+"""Within which the agents of a large fleet come back after a long outage."""
 WORKERS = 32
 """Reconciles at the same time; most of one is waiting for a process or the disk."""
 RETRY = Backoff(initial=0.1, maximum=15.0)
@@ -69,6 +74,8 @@ class Shared:
     events: EventRecorder | None
     tunnels: HttpTransport | None
     """None: no tunnel is opened (simulations)."""
+    transport: HttpTransport | None = None
+    """What `api` sends over; None where that is no network (simulations)."""
     controller: str = ""
     """Base address of the controller, for workloads."""
     controller_grpc: str = ""
@@ -77,6 +84,8 @@ class Shared:
     """How much of packages is kept beyond what runs."""
     containers: ContainerRuntime | None = None
     """None: no containers on this machine."""
+    link: Link | None = None
+    """The way to the controller; None where there is none to measure (simulations)."""
     random: Random | None = None
     """Source of all chance; None takes one that cannot be repeated."""
 
@@ -89,6 +98,7 @@ class NodeAgent:
         self.lease = lease
         self._shared = shared
         self._workers = workers
+        self._chance = shared.random or Random()  # noqa: S311 -- spreads returns
         self.ledger = Ledger(directory)
         self.informer: Informer[Instance] = Informer(shared.api, Instance, fields=f"spec.nodeName={name}", random=shared.random)
         self.queue: WorkQueue[ObjectKey] = WorkQueue(RETRY, shared.random)
@@ -110,7 +120,12 @@ class NodeAgent:
             make_cache=None if directory is None else partial(self._make_cache, directory.absolute() / "artifacts"),
             prepare_image=None if shared.containers is None else partial(shared.containers.prepare, shared.api),
         )  # fmt: skip
-        self.reporter = NodeReporter(shared.api, name, shared.facts, self._set_lease_seconds, shared.containers)
+        link_figures = None if shared.link is None else partial(self._link_figures, shared.link)
+        self.reporter = NodeReporter(
+            shared.api, name, shared.facts, self._set_lease_seconds, shared.containers, link_figures
+        )  # fmt: skip
+        if shared.link is not None:
+            shared.link.on_return.append(self._on_return)
         streams = InstanceStreams(name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock)
         self._tunnel = Tunnel(shared.tunnels, name, streams.serves()) if shared.tunnels is not None else None
 
@@ -153,12 +168,29 @@ class NodeAgent:
     def on_lease(self, held: bool) -> None:
         """The lease was got or lost: exclusive instances depend on it, and the controller may have forgotten this node."""
         self.reconciler.enqueue_exclusive()
-        if held:
-            # Whatever waits before it tries again would wait up to half a minute.
-            self.informer.try_now()
-            self.reporter.try_now()
-            if self._tunnel is not None:
-                self._tunnel.try_now()
+        if not held:
+            return
+        if self._shared.link is not None:
+            self._shared.link.reached()
+        if self._shared.transport is not None:
+            # What was cut sends again only after as long as the cut was. A new connection begins at once.
+            self._shared.transport.drop_quiet_streams(self.lease.seconds / RENEWALS)
+        self._try_now()
+
+    def _on_return(self, seconds: float) -> None:
+        """The controller answers again after an outage. The longer it was, the more agents come back with this one."""
+        spread = min(MAX_SPREAD_SECONDS, seconds / 20) * self._chance.random()
+        asyncio.get_running_loop().call_later(spread, self._try_now)
+
+    def _try_now(self) -> None:
+        """Whatever waits before it tries again would wait up to half a minute."""
+        self.informer.try_now()
+        self.reporter.try_now()
+        if self._tunnel is not None:
+            self._tunnel.try_now()
+
+    def _link_figures(self, link: Link) -> LinkFigures:
+        return figures(link, len(self.delivery), self._shared.clock.now(), self._shared.clock.monotonic())
 
     async def _follow_engine(self, containers: ContainerRuntime) -> None:
         """When the engine comes or goes, and once at the beginning: tell it, go on with what waited, clear away what is left."""

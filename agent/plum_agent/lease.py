@@ -3,7 +3,7 @@
     LeaseThread (own thread, own event loop, own connection)
        every third of the lease -> PATCH Lease -> acknowledged -> deadline = when it was SENT + lease - margin
                                                               -> fence file: the shims of exclusive runs read it
-       held or lost -> on_change, on the agent's event loop
+       held, held again or lost -> on_change, on the agent's event loop
 
 Nothing the agent does can delay a renewal: no disk, no probe, no reconcile shares this thread. The deadline counts from
 the moment of sending, so it is always earlier than the one the controller counts from the moment of receiving.
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 from plum_client.client import ApiClient
 from plum_client.clock import Clock
@@ -37,6 +38,10 @@ RENEWALS = 3
 MOST_FENCE_SECONDS = 3.0
 """An exclusive run gets at most this long to stop by itself before the lease ends. Every second more is work lost to a
 short cut of the network."""
+
+
+JITTER = 0.3
+"""Share of a pause after a failure that is random, so that nodes that lost the same controller do not return in step."""
 
 
 class NodeLease:
@@ -86,8 +91,16 @@ class NodeLease:
 class LeaseKeeper:
     """Renews until cancelled."""
 
-    def __init__(self, leases: Iterable[NodeLease], clock: Clock, on_change: Callable[[str, bool], None]) -> None:
+    def __init__(
+        self,
+        leases: Iterable[NodeLease],
+        clock: Clock,
+        on_change: Callable[[str, bool], None],
+        random: Random | None = None,
+    ) -> None:
+        """`on_change` is called with True when a lease is held again, also after failures that did not lose it."""
         self._leases = list(leases)
+        self._random = random or Random()  # noqa: S311 -- spreads retries
         self._clock = clock
         self._on_change = on_change
 
@@ -106,7 +119,7 @@ class LeaseKeeper:
                     await self._renew(api, lease)
             except (ApiError, TimeoutError) as error:
                 failures += 1
-                pause = min(interval, max(0.1, lease.seconds / 15) * failures)
+                pause = min(interval, max(0.1, lease.seconds / 15) * failures) * (1 - JITTER * self._random.random())
                 if failures == 1:
                     logger.warning(
                         "lease was not renewed", extra={"node": lease.node, "error": str(error) or "no answer in time"}
@@ -119,10 +132,10 @@ class LeaseKeeper:
                 pause = interval
                 if failures:
                     logger.info("lease is renewed again", extra={"node": lease.node, "failures": failures})
+                came_back = failures > 0 or not lease.held
                 failures = 0
-                was_held = lease.held
                 lease.acknowledged(sent_at)
-                if not was_held:
+                if came_back:
                     self._on_change(lease.node, True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, sent_at + pause - self._clock.monotonic())):

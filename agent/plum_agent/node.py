@@ -11,6 +11,7 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,9 +23,10 @@ from plum_client.client import ApiClient
 from plum_client.errors import ApiError
 from plum_client.informer import Informer
 from plum_schemas.base import ObjectKey
-from plum_schemas.node import ARCH_LABEL, ENGINE_LABEL, HOSTNAME_LABEL, OS_LABEL, Node
+from plum_schemas.node import ARCH_LABEL, ENGINE_LABEL, HOSTNAME_LABEL, OS_LABEL, Link, Node
 
 from plum_agent.drain import end_drain
+from plum_agent.link_figures import LOOK_SECONDS, worth_telling
 
 if TYPE_CHECKING:
     from plum_agent.container_runtime import ContainerRuntime
@@ -130,12 +132,15 @@ class NodeReporter:
         facts: Facts,
         on_lease_seconds: Callable[[float], None],
         containers: ContainerRuntime | None = None,
+        link: Callable[[], Link] | None = None,
     ) -> None:
+        """`link` gives the figures of the way to the controller; without it none are told."""
         self._api = api
         self._name = name
         self._facts = facts
         self._on_lease_seconds = on_lease_seconds
         self._containers = containers
+        self._link = link
         self._informer: Informer[Node] = Informer(api, Node, fields=f"metadata.name={name}")
         self._informer.add_raw_handler(lambda key, old, new: self.check_soon())
         self._wake = asyncio.Event()
@@ -165,7 +170,9 @@ class NodeReporter:
             try:
                 await self.ensure(self._informer.get(ObjectKey("", self._name)))
                 pause = MIN_RETRY_SECONDS
-                await self._wake.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if self._link is None else LOOK_SECONDS):
+                        await self._wake.wait()
             except ApiError as error:
                 logger.debug("node was not reported", extra={"node": self._name, "error": str(error)})
                 await asyncio.sleep(pause)
@@ -186,7 +193,7 @@ class NodeReporter:
         if not labels.items() <= node.metadata.labels.items():
             await self._api.patch(Node, self._name, {"metadata": {"labels": labels}})
         engine = self._containers.node_status() if self._containers is not None else {}
-        wanted = self._facts.status() | engine | {"observedGeneration": node.metadata.generation}
+        wanted = self._facts.status() | engine | {"observedGeneration": node.metadata.generation} | self._link_status(node)
         if differs(node, wanted):
             await self._api.patch(Node, self._name, {"status": wanted}, subresource="status")
 
@@ -194,6 +201,13 @@ class NodeReporter:
         """One that was set stays: an engine that is restarted must not move anything."""
         seen = self._containers is not None and self._containers.monitor.was_seen
         return self._facts.labels(self._name) | ({ENGINE_LABEL: "docker"} if seen else {})
+
+    def _link_status(self, node: Node) -> dict[str, Any]:
+        """The figures of the link, if they are worth telling."""
+        if self._link is None:
+            return {}
+        now = self._link()
+        return {"link": msgspec.to_builtins(now)} if worth_telling(node.status.link, now) else {}
 
     async def _register(self) -> None:
         """Apply only our labels: with a create the defaults of the spec would be ours, and nobody could apply `leaseSeconds`."""

@@ -34,6 +34,8 @@ INITIAL_CREDIT = 262144
 CREDIT_STEP = 65536
 """Bytes after which used payload is given back as credit."""
 FRAME = 65536
+PING_SECONDS = 20.0
+"""The controller asks every 15 whether this end is there. A tunnel on which even that did not come is stuck."""
 _HEADER = struct.Struct(">I")
 
 
@@ -143,21 +145,25 @@ class Tunnel:
         self._random = random or Random()  # noqa: S311 -- spreads reconnects
         self._streams: dict[int, TunnelStream] = {}
         self._pause = Pause()
+        self._socket: WebSocket | None = None
 
     def try_now(self) -> None:
-        """Open the tunnel now if it waits to be opened again."""
+        """The controller is reached again: open the tunnel now if it waits, and anew if it seems to be dead."""
         self._pause.end()
+        if self._socket is not None:
+            self._socket.drop_if_quiet(PING_SECONDS)
 
     async def run(self) -> None:
         failures = 0
         while True:
             try:
-                socket = await self._transport.open_websocket(self._path)
+                socket = self._socket = await self._transport.open_websocket(self._path)
                 failures = 0
                 await self._receive(socket)
             except ApiError as error:
                 failures += 1
                 logger.debug("tunnel is not open", extra={"error": str(error)})
+            self._socket = None
             await self._pause.wait(SLOW.delay(max(1, failures), self._random))
 
     async def _receive(self, socket: WebSocket) -> None:

@@ -109,6 +109,49 @@ class Engine(Struct):
     """Why it does not answer, and what to do."""
 
 
+class LinkOutage(Struct):
+    """A time in which the controller did not answer the agent."""
+
+    began: datetime
+    """When the first request of it failed, by the clock of the node."""
+    seconds: NonNegative = 0
+    """How long it lasted."""
+
+
+class Link(Struct):
+    """The way from the agent to its controller, as the agent measured it since it began. Without the heartbeat, which has a
+    connection of its own."""
+
+    measured_at: datetime
+    """When these figures were taken. They are written when something of them mattered, not all the time."""
+    answer_milliseconds: float = 0
+    """Usual time from a request to its answer, the work of the controller included."""
+    round_trip_milliseconds: float = 0
+    """Usual time of a packet there and back, as the kernel measures it; 0 where it does not."""
+    loss_percent: float = 0
+    """Share of packets with data that the agent had to send again."""
+    timeout_seconds: float = 0
+    """Silence after which a request is given up, as it follows from the times above."""
+    breaker: Literal["Closed", "Open", "Probing"] = "Closed"
+    """Closed: requests are sent. Open: the controller does not answer, and is asked now and then."""
+    requests: NonNegative = 0
+    """Requests that were sent."""
+    failures: NonNegative = 0
+    """Requests to which no answer came."""
+    retries: NonNegative = 0
+    """Requests that were sent once more over another connection."""
+    bytes_sent: NonNegative = 0
+    """Bytes of requests."""
+    bytes_received: NonNegative = 0
+    """Bytes of answers and watches."""
+    queued: NonNegative = 0
+    """Statuses of instances that waited to be delivered when this was written."""
+    outages: NonNegative = 0
+    """How often the controller was out of reach."""
+    last_outage: LinkOutage | None = None
+    """The last time it was."""
+
+
 class NodeStatus(Struct):
     """What the agent last reported, and what the node controller concluded."""
 
@@ -136,6 +179,8 @@ class NodeStatus(Struct):
     """Kernel release."""
     devices: Annotated[list[Device], ListMap("name")] = []
     """Devices that instances may hold."""
+    link: Link | None = None
+    """The way to the controller, as the agent measures it."""
     last_seen: datetime | None = None
     """When the node was last known to be alive; written when it is lost, not at every heartbeat."""
     conditions: Annotated[list[Condition], ListMap("type")] = []

@@ -63,6 +63,7 @@ async def show(args: argparse.Namespace, session: Session) -> int:
 async def describe(session: Session, item: dict[str, Any], *, events: bool) -> None:
     """Print one object."""
     from plum_cli.events import TITLES, events_of, row
+    from plum_cli.node_link import link
     from plum_cli.output import format_rows
     from plum_cli.owned import owned_objects
 
@@ -72,6 +73,8 @@ async def describe(session: Session, item: dict[str, Any], *, events: bool) -> N
     for line in comparison(item):
         print(line)
     for line in conditions(item, now):
+        print(line)
+    for line in link(item, now):
         print(line)
     children = await owned_objects(session, item)
     if children:
@@ -117,6 +120,8 @@ def comparison(item: Mapping[str, Any]) -> Iterator[str]:
 
     spec, status = item.get("spec"), dict(item.get("status") or {})
     status.pop("conditions", None)
+    if item.get("kind") == "Node":
+        status.pop("link", None)  # told in sentences
     pairs = list(beside(item))
     if pairs:
         for line in format_rows(["", "DESIRED", "ACTUAL"], pairs, stream=sys.stdout):

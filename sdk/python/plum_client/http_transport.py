@@ -323,6 +323,12 @@ class HttpTransport:
         return f"{method} {self._base}{path} HTTP/1.1\r\n{self._common}{extra}\r\n".encode("latin-1") + body
 
 
+def is_loopback(url: str) -> bool:
+    """Whether the server is on this machine, where bytes cost nothing."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def _target(request: Request) -> str:
     path = request.path
     if not _PLAIN(path):

@@ -131,6 +131,11 @@ class WebSocket(asyncio.Protocol):
                 self._transport.abort()  # nobody reads what still waits to be sent, and `close` would wait for that
         await asyncio.sleep(0)
 
+    def drop_if_quiet(self, seconds: float) -> None:
+        """Break it if nothing arrived for so long: there is reason to believe that it is dead."""
+        if self._loop.time() - self._heard >= seconds:
+            self._break(f"nothing arrived for {seconds:g} seconds, and the server is reached by other ways")
+
     # ---- from the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

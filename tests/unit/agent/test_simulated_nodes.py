@@ -41,7 +41,8 @@ class Fleet:
         self.agents = []
         for node in nodes:
             lease = NodeLease(node, 15.0, clock, None)
-            shared = Shared(client, self.driver, clock, FACTS, None, PortBook(False), None, None, Random(loop.random.random()))
+            chance = Random(loop.random.random())
+            shared = Shared(client, self.driver, clock, FACTS, None, PortBook(False), None, None, random=chance)
             self.agents.append(NodeAgent(node, None, lease, shared, workers=4))
         keeper = LeaseKeeper([agent.lease for agent in self.agents], clock, lambda node, held: None)
         self.tasks = [asyncio.create_task(agent.run()) for agent in self.agents]
