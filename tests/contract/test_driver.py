@@ -51,7 +51,7 @@ def engine() -> Iterator[Engine]:
         yield running
 
 
-@pytest.fixture(params=["process", "container", "fake"])
+@pytest.fixture(params=["process", pytest.param("container", marks=pytest.mark.slow), "fake"])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     if request.param == "container":
         running: Engine = request.getfixturevalue("engine")

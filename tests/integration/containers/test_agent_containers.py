@@ -213,7 +213,7 @@ async def test_a_private_registry_is_opened_by_a_secret(site: Site, engine: Engi
 
         credentials = {"username": "c29tZW9uZQ==", "password": "c2VjcmV0", "server": _encoded(private.address)}
         await site.api.create(Secret(metadata=ObjectMeta(name="pull", namespace="default"), data=credentials))
-        await site.running("app")
+        await site.wait("app", lambda status: status.phase == "Running", 30)
     assert "secret" not in site.log.read_text()
     engine.docker("rmi", "-f", image)
 
