@@ -50,6 +50,16 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _days(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("use a number of days") from None
+    if not 0 < value <= 3650:
+        raise ValueError("use more than 0 and at most 3650 days")
+    return value
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -88,6 +98,13 @@ class Settings:
     tls_key_file: str = _setting("PLUM_TLS_KEY_FILE", "", "Its key, if it is not in the same file.")
     tls_names: tuple[str, ...] = _setting(
         "PLUM_TLS_NAMES", (), "Further names and addresses, comma separated, for which Plum's own certificate is made.", _names
+    )
+    node_certificate_days: float = _setting(
+        "PLUM_NODE_CERTIFICATE_DAYS",
+        365.0,
+        "Life of the certificates of nodes, in days. An agent gets the next one after two thirds of it; one that is away for "
+        "longer than the rest must join again.",
+        _days,
     )
     data_dir: str = _setting("CONTROLLER_DATA_DIR", ".plum", "Folder of everything the controller keeps.")
     store: str = _setting(

@@ -1,6 +1,8 @@
-"""Token: a bearer token of a user or a service account. What is stored is its hash; the token is shown once.
+"""Token: what proves who somebody is. A bearer token, a token to join with, or the certificate of a node.
 
 create, without a hash -> the server makes the token -> answer with status.token, stored with spec.hash
+create, with spec.join -> the same, for one node, once          -> status.used says who came
+the node joins         -> a Token with spec.certificate: deleting it ends the certificate
 """
 
 from __future__ import annotations
@@ -13,7 +15,19 @@ from msgspec import Meta, field
 
 from plum_schemas.base import Column, KindInfo, Object, Struct
 from plum_schemas.markers import ATOMIC
-from plum_schemas.validation import FieldError, forbidden, required
+from plum_schemas.validation import FieldError, forbidden, invalid, required
+
+BOOTSTRAP_PREFIX = "system:bootstrap:"
+"""User names of tokens to join with begin so."""
+BOOTSTRAPPERS = "system:bootstrappers"
+"""Their only group."""
+
+
+class JoinSpec(Struct):
+    """What a token to join with is good for: one certificate of one node."""
+
+    node: str = ""
+    """Name of the only node that may join with it. Empty: any node that is not known yet."""
 
 
 class TokenSpec(Struct):
@@ -27,20 +41,43 @@ class TokenSpec(Struct):
     """Uid of the service account: a token of one that was deleted and made again is worth nothing."""
     hash: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
     """SHA-256 of the token. Left out, the server makes a token and shows it once, in the answer's `status.token`."""
+    certificate: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of a client certificate that counts instead of a token, as long as this object is there."""
+    join: JoinSpec | None = None
+    """Makes this a token to join with (`plum node token create`): good for nothing else, and for one node only."""
     expires_at: datetime | None = None
     """When it ends; never if absent."""
     description: Annotated[str, Meta(max_length=256)] = ""
     """What it is for."""
 
 
+class JoinUse(Struct):
+    """Who joined with a token."""
+
+    node: str
+    """Name of the node."""
+    key: str
+    """SHA-256 of its public key. Whoever holds this key may ask again; nobody else."""
+    at: datetime
+    """When it came."""
+    address: str = ""
+    """Address it came from."""
+
+
+class TokenStatus(Struct):
+    """What became of a token."""
+
+    used: JoinUse | None = None
+    """Who joined with it; absent until somebody has."""
+
+
 class Token(Object):
-    """A bearer token. Deleting it takes effect at once."""
+    """A bearer token, a token to join with, or the certificate of a node. Deleting it takes effect at once."""
 
     info: ClassVar[KindInfo] = KindInfo(
         kind="Token",
         plural="tokens",
         namespaced=False,
-        has_status=False,
         columns=(
             Column("User", ".spec.user"),
             Column("Expires", ".spec.expiresAt"),
@@ -53,19 +90,38 @@ class Token(Object):
 
     spec: TokenSpec
     """Whose it is."""
+    status: TokenStatus = field(default_factory=TokenStatus)
+    """What became of it."""
 
     def validate(self, old: Token | None) -> Iterator[FieldError]:
         spec = self.spec
         if not spec.user:
             yield required("spec.user", "whose token it is")
+        if spec.certificate is not None and spec.hash is not None:
+            yield forbidden("spec.hash", "a certificate counts instead of a token; leave one of them out")
+        if spec.join is not None:
+            yield from self._validate_join()
         if old is None:
             return
         before = old.spec
-        for name in ("user", "groups", "uid", "hash"):
+        for name in ("user", "groups", "uid", "hash", "certificate", "join"):
             if getattr(spec, name) != getattr(before, name):
                 yield forbidden(f"spec.{name}", "may not be changed; make another token")
         if before.expires_at is not None and (spec.expires_at is None or spec.expires_at > before.expires_at):
             yield forbidden("spec.expiresAt", "may only be made earlier; make another token")
+
+    def _validate_join(self) -> Iterator[FieldError]:
+        spec = self.spec
+        if not spec.user.startswith(BOOTSTRAP_PREFIX):
+            yield invalid("spec.user", spec.user, f"whoever joins is {BOOTSTRAP_PREFIX}NAME until it has")
+        if spec.groups != [BOOTSTRAPPERS]:
+            yield invalid(
+                "spec.groups", ",".join(spec.groups), f"a token to join with has the group {BOOTSTRAPPERS} and no other"
+            )
+        if spec.expires_at is None:
+            yield required("spec.expiresAt", "a token to join with must end")
+        if spec.certificate is not None:
+            yield forbidden("spec.certificate", "a certificate does not join")
 
 
 class ServiceAccountReference(Struct):

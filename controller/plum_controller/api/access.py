@@ -18,6 +18,7 @@ from plum_controller.api.identity import (
     ACCOUNTS,
     ANONYMOUS,
     AUTHENTICATED,
+    BOOTSTRAPPERS,
     UNAUTHENTICATED,
     Identity,
 )
@@ -36,6 +37,9 @@ NAMESPACE_PARTS = frozenset({"status", "finalize", "history"})
 
 STREAMED = frozenset({"exec", "attach", "portforward"})
 """Subresources through which something is done, whatever the method."""
+
+CA_PATH, JOIN_PATH = "/agent/v1/ca", "/agent/v1/join"
+"""Who is no node yet reads the authority, which is no secret, and joins."""
 
 USER, GROUP, UID, EXTRA = b"impersonate-user", b"impersonate-group", b"impersonate-uid", b"impersonate-extra-"
 
@@ -124,6 +128,8 @@ class Gate:
     def allows(self, identity: Identity, wanted: Attributes, fields: str = "") -> bool:
         """Whether somebody may do something. `fields` is the field selector of a list."""
         if identity.may_all or self.roles.allows(identity, wanted):
+            return True
+        if wanted.path == CA_PATH or (wanted.path == JOIN_PATH and BOOTSTRAPPERS in identity.groups):
             return True
         return bool(identity.node) and self._nodes.allows(identity.node, wanted, fields)
 

@@ -21,8 +21,10 @@ from plum_controller.api.access import Gate
 from plum_controller.api.artifacts import ArtifactsApi
 from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
+from plum_controller.api.certified import CertifiedConnections
 from plum_controller.api.classic.services import ClassicServices
 from plum_controller.api.discovery import Discovery
+from plum_controller.api.joining import Joining
 from plum_controller.api.metrics import Metrics, Sample
 from plum_controller.api.node_access import NodeAccess
 from plum_controller.api.objects import ObjectsApi
@@ -92,6 +94,8 @@ class Api:
         self.authenticator = Authenticator()
         self.roles = RoleIndex()
         self.gate = Gate(self.roles, NodeAccess(service.cache))
+        self.joining = Joining(service, settings.node_certificate_days)
+        self.certified = CertifiedConnections()
         self.authenticator.on_revoked = self._revoke
         self.roles.follow(service.cache)
         self.authenticator.follow(service.cache)
@@ -124,6 +128,8 @@ class Api:
             return self._document(self.openapi.answer(request), request)
         if first == "v1" and (classic := await self.classic_services.answer(request)) is not None:
             return classic
+        if first == "agent" and (joined := await self.joining.answer(request)) is not None:
+            return joined
         if path == ["plan"] and self._planner is not None:
             return await self._plan(request, self._planner())
         return self._document(self._system(request), request)
@@ -148,6 +154,7 @@ class Api:
         """A token is not worth anything any more: end what goes on with it."""
         self.hub.revoke(credential)
         self.tunnels.revoke(credential)
+        self.certified.close(self.authenticator.certificate_of(credential))
 
     def _make_planner(self, add_controllers: AddControllers) -> Callable[[], Planner]:
         """The planner, loaded with the first plan."""

@@ -1,7 +1,7 @@
 """From what a request carries to who makes it.
 
     Authorization: Bearer plum_... --sha256--> Token object --> Identity     expired, unknown: 401
-    client certificate (verified by TLS) --CN, O--> Identity
+    client certificate (verified by TLS) --CN, O--> Identity               of a node: its Token object must be there, or 401
     nothing, over plain HTTP on loopback --> the local user          over TLS --> anonymous
 
 Tokens are found by their hash in one look; they hold 256 random bits, so a plain SHA-256 cannot be turned back. A failed
@@ -13,15 +13,17 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plum_controller.api.access import unauthorized
 from plum_controller.api.identity import (
     ACCOUNT_PREFIX,
     ANONYMOUS,
     AUTHENTICATED,
+    BOOTSTRAPPERS,
+    NODES,
     Identity,
     account_identity,
 )
@@ -30,14 +32,14 @@ from plum_controller.resources.encode import decode
 from plum_controller.store.base import Key
 from plum_controller.store.cache import WatchCache, Watcher, WatchEvent
 
+if TYPE_CHECKING:
+    import ssl
+
 PREFIX = "plum_"
 """So that scanners of source code and logs recognise a token that should not be there."""
 FAILURES_PER_SECOND = 5
 TOKENS = "tokens.plum.dev"
 ACCOUNTS_RESOURCE = "serviceaccounts"
-
-Certificate = Mapping[str, Any]
-"""A verified certificate as `ssl.SSLObject.getpeercert` gives it."""
 
 
 class _Known(NamedTuple):
@@ -64,6 +66,11 @@ class Authenticator:
     def __init__(self) -> None:
         self._by_hash: dict[str, _Known] = {}
         self._hashes: dict[str, str] = {}
+        """What proves each Token: the hash of a token, or that of a certificate."""
+        self._certified: dict[str, Identity] = {}
+        """By the hash of a certificate."""
+        self._certificates: dict[str, str] = {}
+        """By name of the Token that stands for it."""
         self._cache: WatchCache | None = None
         self._watchers: list[Watcher] = []
         self._failures = PeerRate(FAILURES_PER_SECOND)
@@ -98,8 +105,25 @@ class Authenticator:
             return None
         if known.user.startswith(ACCOUNT_PREFIX):
             return self._account(known)
-        groups = known.groups if AUTHENTICATED in known.groups else (*known.groups, AUTHENTICATED)
+        groups = known.groups if {AUTHENTICATED, BOOTSTRAPPERS} & set(known.groups) else (*known.groups, AUTHENTICATED)
         return Identity(known.user, groups, known.uid, credential=known.name, expires=known.expires)
+
+    def certified(self, shown: Identity) -> Identity:
+        """Who somebody is who showed this certificate. Those of nodes count as long as their Token objects are there.
+        Raises `ApiStatusError` 401."""
+        if NODES not in shown.groups:
+            return shown
+        known = self._certified.get(shown.certificate)
+        if known is None or known.name != shown.name or known.expires <= time.time():
+            raise unauthorized(
+                f"the certificate of {shown.name} is not worth anything here any more; it was revoked, replaced, or has expired. "
+                f"Let the node join again: plum node token create --node {shown.node or 'NAME'}"
+            )
+        return known
+
+    def certificate_of(self, credential: str) -> str:
+        """The hash of the certificate that a Token stands for, also in the moment in which it goes; empty for other Tokens."""
+        return self._certificates.get(credential, "")
 
     def is_valid(self, credential: str) -> bool:
         """Whether the Token of this name is still there; always for those who came without one."""
@@ -122,18 +146,25 @@ class Authenticator:
             old = self._hashes.pop(name, None)
             if old is not None:
                 self._by_hash.pop(old, None)
+                self._certified.pop(old, None)
             data = decode(event.entry.value)
             spec, metadata = data["spec"], data["metadata"]
             if event.type == "DELETED" or "deletionTimestamp" in metadata:
                 self.on_revoked(name)
+                self._certificates.pop(name, None)
                 continue
-            if not spec.get("hash"):
+            digest, certificate = spec.get("hash"), spec.get("certificate")
+            if not digest and not certificate:
                 continue
-            self._hashes[name] = spec["hash"]
-            expires = _seconds(spec.get("expiresAt"))
-            self._by_hash[spec["hash"]] = _Known(
-                name, spec["user"], tuple(spec.get("groups") or ()), spec.get("uid") or "", expires
-            )
+            expires, groups = _seconds(spec.get("expiresAt")), tuple(spec.get("groups") or ())
+            self._hashes[name] = digest or certificate
+            if digest:
+                self._by_hash[digest] = _Known(name, spec["user"], groups, spec.get("uid") or "", expires)
+            elif expires:
+                self._certificates[name] = certificate
+                self._certified[certificate] = Identity(
+                    spec["user"], (*groups, AUTHENTICATED), credential=name, certificate=certificate, expires=expires
+                )
             if old is not None and expires and expires <= time.time():
                 self.on_revoked(name)
 
@@ -147,9 +178,10 @@ class Authenticator:
                         self.on_revoked(known.name)
 
 
-def certificate_identity(certificate: Certificate | None) -> Identity:
-    """The user of a verified client certificate: its common name, with its organisations as groups."""
-    if not certificate:
+def certificate_identity(shown: ssl.SSLObject | None) -> Identity:
+    """The user of the client certificate that TLS has verified: its common name, with its organisations as groups."""
+    certificate: Any = None if shown is None else shown.getpeercert()
+    if not certificate or shown is None:
         return ANONYMOUS
     name, groups = "", []
     for part in certificate.get("subject", ()):
@@ -160,7 +192,8 @@ def certificate_identity(certificate: Certificate | None) -> Identity:
                 groups.append(value)
     if not name:
         return ANONYMOUS
-    return Identity(name, (*groups, AUTHENTICATED))
+    digest = hashlib.sha256(shown.getpeercert(binary_form=True) or b"").hexdigest()
+    return Identity(name, (*groups, AUTHENTICATED), certificate=digest)
 
 
 def _seconds(text: str | None) -> float:

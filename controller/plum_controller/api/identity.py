@@ -14,6 +14,8 @@ AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 NODES = "system:nodes"
 NODE_PREFIX = "system:node:"
+BOOTSTRAPPERS = "system:bootstrappers"
+"""Those with a token to join with: they get a certificate of a node with it, and nothing else."""
 ACCOUNT_PREFIX = "system:serviceaccount:"
 ACCOUNTS = "system:serviceaccounts"
 
@@ -32,6 +34,8 @@ class Identity:
     """Name of the Token that proved it; empty for everything else."""
     expires: float = 0.0
     """Unix seconds after which the credential is worth nothing; 0 for never."""
+    certificate: str = ""
+    """SHA-256 of the client certificate that proved it; empty for everything else."""
     may_all: bool = field(init=False)
     """Member of `system:masters`: no rule is asked."""
     node: str = field(init=False)

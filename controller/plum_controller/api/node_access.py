@@ -6,6 +6,7 @@
     its Endpoints      list and watch those with spec.nodeName of the node
     what they name     Secrets, ConfigMaps, keys and Artifacts of their namespaces that their templates refer to
     Events             create and count up
+    its certificate    get the next one with the current one
 
 Roles could not say this: which objects belong to a node depends on the objects. Asked only when no role allows a request.
 """
@@ -41,7 +42,7 @@ class NodeAccess:
     def allows(self, node: str, wanted: Attributes, fields: str = "") -> bool:
         """Whether the agent of `node` may do this. `fields` is the field selector of a list."""
         if wanted.path:
-            return wanted.path == "/agent/v1/connect"
+            return wanted.path in ("/agent/v1/connect", "/agent/v1/certificate")
         match wanted.group, wanted.resource:
             case "plum.dev", "nodes":
                 return self._node(node, wanted)

@@ -49,7 +49,9 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self.scheme in SECURE:
-            self._certified = certificate_identity(transport.get_extra_info("peercert"))
+            self._certified = certificate_identity(transport.get_extra_info("ssl_object"))
+            if self._certified.node:
+                self._application.api.certified.add(self._certified.certificate, self)
         if len(self.connections) > self._application.settings.connection_limit:
             message = "this server has as many connections as it may, please try again later"
             self._refusal = ApiStatusError(503, "ServiceUnavailable", message, {"retryAfterSeconds": 1})

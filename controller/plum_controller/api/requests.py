@@ -41,6 +41,8 @@ class ApiRequest:
     identity: Identity = LOCAL
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     """The rarely needed headers, by lower-case name."""
+    peer: str = ""
+    """Address it came from; empty inside this process."""
 
     @property
     def user(self) -> str:

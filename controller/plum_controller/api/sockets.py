@@ -12,11 +12,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plum_controller.api import wire
 from plum_controller.api.requests import Answer
 from plum_controller.api.watch import WatchStream
+
+if TYPE_CHECKING:
+    import ssl
 
 CUT_SECONDS = 15.0
 """How long a client may take to read what is left after its watch has ended; then the connection is dropped."""
@@ -30,10 +33,10 @@ def connection_of(send: Any) -> Connection | None:
     return Connection(cycle)
 
 
-def peer_certificate(receive: Any) -> dict[str, Any] | None:
-    """The verified client certificate behind the `receive` of one of uvicorn's WebSockets."""
+def ssl_object_of(receive: Any) -> ssl.SSLObject | None:
+    """The TLS side of the connection behind the `receive` of one of uvicorn's WebSockets."""
     transport = getattr(getattr(receive, "__self__", None), "transport", None)
-    return None if transport is None else transport.get_extra_info("peercert")
+    return None if transport is None else transport.get_extra_info("ssl_object")
 
 
 def common_headers(default_headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -34,9 +34,9 @@ MOST_SECONDS = 366 * 24 * 3600
 
 
 def prepare(data: Json) -> str:
-    """Put the hash of a new token into a Token that has none. Answers with the token; empty when the hash was given."""
+    """Put the hash of a new token into a Token that has none. Answers with the token; empty when none is needed."""
     spec = data.get("spec")
-    if not isinstance(spec, dict) or spec.get("hash"):
+    if not isinstance(spec, dict) or spec.get("hash") or spec.get("certificate"):
         return ""
     token, spec["hash"] = new_token()
     metadata = data.setdefault("metadata", {})

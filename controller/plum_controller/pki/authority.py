@@ -1,4 +1,4 @@
-"""The certificate authority of a controller: makes itself once, signs the server's certificate and those of users.
+"""The certificate authority of a controller: makes itself once, signs the server's certificate and those of users and nodes.
 
     DATA_DIR/pki/ca.pem       key and certificate, 0600: whoever has it can be anybody
     DATA_DIR/pki/ca.crt       the certificate alone, for clients; made again from ca.pem at every start
@@ -8,6 +8,7 @@ Key and certificate are one file, written beside and renamed, so that no crash l
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import os
 from collections.abc import Iterable, Sequence
@@ -21,8 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS = 3650
-BACKDATED = timedelta(minutes=5)
-"""Clocks of clients may be a little behind."""
+BACKDATED = timedelta(days=1)
+"""Clocks of clients may be behind: those of machines that were off, or count summer twice, by hours."""
+NODE_KEYS = (ec.SECP256R1, ec.SECP384R1)
+"""Curves of keys that are signed for nodes: a weak key in the fleet is worth as much as the weakest."""
 MAX_NAME = 64
 """Characters of a common name; X.509's limit."""
 
@@ -38,17 +41,36 @@ class Pair(NamedTuple):
     key: bytes
 
 
+class SigningRequest(NamedTuple):
+    """What somebody wants to be signed. That they hold the private key has been proved."""
+
+    user: str
+    """The common name asked for; everything else in the request is ignored."""
+    key_digest: str
+    """SHA-256 of the public key."""
+    key: ec.EllipticCurvePublicKey
+
+
+class Signed(NamedTuple):
+    """A certificate for somebody else's key."""
+
+    pem: bytes
+    digest: str
+    """SHA-256 of the certificate, by which it is recognised."""
+    expires: datetime
+
+
 class Authority:
     """Signs certificates. Load it with `open_authority`."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         self._key = key
-        self._certificate = certificate
+        self._own = certificate
 
     @property
     def pem(self) -> bytes:
         """The certificate that clients trust."""
-        return self._certificate.public_bytes(serialization.Encoding.PEM)
+        return self._own.public_bytes(serialization.Encoding.PEM)
 
     def server(self, names: Iterable[str], days: float) -> Pair:
         """A certificate for a server with these host names and addresses."""
@@ -58,16 +80,19 @@ class Authority:
 
     def client(self, user: str, groups: Sequence[str], days: float) -> Pair:
         """A certificate that proves a user with these groups. Raises `ValueError` for a name that does not fit in."""
-        if not 0 < len(user) <= MAX_NAME or any(not 0 < len(group) <= MAX_NAME for group in groups):
-            raise ValueError(f"names of users and groups in certificates have 1 to {MAX_NAME} characters; use a token")
-        parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-        subject = x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, user)])
-        return self._issue(subject, days, ExtendedKeyUsageOID.CLIENT_AUTH, None)
+        return self._issue(_subject(user, groups), days, ExtendedKeyUsageOID.CLIENT_AUTH, None)
+
+    def sign(self, request: SigningRequest, groups: Sequence[str], days: float) -> Signed:
+        """A client certificate for a key that stays where it is. Raises `ValueError` for a name that does not fit in."""
+        subject = _subject(request.user, groups)
+        certificate = self._certificate(request.key, subject, timedelta(days=days), ExtendedKeyUsageOID.CLIENT_AUTH, None)
+        digest = certificate.fingerprint(hashes.SHA256()).hex()
+        return Signed(certificate.public_bytes(serialization.Encoding.PEM), digest, certificate.not_valid_after_utc)
 
     def signed(self, certificate: x509.Certificate) -> bool:
         """Whether a certificate is one of ours."""
         try:
-            certificate.verify_directly_issued_by(self._certificate)
+            certificate.verify_directly_issued_by(self._own)
         except Exception:
             return False
         return True
@@ -76,25 +101,55 @@ class Authority:
         self, subject: x509.Name, days: float, usage: x509.ObjectIdentifier, names: x509.SubjectAlternativeName | None
     ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._certificate(key.public_key(), subject, timedelta(days=days), usage, names)
+        return Pair(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+    def _certificate(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        subject: x509.Name,
+        life: timedelta,
+        usage: x509.ObjectIdentifier,
+        names: x509.SubjectAlternativeName | None,
+    ) -> x509.Certificate:
         now = datetime.now(UTC)
-        until = min(now + timedelta(days=days), self._certificate.not_valid_after_utc)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._certificate.subject)
-            .public_key(key.public_key())
+            .issuer_name(self._own.subject)
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - BACKDATED)
-            .not_valid_after(until)
+            .not_valid_after(min(now + life, self._own.not_valid_after_utc))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if names is not None:
             builder = builder.add_extension(names, critical=False)
-        return Pair(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), _key_pem(key))
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def read_request(text: str) -> SigningRequest:
+    """A signing request (PEM). Raises `PkiError` when it cannot be read, is not signed by its key, or has a key of a kind that is
+    not signed."""
+    try:
+        request = x509.load_pem_x509_csr(text.encode())
+        proved = request.is_signature_valid
+        key = request.public_key()
+        names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except Exception as error:  # the parser's errors have no common class
+        raise PkiError(f"the signing request cannot be read: {error}") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, NODE_KEYS):
+        raise PkiError("the key of the signing request is not of a kind that is signed; make an ECDSA key on P-256")
+    if not proved:
+        raise PkiError("the signing request is not signed by its own key: whoever sent it does not hold the private key")
+    if len(names) != 1:
+        raise PkiError("the signing request must name one user, as its common name")
+    public = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return SigningRequest(str(names[0].value), hashlib.sha256(public).hexdigest(), key)
 
 
 def open_authority(directory: Path) -> Authority:
@@ -114,6 +169,13 @@ def open_authority(directory: Path) -> Authority:
     if certificate.not_valid_after_utc <= datetime.now(UTC):
         raise PkiError(f"{path}: the authority has expired; remove it to make a new one, and give everybody new kubeconfigs")
     return authority
+
+
+def _subject(user: str, groups: Sequence[str]) -> x509.Name:
+    if not 0 < len(user) <= MAX_NAME or any(not 0 < len(group) <= MAX_NAME for group in groups):
+        raise ValueError(f"names of users and groups in certificates have 1 to {MAX_NAME} characters; use a token")
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, user)])
 
 
 def _refuse_lost_key(directory: Path) -> None:

@@ -141,14 +141,22 @@ def own_names() -> set[str]:
     except OSError:
         found = []
     names |= {str(address[4][0]).partition("%")[0] for address in found}
-    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:  # sends nothing: only asks the routing table
-                probe.connect((target, 9))
-                names.add(str(probe.getsockname()[0]))
-        except OSError:
-            continue
+    names |= {_routed(socket.AF_INET, "192.0.2.1"), _routed(socket.AF_INET6, "2001:db8::1")}
     return {name for name in names if name}
+
+
+def outside_address() -> str:
+    """The address from which this machine speaks to others; its name if it has none."""
+    return _routed(socket.AF_INET, "192.0.2.1") or _routed(socket.AF_INET6, "2001:db8::1") or socket.gethostname().lower()
+
+
+def _routed(family: socket.AddressFamily, target: str) -> str:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:  # sends nothing: only asks the routing table
+            probe.connect((target, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
 
 
 def _names_of(certificate: x509.Certificate) -> set[str]:
