@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import plum_agent.drivers
 import pytest
 from plum_agent.drivers.base import Bind, Exit, Handle, Published, Run
 from plum_agent.drivers.container import ContainerDriver
@@ -345,23 +348,19 @@ async def test_a_stop_signal_is_passed_on_as_it_is(bench: Bench) -> None:
     assert "hup" in (launch.run.directory / "stdout.log").read_text()
 
 
-def test_the_first_process_is_built_from_its_source(tmp_path: Path) -> None:
+async def test_the_first_process_is_what_its_source_says(bench: Bench) -> None:
     """Needs a compiler; without one the binaries are only run, by every other test here."""
-    import shutil
-    import subprocess
-
-    import plum_agent.drivers
-
     if shutil.which("gcc") is None:
         pytest.skip("there is no gcc to build it with")
-    folder = Path(plum_agent.drivers.__path__[0]) / "container_init"
-    shutil.copytree(folder, tmp_path / "build")
-    (tmp_path / "build" / f"init.{os.uname().machine}").unlink()
-    arch = os.uname().machine
-    script = (folder / "build.sh").read_text().replace("for arch in x86_64 aarch64", f"for arch in {arch}")
-    subprocess.run(
-        ["sh", "-c", script, str(tmp_path / "build" / "build.sh")], check=True, cwd=tmp_path / "build", capture_output=True
-    )
+    source, build, arch = Path(plum_agent.drivers.__path__[0]) / "container_init", bench.folder / "build", os.uname().machine
+    build.mkdir()
+    shutil.copy(source / "init.c", build)
+    script = (source / "build.sh").read_text().replace("for arch in x86_64 aarch64", f"for arch in {arch}")
+    (build / "build.sh").write_text(script)
+    subprocess.run(["sh", str(build / "build.sh")], check=True, capture_output=True)
+    bench.driver._init = build / f"init.{arch}"
 
-    built, kept = tmp_path / "build" / f"init.{arch}", folder / f"init.{arch}"
-    assert abs(built.stat().st_size - kept.stat().st_size) < 600
+    launch, ended = await bench.ended("echo built; kill -TERM $$")
+
+    assert (ended.code, ended.signal) == (143, "SIGTERM")
+    assert (launch.run.directory / "stdout.log").read_text() == "built\n"
