@@ -109,10 +109,21 @@ class Engine:
             self.stop()
         with suppress(OSError, ValueError):
             os.kill(int((self.folder / "exec" / "containerd" / "containerd.pid").read_text()), signal.SIGKILL)
+        self._end_containers()
         for line in reversed(Path("/proc/mounts").read_text().splitlines()):
             if line.split()[1].startswith(f"{self.folder}/"):
                 subprocess.run(["umount", "-l", line.split()[1]], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end_containers(self) -> None:
+        """What an engine that was killed and never started again left running: its shims, and their containers."""
+        for folder in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
+                words = (folder / "cmdline").read_bytes()
+                if b"containerd-shim" in words and f"{self.folder}/".encode() in words:
+                    children = (folder / "task" / folder.name / "children").read_text().split()
+                    for pid in (*children, folder.name):
+                        os.kill(int(pid), signal.SIGKILL)
 
     def docker(self, *arguments: str, ok: bool = True, input: bytes | None = None) -> subprocess.CompletedProcess[str]:
         """Run the command of the engine, the other way to look at it."""
