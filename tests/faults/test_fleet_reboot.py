@@ -9,23 +9,15 @@ import os
 import signal
 import subprocess
 import time
-import uuid
 from pathlib import Path
 
 import pytest
 
+from tests.support.namespaces import BOOT_ID, another_boot
 from tests.support.programs import Sandbox, is_running, sandbox
 from tests.support.reaper import left_over
 
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 START_SECONDS = 10.0
-
-
-def another_boot(root: Path) -> list[str]:
-    """What goes before a program so that it believes in another boot."""
-    file = root / f"boot-{uuid.uuid4()}"
-    file.write_text(f"{uuid.uuid4()}\n")
-    return ["unshare", "-m", "sh", "-c", f'mount --bind {file} {BOOT_ID} && exec "$@"', "sh"]
 
 
 def can_pretend() -> bool:
