@@ -37,6 +37,7 @@ from plum_agent.drivers.base import Driver
 from plum_agent.engine.errors import EngineError
 from plum_agent.environment import Place
 from plum_agent.errors import StartError
+from plum_agent.identity import NodeIdentity
 from plum_agent.instances import InstanceReconciler
 from plum_agent.lease import RENEWALS, NodeLease
 from plum_agent.ledger import Ledger
@@ -74,6 +75,8 @@ class Shared:
     events: EventRecorder | None
     tunnels: HttpTransport | None
     """None: no tunnel is opened (simulations)."""
+    identity: NodeIdentity | None = None
+    """None: this node has not joined; it has a token, or is beside its controller."""
     transport: HttpTransport | None = None
     """What `api` sends over; None where that is no network (simulations)."""
     controller: str = ""
@@ -122,8 +125,10 @@ class NodeAgent:
         )  # fmt: skip
         link_figures = None if shared.link is None else partial(self._link_figures, shared.link)
         self.reporter = NodeReporter(
-            shared.api, name, shared.facts, self._set_lease_seconds, shared.containers, link_figures
+            shared.api, name, shared.facts, self._set_lease_seconds, shared.containers, link_figures, shared.identity
         )  # fmt: skip
+        if shared.identity is not None:
+            shared.identity.on_change = self.reporter.check_soon
         if shared.link is not None:
             shared.link.on_return.append(self._on_return)
         streams = InstanceStreams(name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock)

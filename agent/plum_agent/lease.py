@@ -22,7 +22,7 @@ from random import Random
 
 from plum_client.client import ApiClient
 from plum_client.clock import Clock
-from plum_client.errors import AlreadyExistsError, ApiError, NotFoundError
+from plum_client.errors import AlreadyExistsError, ApiError, NotFoundError, UnauthorizedError
 from plum_schemas.base import ObjectKey, ObjectMeta
 from plum_schemas.core import Namespace
 from plum_schemas.lease import Lease, LeaseSpec
@@ -108,7 +108,7 @@ class LeaseKeeper:
         await asyncio.gather(*(self._keep(api, lease) for lease in self._leases))
 
     async def _keep(self, api: ApiClient, lease: NodeLease) -> None:
-        failures = 0
+        failures, refused = 0, False
         changed, loop = asyncio.Event(), asyncio.get_running_loop()
         lease.wake = lambda: _call_soon(loop, changed.set)
         while True:
@@ -120,7 +120,13 @@ class LeaseKeeper:
             except (ApiError, TimeoutError) as error:
                 failures += 1
                 pause = min(interval, max(0.1, lease.seconds / 15) * failures) * (1 - JITTER * self._random.random())
-                if failures == 1:
+                if isinstance(error, UnauthorizedError) and not refused:
+                    refused = True
+                    logger.error(
+                        "controller does not take this node's credential; what runs goes on, exclusive instances end",
+                        extra={"node": lease.node, "error": str(error)},
+                    )
+                elif failures == 1:
                     logger.warning(
                         "lease was not renewed", extra={"node": lease.node, "error": str(error) or "no answer in time"}
                     )
@@ -133,7 +139,7 @@ class LeaseKeeper:
                 if failures:
                     logger.info("lease is renewed again", extra={"node": lease.node, "failures": failures})
                 came_back = failures > 0 or not lease.held
-                failures = 0
+                failures, refused = 0, False
                 lease.acknowledged(sent_at)
                 if came_back:
                     self._on_change(lease.node, True)

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,12 +34,15 @@ from plum_agent.drivers.base import Driver
 from plum_agent.drivers.fake import FakeDriver
 from plum_agent.drivers.procfs import boot_id
 from plum_agent.errors import RefusedError
+from plum_agent.identity import FOLDER, IdentityError, Job, JoinToken, NodeIdentity, ensure_joined
 from plum_agent.lease import LeaseKeeper, LeaseThread, NodeLease
 from plum_agent.node import read_facts
 from plum_agent.output import OutputKeeper
 from plum_agent.ports import PortBook
 
 if TYPE_CHECKING:
+    import ssl
+
     from plum_agent.container_runtime import ContainerRuntime
 
 logger = logging.getLogger(__name__)
@@ -68,17 +71,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.driver != "fake":
         locks = [_lock(given.data_directory / node) for node in given.nodes]
     try:
-        asyncio.run(_run(given))
+        identity = _identify(given)
+        asyncio.run(_run(given, identity))
+    except IdentityError as error:
+        sys.exit(f"plum-agent: {error}")
     finally:
         for lock in locks:
             os.close(lock)
 
 
-async def _run(given: settings.Settings) -> None:
+async def _run(given: settings.Settings, identity: NodeIdentity | None) -> None:
     loop, clock = asyncio.get_running_loop(), SystemClock()
     keeps_runs = given.driver == "process"
     link = Link(loop.time)
-    transport = _connect(given, "plum-agent", link)
+    transport = _connect(given, identity, "plum-agent", link)
     api = ApiClient(transport, field_manager="plum-agent")
     containers = _make_containers(given)
     driver = _make_driver(given, clock, containers)
@@ -95,7 +101,7 @@ async def _run(given: settings.Settings) -> None:
         shared = Shared(
             api, driver, clock, facts, keeper, ports, events, tunnels,
             controller=given.controller, controller_grpc=given.controller_grpc, artifact_bytes=given.artifact_bytes,
-            containers=containers, transport=transport, link=link,
+            containers=containers, transport=transport, link=link, identity=identity,
         )  # fmt: skip
         agents[node] = NodeAgent(node, directory, lease, shared, workers=32 if len(given.nodes) == 1 else 8)
 
@@ -104,7 +110,7 @@ async def _run(given: settings.Settings) -> None:
             loop.call_soon_threadsafe(agents[node].on_lease, held)
 
     keeping = LeaseKeeper([agent.lease for agent in agents.values()], clock, on_lease)
-    thread = LeaseThread(keeping, lambda: ApiClient(_connect(given, "plum-agent-lease")))
+    thread = LeaseThread(keeping, lambda: ApiClient(_connect(given, identity, "plum-agent-lease")))
     thread.start()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -112,6 +118,8 @@ async def _run(given: settings.Settings) -> None:
     tasks = {loop.create_task(agent.run(), name=node) for node, agent in agents.items()}
     if containers is not None:
         tasks.add(loop.create_task(containers.monitor.run(), name="engine"))
+    if identity is not None:
+        tasks.add(loop.create_task(identity.keep(), name="identity"))
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     sys.stdout.write(json.dumps({"event": "ready", "nodes": given.nodes, "pid": os.getpid()}) + "\n")
@@ -161,15 +169,25 @@ async def _before_the_end(given: settings.Settings, agents: list[NodeAgent], api
                 await agent.delivery.wait_delivered(key, 1.0)
 
 
-def _connect(given: settings.Settings, user_agent: str, link: Link | None = None) -> HttpTransport:
-    context = None
-    if given.controller.startswith("https:"):
+def _identify(given: settings.Settings) -> NodeIdentity | None:
+    """Who this node has joined as, after joining if it was told to. Raises `IdentityError`."""
+    if len(given.nodes) > 1 or not given.controller.startswith("https:"):
+        return None
+    job = Job(given.controller, given.node, str((given.data_directory / FOLDER).absolute()), given.ca_file)
+    return NodeIdentity(job) if ensure_joined(job, JoinToken.parse(given.join) if given.join else None) else None
+
+
+def _connect(given: settings.Settings, identity: NodeIdentity | None, user_agent: str, link: Link | None = None) -> HttpTransport:
+    context: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None
+    if identity is not None:
+        context = identity.context
+    elif given.controller.startswith("https:"):
         import ssl  # megabytes that an agent beside its controller does without
 
         context = ssl.create_default_context(cafile=given.ca_file or None)
     return HttpTransport(
         given.controller,
-        given.token or None,
+        given.token if identity is None and given.token else None,
         context,
         user_agent=user_agent,
         max_connections=MAX_CONNECTIONS,

@@ -22,7 +22,7 @@ import msgspec
 from plum_client.client import ApiClient
 from plum_client.errors import ApiError
 from plum_client.informer import Informer
-from plum_schemas.base import ObjectKey
+from plum_schemas.base import Condition, ObjectKey
 from plum_schemas.node import ARCH_LABEL, ENGINE_LABEL, HOSTNAME_LABEL, OS_LABEL, Link, Node
 
 from plum_agent.drain import end_drain
@@ -30,6 +30,7 @@ from plum_agent.link_figures import LOOK_SECONDS, worth_telling
 
 if TYPE_CHECKING:
     from plum_agent.container_runtime import ContainerRuntime
+    from plum_agent.identity import NodeIdentity
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ class NodeReporter:
         on_lease_seconds: Callable[[float], None],
         containers: ContainerRuntime | None = None,
         link: Callable[[], Link] | None = None,
+        identity: NodeIdentity | None = None,
     ) -> None:
         """`link` gives the figures of the way to the controller; without it none are told."""
         self._api = api
@@ -141,6 +143,7 @@ class NodeReporter:
         self._on_lease_seconds = on_lease_seconds
         self._containers = containers
         self._link = link
+        self._identity = identity
         self._informer: Informer[Node] = Informer(api, Node, fields=f"metadata.name={name}")
         self._informer.add_raw_handler(lambda key, old, new: self.check_soon())
         self._wake = asyncio.Event()
@@ -196,6 +199,17 @@ class NodeReporter:
         wanted = self._facts.status() | engine | {"observedGeneration": node.metadata.generation} | self._link_status(node)
         if differs(node, wanted):
             await self._api.patch(Node, self._name, {"status": wanted}, subresource="status")
+        if self._identity is not None:
+            await self._tell_conditions(node, self._identity.conditions(node.status.conditions))
+
+    async def _tell_conditions(self, node: Node, conditions: list[Condition]) -> None:
+        """Others have conditions in the same list: written only over the version that was read."""
+        if conditions != node.status.conditions:
+            now = await self._api.get(Node, self._name)
+            if now is not None and now.status.conditions == node.status.conditions:
+                version = {"resourceVersion": now.metadata.resource_version}
+                patch = {"metadata": version, "status": {"conditions": msgspec.to_builtins(conditions)}}
+                await self._api.patch(Node, self._name, patch, subresource="status")
 
     def _labels(self) -> dict[str, str]:
         """One that was set stays: an engine that is restarted must not move anything."""

@@ -29,6 +29,8 @@ class Settings:
     token: str
     ca_file: str
     """Certificates to trust, as PEM; empty: those of the system."""
+    join: str
+    """Token of `plum node token create`; empty: this node has joined, or uses `token`."""
     driver: str
     """`process` or `fake`."""
     fake: FakeOptions
@@ -84,6 +86,12 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         metavar="FILE",
         help="the controller's pki/ca.crt",
     )
+    parser.add_argument(
+        "--join",
+        default=env.get("PLUM_JOIN_TOKEN", ""),
+        metavar="TOKEN",
+        help="token of plum node token create; needed once, ignored afterwards; better given as PLUM_JOIN_TOKEN",
+    )
     run_mode = {"docker": "process"}.get(env.get("AGENT_RUN_MODE", ""), env.get("AGENT_RUN_MODE"))
     parser.add_argument("--driver", default=run_mode or "process", choices=("process", "fake"))
     parser.add_argument(
@@ -118,6 +126,8 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         parser.error(f"AGENT_RUN_MODE is {given.driver}; this agent runs plain processes, set it to process")
     if given.ca_file and not Path(given.ca_file).is_file():
         parser.error(f"--ca-file {given.ca_file}: there is no such file; it is DATA_DIR/pki/ca.crt of the controller")
+    if given.join and (given.count > 1 or not given.controller.startswith("https:")):
+        parser.error("--join makes this machine one node of a controller that is reached over https")
     try:
         artifact_bytes = parse_bytes(given.artifact_cache)
         fake = FakeOptions.parse(given.fake)
@@ -131,6 +141,7 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         data_directory=given.data_dir,
         token=given.token,
         ca_file=given.ca_file,
+        join=given.join,
         driver=given.driver,
         fake=fake,
         count=given.count,

@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         """,
         """
         plum agent --node node-1 --controller http://127.0.0.1:8080 --data-dir /var/lib/plum-agent
+        plum agent --node edge-7 --controller https://plum.example.com:8443 --join plum_...
         plum agent --node fake --controller http://127.0.0.1:8080 --driver fake --count 50
         """,
     )
@@ -26,6 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument("--data-dir", metavar="DIR", help="ledger, output and working folders of instances")
     arguments.completes(data, arguments.DIRECTORY_COMPLETION)
     parser.add_argument("--token", metavar="TEXT", help="token of the node; better in PLUM_TOKEN, where no other user sees it")
+    parser.add_argument("--join", metavar="TOKEN", help="token of `plum node token create`; needed once, ignored afterwards")
+    ca = parser.add_argument("--ca-file", metavar="FILE", help="certificates to trust; a node that joined has them already")
+    arguments.completes(ca, arguments.FILE_COMPLETION)
     parser.add_argument("--driver", choices=["process", "fake"], help="how instances are run; default: process")
     parser.add_argument(
         "--count", type=arguments.count, metavar="N", help="with the fake driver: stand for N nodes, NAME-1 to NAME-N"
@@ -37,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Replace this process by the program."""
     flags: list[str] = []
-    for option in ("node", "controller", "data_dir", "token", "driver", "count", "on_stop"):
+    for option in ("node", "controller", "data_dir", "token", "join", "ca_file", "driver", "count", "on_stop"):
         value = getattr(args, option)
         if value is not None:
             flags += [f"--{option.replace('_', '-')}", str(value)]

@@ -85,6 +85,7 @@ class HttpConnection(asyncio.Protocol):
         "is_open",
         "reusable",
         "served",
+        "ssl_context",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, link: Link | None = None) -> None:
@@ -111,6 +112,8 @@ class HttpConnection(asyncio.Protocol):
         self.served = 0
         """Answers that came over this connection."""
         self.idle_since = 0.0
+        self.ssl_context: object = None
+        """What it was made with; None for plain HTTP."""
 
     # ---- for the transport
 

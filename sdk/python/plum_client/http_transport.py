@@ -14,7 +14,7 @@ import asyncio
 import re
 import zlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -51,7 +51,7 @@ class HttpTransport:
         self,
         url: str,
         token: str | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: ssl.SSLContext | Callable[[], ssl.SSLContext] | None = None,
         *,
         user_agent: str = "plum",
         max_connections: int = 64,
@@ -62,6 +62,8 @@ class HttpTransport:
     ) -> None:
         """`url` is `http://HOST:PORT` or `https://...`, with a path before that of the API if there is a proxy.
 
+        `ssl_context` may be a function: then it is asked for each new connection, and those made with an earlier answer take no
+        more requests. So certificates are changed under way.
         `max_connections` bounds requests at the same time; streams do not count. `timeout` in seconds is for one answer.
         `gzip`: long answers may come compressed. `saves_data`: shorter ones too, and bodies of requests go compressed.
         `link` measures the way to the server, shortens `timeout` by what it measured, and refuses while nobody answers.
@@ -73,7 +75,7 @@ class HttpTransport:
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._base = parts.path.rstrip("/")
-        self._ssl = _default_context(ssl_context) if parts.scheme == "https" else None
+        self._ssl = _ssl_source(ssl_context) if parts.scheme == "https" else _no_ssl
         self._timeout = timeout
         self.link = link
         self._max_connections = max_connections
@@ -134,7 +136,7 @@ class HttpTransport:
         all_headers = self._headers | dict(headers or {})
         if self.link is not None:
             self.link.check()
-        return await connect(self._host, self._port, self._ssl, self._base + path, all_headers, subprotocols)
+        return await connect(self._host, self._port, self._ssl(), self._base + path, all_headers, subprotocols)
 
     def drop_quiet_streams(self, seconds: float) -> int:
         """End the streams on which nothing came for so long; whoever reads one opens it anew. Answers with how many.
@@ -208,7 +210,8 @@ class HttpTransport:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_usable and now - connection.idle_since < IDLE_SECONDS:
+            fresh = now - connection.idle_since < IDLE_SECONDS and connection.ssl_context is self._ssl()
+            if connection.is_usable and fresh:
                 self._open += 1
                 return connection
             connection.abort()
@@ -263,16 +266,17 @@ class HttpTransport:
     async def _connect(self) -> HttpConnection:
         if self._closed:
             raise ApiUnavailableError(f"{self.url}: the transport was closed")
-        loop = asyncio.get_running_loop()
+        loop, context = asyncio.get_running_loop(), self._ssl()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await loop.create_connection(
-                    lambda: HttpConnection(loop, self.link), self._host, self._port, ssl=self._ssl
+                    lambda: HttpConnection(loop, self.link), self._host, self._port, ssl=context
                 )
         except TimeoutError as error:
             raise NotConnectedError(f"{self.url}: no connection within {CONNECT_SECONDS:g} seconds") from error
         except OSError as error:
             raise NotConnectedError(f"{self.url}: {error.strerror or error}") from error
+        connection.ssl_context = context
         return connection
 
     @asynccontextmanager
@@ -388,7 +392,14 @@ def _no_blanks(path: str) -> bool:
     return path.startswith("/") and path.isascii() and path.isprintable() and " " not in path
 
 
-def _default_context(context: ssl.SSLContext | None) -> ssl.SSLContext:
+def _ssl_source(given: ssl.SSLContext | Callable[[], ssl.SSLContext] | None) -> Callable[[], ssl.SSLContext | None]:
+    if callable(given):
+        return given
     import ssl
 
-    return context or ssl.create_default_context()
+    context = given or ssl.create_default_context()
+    return lambda: context
+
+
+def _no_ssl() -> None:
+    """Plain HTTP."""
