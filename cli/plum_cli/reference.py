@@ -51,6 +51,9 @@ def section(command: Command) -> Iterator[str]:
     for name, below in subcommands(parser):
         yield f"\n#### plum {command.name} {name}\n"
         yield f"```text\n{below.format_help().rstrip()}\n```"
+        for part, lowest in subcommands(below):
+            yield f"\n##### plum {command.name} {name} {part}\n"
+            yield f"```text\n{lowest.format_help().rstrip()}\n```"
 
 
 def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:

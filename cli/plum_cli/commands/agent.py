@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         plum agent --node fake --controller http://127.0.0.1:8080 --driver fake --count 50
         """,
     )
-    parser.add_argument("--node", required=True, metavar="NAME", help="name of the node")
+    parser.add_argument("--node", metavar="NAME", help="name of the node; default: the machine's")
     parser.add_argument("--controller", required=True, metavar="URL", help="address of the controller")
     data = parser.add_argument("--data-dir", metavar="DIR", help="ledger, output and working folders of instances")
     arguments.completes(data, arguments.DIRECTORY_COMPLETION)

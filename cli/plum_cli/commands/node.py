@@ -1,4 +1,4 @@
-"""`plum node`: keep new instances away from a node, or empty it."""
+"""`plum node`: let machines join and put them out; keep new instances away from a node, or empty it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     arguments.describe(
         parser,
         """
-        Prepare a node for maintenance. `drain` cordons it and moves everything away while deployments stay available;
+        Let a machine become a node with a token that works once; `revoke` puts it out again, and what runs there goes on.
+        Prepare a node for maintenance: `drain` cordons it and moves everything away while deployments stay available;
         `uncordon` takes it back into service and ends a drain.
         """,
         """
+        plum node token create --node edge-7
+        plum node revoke edge-7
         plum node cordon node-1
         plum node drain node-1 --deadline 10m
         plum node drain node-1 --wait=false
@@ -30,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         """,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _configure_joining(actions)
     for name, text in (
         ("cordon", "nothing new is placed on it"),
         ("uncordon", "take it back into service"),
@@ -58,10 +62,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
             arguments.timeout(action, "30m", "how long to wait")
 
 
+def _configure_joining(actions: Any) -> None:
+    """The arguments of `plum node token` and `plum node revoke`."""
+    revoking = actions.add_parser(
+        "revoke", help="end the certificates of nodes", description="End what proves that somebody is this node, at once."
+    )
+    revoking.add_argument("names", nargs="+", metavar="NODE", help="name of a node")
+    arguments.server(revoking, namespace=False)
+    token = actions.add_parser("token", help="tokens with which machines become nodes", description="Tokens to join with.")
+    parts = token.add_subparsers(dest="token_action", required=True, metavar="ACTION")
+    creating = parts.add_parser(
+        "create",
+        help="make one and print the line to run on the machine",
+        description="Make a token that one machine joins with.",
+    )
+    creating.add_argument("--node", default="", metavar="NAME", help="good for this name alone; default: any new node")
+    creating.add_argument("--ttl", default="1h", metavar="DURATION", help="how long it may be used; default: 1h")
+    creating.add_argument("--controller", default="", metavar="URL", help="address at which the machine reaches the controller")
+    creating.add_argument("-o", "--output", choices=["line", "token", "json"], default="line", help="default: line")
+    arguments.server(creating, namespace=False)
+    listing = parts.add_parser("list", help="which there are, and who used them", description="Tokens to join with, and who did.")
+    arguments.server(listing, namespace=False)
+    ending = parts.add_parser("revoke", help="make them worthless", description="Make tokens to join with worthless, at once.")
+    ending.add_argument("names", nargs="+", metavar="TOKEN", help="name of a Token object")
+    arguments.server(ending, namespace=False)
+
+
 def run(args: argparse.Namespace) -> int:
     """Do the action."""
     from plum_cli import session
 
+    if args.action in ("token", "revoke"):
+        from plum_cli import joining
+
+        return session.run(args, lambda connected: joining.run(args, connected), "plum-node")
     return session.run(args, lambda connected: act(args, connected), "plum-node")
 
 
