@@ -67,7 +67,8 @@ def perform(job: Job) -> None:
         stored = Stored.load(folder)
         digest = JoinToken(job.token, job.pin).digest if job.token else stored.token if stored is not None else ""
         if job.token and stored is not None and stored.token == digest:
-            return  # the one before us has just got it
+            (folder / PENDING).unlink(missing_ok=True)
+            return  # the one before us got it, and may not have come to its end
         if not job.token and stored is None:
             raise RequestError(f"{folder / FILE} is gone; join again", final=True)
         key = _pending_key(folder)
