@@ -1,8 +1,9 @@
-"""What can be opened on the instances of one node through its tunnel: their output, a command beside them, a connection.
+"""What can be opened on one node through its tunnel: output of an instance, a command beside it, a connection, its use.
 
 open "log"      LogQuery      -> LogReader
 open "exec"     ExecQuery     -> exec_stream  -> Driver.open_command
 open "forward"  ForwardQuery  -> forward_stream -> Driver.connect
+open "usage"                  -> usage.Usage
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from plum_client.clock import Clock
@@ -23,6 +24,9 @@ from plum_agent.output import OutputKeeper
 from plum_agent.plan import RunState
 from plum_agent.tunnel import Serve, StreamRefusedError, TunnelStream
 from plum_agent.unit import Unit
+
+if TYPE_CHECKING:
+    from plum_agent.usage import Usage
 
 MAX_OPEN = 100
 """Commands and forwarded connections of one node at the same time. Each may hold half a megabyte in buffers."""
@@ -40,10 +44,11 @@ class InstanceStreams:
     driver: Driver
     clock: Clock
     open: int = field(default=0, init=False)
+    _usage: Usage | None = field(default=None, init=False)
 
     def serves(self) -> dict[str, Serve]:
         """For the tunnel."""
-        return {"log": self.log, "exec": self.exec, "forward": self.forward}
+        return {"log": self.log, "exec": self.exec, "forward": self.forward, "usage": self.usage}
 
     async def log(self, stream: TunnelStream) -> None:
         reader = self._reader(msgspec.convert(stream.params, LogQuery))
@@ -73,6 +78,14 @@ class InstanceStreams:
             await forward_stream.serve(stream, self.driver, unit, query)
         finally:
             self.open -= 1
+
+    async def usage(self, stream: TunnelStream) -> None:
+        if self._usage is None:
+            from plum_agent.usage import Usage
+
+            self._usage = Usage(self.units)
+        stream.accept()
+        await stream.send(await self._usage.measure())
 
     def _enter(self) -> None:
         if self.open >= MAX_OPEN:

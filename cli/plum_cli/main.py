@@ -58,6 +58,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("explain", "Look", "why an object is not where it should be, or what a field means"),
     Command("events", "Look", "what happened"),
     Command("logs", "Look", "output of instances"),
+    Command("top", "Look", "processor time and memory in use, of nodes or instances"),
     Command("exec", "Look", "run a command beside an instance, with a terminal if wanted"),
     Command("port-forward", "Look", "reach ports of an instance from here"),
     Command("resolve", "Look", "where a service answers"),

@@ -89,6 +89,12 @@ class ViewSite:
             time.sleep(0.05)
         return value
 
+    def stop_agent(self, node: str) -> None:
+        """End the agent of a node; what it runs goes on."""
+        agent = self._agents[NODES.index(node)]
+        agent.kill()
+        agent.wait(20)
+
     def close(self) -> None:
         for agent in self._agents:
             agent.kill()

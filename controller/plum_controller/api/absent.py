@@ -40,8 +40,6 @@ _ABSENT: dict[tuple[str, str], str] = {
     ("scheduling.k8s.io", "priorityclasses"): "the priority is a number, spec.template.priority of the Deployment",
     ("storage.k8s.io", "storageclasses"): _FILES,
     ("certificates.k8s.io", "certificatesigningrequests"): "`plum token` and `plum kubeconfig` make credentials",
-    ("metrics.k8s.io", "nodes"): "see capacity and use with `kubectl describe nodes.plum.dev`",
-    ("metrics.k8s.io", "pods"): "see `kubectl describe instances.plum.dev`",
 }
 
 

@@ -25,6 +25,7 @@ from plum_controller.api.certified import CertifiedConnections
 from plum_controller.api.classic.services import ClassicServices
 from plum_controller.api.discovery import Discovery
 from plum_controller.api.joining import Joining
+from plum_controller.api.measures import Measures
 from plum_controller.api.metrics import Metrics, Sample
 from plum_controller.api.node_access import NodeAccess
 from plum_controller.api.objects import ObjectsApi
@@ -91,6 +92,7 @@ class Api:
             buffer_bytes=settings.watch_buffer_bytes,
         )
         self.tunnels = TunnelHub()
+        self.measures = Measures(service, self.tunnels)
         self.authenticator = Authenticator()
         self.roles = RoleIndex()
         self.gate = Gate(self.roles, NodeAccess(service.cache))
@@ -121,6 +123,8 @@ class Api:
                 return self._document(self.discovery.answer(request), request)
             if first == "apis" and (review := reviews.answer(request, self.gate, self.authenticator)) is not None:
                 return review
+            if first == "apis" and (measured := await self.measures.answer(request)) is not None:
+                return measured
             return await self.objects.answer(request)
         if path == ["openapi", "v2"]:
             return self._document(await self.openapi_v2.answer(request), request)

@@ -66,6 +66,7 @@ _VIEW = [
     _rule(READ, [""], SEEN),
     _rule(READ, ["apps"], ["*"]),
     _rule(READ, ["coordination.k8s.io"], ["leases"]),
+    _rule(READ, ["metrics.k8s.io"], ["nodes", "pods"]),
 ]
 _EDIT = [
     _rule(WRITE, ["plum.dev"], [

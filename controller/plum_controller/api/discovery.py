@@ -45,6 +45,11 @@ REVIEWS = tuple(
     for kind in kinds
 )
 """Kinds that are answered and never stored."""
+MEASURED = (
+    KindInfo("NodeMetrics", "nodes", "metrics.k8s.io", "v1beta1", categories=(), namespaced=False, has_status=False),
+    KindInfo("PodMetrics", "pods", "metrics.k8s.io", "v1beta1", categories=(), has_status=False),
+)
+"""Kinds that are measured when somebody asks, and never stored."""
 REVIEW_GROUPS = frozenset(info.group for info in REVIEWS)
 
 
@@ -82,6 +87,8 @@ def resources_of(infos: Iterable[KindInfo]) -> dict[str, dict[str, list[Resource
         groups.setdefault(view.info.group, {}).setdefault(view.info.version, []).append(
             Resource(view.info, view.verbs, view.parts)
         )
+    for info in MEASURED:
+        groups.setdefault(info.group, {}).setdefault(info.version, []).append(Resource(info, ("get", "list")))
     for versions in groups.values():
         for resources in versions.values():
             resources.sort(key=lambda resource: resource.info.plural)

@@ -146,12 +146,6 @@ def test_views_with_every_release(two_nodes: ViewSite, release: str) -> None:
     _read_commands(two_nodes.kubectl_of(release))
 
 
-@does("top node, top pod", refused="Metrics API not available")
-def test_top_is_refused(kubectl: Kubectl) -> None:
-    assert "Metrics API not available" in kubectl.refused("top", "pod")
-    assert "Metrics API not available" in kubectl.refused("top", "node")
-
-
 def conditions(pod: dict[str, Any]) -> dict[str, str]:
     return {one["type"]: one["status"] for one in pod["status"]["conditions"]}
 
