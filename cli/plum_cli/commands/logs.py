@@ -10,12 +10,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from plum_cli import arguments
-from plum_cli.errors import NOT_FOUND, OK, CliError, UsageError
+from plum_cli.errors import FAILED, NOT_FOUND, OK, CliError, UsageError
 
 if TYPE_CHECKING:
     from plum_cli.session import Session
 
 RETRY_SECONDS = 0.5
+MAX_FOLLOWED = 50
+"""Instances followed at once. Each is a connection here and a stream through a tunnel; nobody reads more."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         plum logs -f deployment/web --all-instances all of them, each line with its instance
         plum logs instance/web-7c2f-0 --previous
         plum logs -l app=web --since 10m --timestamps
+        plum logs deployment/web --all-instances --previous --tail 20
+        plum logs web-7c2f-0 --since 2026-01-31T12:00:00Z
         """,
     )
     parser.add_argument("what", nargs="*", metavar="NAME | KIND/NAME", help="an instance, or a deployment")
@@ -38,8 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-l", "--selector", default="", metavar="SELECTOR", help="all instances with these labels")
     parser.add_argument("-f", "--follow", action="store_true", help="go on, until Ctrl-C; also with instances that come later")
     parser.add_argument("-p", "--previous", action="store_true", help="the run before the current one")
-    parser.add_argument("--since", type=arguments.seconds, metavar="DURATION", help="only the last 10m, 1h, ...")
-    parser.add_argument("--tail", type=int, default=-1, metavar="N", help="only the last lines; default: all")
+    parser.add_argument(
+        "--since", default="", metavar="DURATION|TIME", help="only the last 10m, 1h, ..., or what came after a time"
+    )
+    parser.add_argument("--tail", type=int, default=-1, metavar="N", help="only the last lines of each instance; default: all")
     parser.add_argument("--timestamps", action="store_true", help="the time before each line")
     parser.add_argument("--stream", choices=["all", "stdout", "stderr"], default="all", help="default: all")
     parser.add_argument("--all-instances", action="store_true", help="of a deployment: all of them")
@@ -54,14 +60,30 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("say whose output: NAME, deployment/NAME, or -l SELECTOR")
     if args.follow and args.previous:
         raise UsageError("the previous run has ended; there is nothing to follow")
-    return session.run(args, lambda connected: _Logs(args, connected).run())
+    since = _since(args.since)
+    return session.run(args, lambda connected: _Logs(args, connected, since).run())
+
+
+def _since(text: str) -> dict[str, str]:
+    """`--since` as the server understands it. A duration is counted by the clock of the node. Raises `UsageError`."""
+    from datetime import UTC, datetime
+
+    from plum_cli.times import parse_moment, parse_seconds
+
+    if not text:
+        return {}
+    try:
+        return {"sinceSeconds": str(max(1, round(parse_seconds(text))))}
+    except UsageError:
+        return {"sinceTime": parse_moment(text, datetime.now(UTC))}
 
 
 class _Logs:
     """One run of the command."""
 
-    def __init__(self, args: argparse.Namespace, session: Session) -> None:
+    def __init__(self, args: argparse.Namespace, session: Session, since: dict[str, str]) -> None:
         self._args = args
+        self._since = since
         self._session = session
         self._colours: dict[str, str] = {}
 
@@ -72,11 +94,24 @@ class _Logs:
             await self._print(names[0], prefix=self._args.prefix)
             return OK
         if not self._args.follow:
-            for name in names:
-                await self._print(name, prefix=True)
-            return OK
+            return await self._print_all(names)
         await self._follow_all(labels)
         return OK
+
+    async def _print_all(self, names: list[str]) -> int:
+        """One instance after the other. One without output, or on a node that is away, does not keep the others from it."""
+        from plum_client.errors import ApiError
+
+        from plum_cli.terminal import note
+
+        shown = 0
+        for name in names:
+            try:
+                await self._print(name, prefix=True)
+                shown += 1
+            except ApiError as error:
+                note(f"[{name}] {error.message}")
+        return OK if shown else FAILED
 
     async def _instances(self) -> tuple[list[str], str]:
         """The names of the instances, and the selector that finds all of them if several were meant. Raises `CliError`."""
@@ -151,8 +186,8 @@ class _Logs:
                 query[option] = "true"
         if again_since:
             query["sinceSeconds"] = str(int(again_since) + 1)
-        elif self._args.since is not None:
-            query["sinceSeconds"] = str(max(1, round(self._args.since)))
+        else:
+            query |= self._since
         if self._args.tail >= 0 and not again_since:
             query["tailLines"] = str(self._args.tail)
         request = Request("GET", info, self._session.namespace, name, "log", query=query, accept="text/plain")
@@ -171,12 +206,20 @@ class _Logs:
         """Follow every instance that matches, also those that come later."""
         import asyncio
 
+        from plum_cli.terminal import note
+
         info = await self._session.kind("instances.plum.dev")
         running: dict[str, asyncio.Task[None]] = {}
+        left_out: set[str] = set()
 
         def start(name: str) -> None:
-            if name not in running:
+            if name in running:
+                return
+            if sum(not task.done() for task in running.values()) < MAX_FOLLOWED:
                 running[name] = asyncio.create_task(self._follow(name))
+            elif name not in left_out:
+                left_out.add(name)
+                note(f"[{name}] is not followed: {MAX_FOLLOWED} instances are; name fewer with -l")
 
         try:
             while True:
