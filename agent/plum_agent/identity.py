@@ -182,9 +182,11 @@ class NodeIdentity:
             outcome = await _run_beside(self._job)
             if outcome.error:
                 failures += 1
-                if outcome.error != self._problem:
-                    logger.warning("certificate was not renewed", extra={"node": self._job.node, "error": outcome.error})
-                self._problem = outcome.error
+                # One that is over is not even let in, so what the controller says then is no help.
+                problem = outcome.error if self._seconds_left() > 0 else self._advice()
+                if problem != self._problem:
+                    logger.warning("certificate was not renewed", extra={"node": self._job.node, "error": problem})
+                self._problem = problem
             else:
                 failures, self._problem = 0, ""
                 self._load()
@@ -197,12 +199,20 @@ class NodeIdentity:
             return 0.0  # the clock went back: how old it is cannot be known, a new one can be had
         return life * self._renew_at - age
 
+    def _seconds_left(self) -> float:
+        return self._stored.received + self._stored.life_seconds - time.time()
+
+    def _advice(self) -> str:
+        return (
+            "the certificate of this node is over: it was away from its controller for too long. What runs here goes on. "
+            f"Let the node join again: plum node token create --node {self._job.node}"
+        )
+
     # ---- telling
 
     def conditions(self, known: Sequence[Condition]) -> list[Condition]:
         """The conditions of the Node, with ours where there is something to tell."""
-        now = time.time()
-        left = self._stored.received + self._stored.life_seconds - now
+        now, left = time.time(), self._seconds_left()
         if left < WARN_AT * self._stored.life_seconds:
             end = datetime.fromtimestamp(now + left, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             cause = self._problem or "not tried yet"
