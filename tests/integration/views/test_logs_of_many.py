@@ -14,7 +14,13 @@ from tests.support.kubectl import deployment
 from tests.support.view_site import COUNTING, ViewSite
 
 pytestmark = pytest.mark.slow
-FOLLOW_ONE = "import sys; from plum_cli.commands import logs; from plum_cli.main import main; logs.MAX_FOLLOWED = 1; sys.exit(main(sys.argv[1:]))"
+FOLLOW_ONE = """
+import sys
+from plum_cli.commands import logs
+from plum_cli.main import main
+logs.MAX_FOLLOWED = 1
+sys.exit(main(sys.argv[1:]))
+"""
 ALL = ("logs", "deployment/many", "--all-instances")
 
 
