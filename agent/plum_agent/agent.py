@@ -57,6 +57,8 @@ logger = logging.getLogger(__name__)
 
 MAX_SPREAD_SECONDS = 2.0
 """Within which the agents of a large fleet come back after a long outage."""
+RELIST_SECONDS = 10.0
+"""Without the controller. After a shorter time the changes of this node are fewer than its instances."""
 WORKERS = 32
 """Reconciles at the same time; most of one is waiting for a process or the disk."""
 RETRY = Backoff(initial=0.1, maximum=15.0)
@@ -103,7 +105,9 @@ class NodeAgent:
         self._workers = workers
         self._chance = shared.random or Random()  # noqa: S311 -- spreads returns
         self.ledger = Ledger(directory)
-        self.informer: Informer[Instance] = Informer(shared.api, Instance, fields=f"spec.nodeName={name}", random=shared.random)
+        self.informer: Informer[Instance] = Informer(
+            shared.api, Instance, fields=f"spec.nodeName={name}", random=shared.random, relist_after=RELIST_SECONDS
+        )
         self.queue: WorkQueue[ObjectKey] = WorkQueue(RETRY, shared.random)
         outbox = directory / "outbox" if directory is not None else None
         self.delivery = DeliveryQueue(self._send_status, outbox, shared.random)

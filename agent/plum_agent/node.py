@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RELIST_SECONDS = 10.0
+"""Without the controller, after which the Node is read again instead of resuming its watch."""
 MIN_RETRY_SECONDS = 0.2
 MAX_RETRY_SECONDS = 5.0
 MAX_INSTANCES = 1000
@@ -144,7 +146,7 @@ class NodeReporter:
         self._containers = containers
         self._link = link
         self._identity = identity
-        self._informer: Informer[Node] = Informer(api, Node, fields=f"metadata.name={name}")
+        self._informer: Informer[Node] = Informer(api, Node, fields=f"metadata.name={name}", relist_after=RELIST_SECONDS)
         self._informer.add_raw_handler(lambda key, old, new: self.check_soon())
         self._wake = asyncio.Event()
         self._first = True

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import threading
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,10 +103,6 @@ class Network:
         """Drop a share of the packets of each direction, at random."""
         for option in "sd":
             self._filter(f"-A FORWARD -{option} {self.address(name)} -m statistic --mode random --probability {share} -j DROP")
-
-    def refuse(self, name: str) -> None:
-        """Break connections of the machine and refuse new ones, as a firewall does that was changed."""
-        self._filter(f"-A FORWARD -s {self.address(name)} -p tcp -j REJECT --reject-with tcp-reset")
 
     def heal(self, *names: str) -> None:
         """All links are as they were. With names only theirs."""
@@ -247,21 +243,21 @@ class FleetSite:
     def secure_url(self) -> str:
         return f"https://{self.net.address('controller')}:{SECURE_PORT}"
 
-    async def add_node(self, name: str, lease_seconds: int) -> None:
+    async def add_node(self, name: str, lease_seconds: int, env: Mapping[str, str] | None = None) -> None:
         """A machine with an agent that has nothing but its node's token."""
         self.net.add(name)
         await self.box.api().create(Node(metadata=ObjectMeta(name=name), spec=NodeSpec(lease_seconds=lease_seconds)))
         made = await self.box.plum("token", "create", "--node", name, "--ttl", "0", url=self.url)
         self.tokens[name] = next(line for line in made.out.splitlines() if line.startswith("plum_"))
-        await self.start_agent(name)
+        await self.start_agent(name, env=env)
         await self.box.until(lambda: self.box.node_is(name, "True"), what=f"{name} is ready")
 
-    async def start_agent(self, name: str, boot: Sequence[str] = ()) -> None:
+    async def start_agent(self, name: str, boot: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
         """Start the agent of a machine. `boot` goes before it, such as `another_boot(...)`."""
         trust = str(self.controller.data_dir / "pki" / "ca.crt")
         self.agents[name] = await self.box.agent(
             name, self.secure_url, "--ca-file", trust, "--engine", "none",
-            env={"PLUM_TOKEN": self.tokens[name]}, prefix=[*self.net.prefix(name), *boot],
+            env={"PLUM_TOKEN": self.tokens[name], **(env or {})}, prefix=[*self.net.prefix(name), *boot],
         )  # fmt: skip
 
     async def reboot(self, name: str) -> None:

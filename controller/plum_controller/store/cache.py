@@ -31,6 +31,9 @@ WINDOW_CHANGES = 10_000
 WINDOW_BYTES = 16 << 20
 """Bounds of the changes kept in memory. A watcher that resumes from before them is replayed from the store."""
 
+REPLAYS_AT_ONCE = 4
+"""Watchers that read the log at the same time. More of them would not be faster, and each holds what it read."""
+
 
 class WatchCache:
     """Loaded once, then kept up to date by the store. All methods are for the event loop."""
@@ -55,6 +58,7 @@ class WatchCache:
         self._window = Window(window_changes, window_bytes)
         self._early: list[LogEntry] | None = []
         self._replays: dict[Watcher, asyncio.Task[None]] = {}
+        self._replaying = asyncio.Semaphore(REPLAYS_AT_ONCE)
 
     @property
     def revision(self) -> Revision:
@@ -233,7 +237,7 @@ class WatchCache:
 
     async def _catch_up(self, watcher: Watcher) -> None:
         try:
-            await Replay(self._store, self._index, watcher).advance(lambda: self._window.start)
+            await Replay(self._store, self._index, watcher, self._replaying).advance(lambda: self._window.start)
         except Exception as error:
             if not isinstance(error, StoreError):
                 logger.exception("replay failed", extra={"resource": watcher.selection.resource})

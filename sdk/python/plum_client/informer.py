@@ -63,7 +63,12 @@ class Informer(Generic[AnyT]):
         *,
         decoded: int = DECODED,
         random: Random | None = None,
+        relist_after: float | None = None,
     ) -> None:
+        """`relist_after`: seconds without the server after which the objects are listed instead of resuming the watch. For
+        selections that are small beside what happens meanwhile: the server finds a few objects sooner than it goes through
+        the changes of all of them.
+        """
         codec: Codec[AnyT] = codec_of(kind)
         self.info = codec.info
         self.selection = Selection(namespace if codec.info.namespaced else "", labels, fields)
@@ -72,6 +77,7 @@ class Informer(Generic[AnyT]):
         self._cache: ObjectCache[AnyT] = ObjectCache(codec.decode, decoded)
         self._cache.add_indexers(indexers or {})
         self._random = random or Random()  # noqa: S311  spreads reconnects
+        self._relist_after = relist_after
         self._handlers: list[Handler[AnyT]] = []
         self._raw_handlers: list[RawHandler] = []
         self._revision = 0
@@ -178,19 +184,22 @@ class Informer(Generic[AnyT]):
         loop = asyncio.get_running_loop()
         while True:
             revision, began = self._revision, loop.time()
+            if self._relist_after is not None and began - self._heard >= self._relist_after:
+                self._resume = ""
+            expired = False
             try:
                 if not self._resume:
                     await self._relist()
                 await self._follow()
             except RevisionCompactedError:
-                self._resume = ""
+                self._resume, expired = "", True
                 logger.info("watch is too old, listing again", extra={"resource": self.info.resource})
             except ApiError as error:
                 level = logging.DEBUG if failures == 0 else logging.WARNING
                 logger.log(level, "watch was interrupted", extra={"resource": self.info.resource, "error": str(error)})
             if self._following:
                 self._following, self._heard = False, loop.time()
-            went_well = self._revision > revision or loop.time() - began >= CALM_SECONDS
+            went_well = expired or self._revision > revision or loop.time() - began >= CALM_SECONDS
             failures = 1 if went_well else failures + 1
             await self._pause.wait(SLOW.delay(failures, self._random))
 
