@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 RUNNING_MANAGER = Path("/run/systemd/system")
 """Is there while systemd is what manages the machine."""
+SECRETS = ("PLUM_TOKEN", "PLUM_JOIN_TOKEN")
+"""Settings of the agent that are taken from the environment, where no other user sees them, and are not printed."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         """,
         """
         plum install systemd controller --secure-listen 0.0.0.0:8443 --now
-        PLUM_TOKEN=... plum install systemd agent --node boat-1 --controller https://shore:8443 --ca-file /etc/plum/ca.crt --now
+        PLUM_JOIN_TOKEN=... plum install systemd agent --node boat-1 --controller https://shore:8443 --now
         plum install systemd agent --node boat-1 --controller https://shore:8443 --dry-run
         plum install systemd controller --user
         plum install systemd agent --remove
@@ -100,8 +103,8 @@ def _values(args: argparse.Namespace) -> dict[str, str]:
     values = {name: getattr(args, option) for option, name in names[args.program].items() if getattr(args, option)}
     if "PLUM_CA_FILE" in values:
         values["PLUM_CA_FILE"] = str(Path(values["PLUM_CA_FILE"]).absolute())
-    if args.program == "agent" and os.environ.get("PLUM_TOKEN"):
-        values["PLUM_TOKEN"] = os.environ["PLUM_TOKEN"]
+    if args.program == "agent":
+        values |= {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
     for name, value in values.items():
         if not value.isprintable():
             raise UsageError(f"{name} has characters that a file of settings cannot hold")
@@ -109,7 +112,9 @@ def _values(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _hidden(text: str) -> str:
-    return "".join('PLUM_TOKEN="..."\n' if line.startswith("PLUM_TOKEN=") else line for line in text.splitlines(keepends=True))
+    for name in SECRETS:
+        text = re.sub(rf"^{name}=.*$", f'{name}="..."', text, flags=re.MULTILINE)
+    return text
 
 
 def _choice(args: argparse.Namespace) -> Choice:

@@ -23,7 +23,8 @@ PROGRAMS = ["controller", "agent"]
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("PLUM_TOKEN", raising=False)
+    for name in ("PLUM_TOKEN", "PLUM_JOIN_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
     (tmp_path / "root").mkdir()
     return tmp_path / "root"
 
@@ -108,7 +109,7 @@ def test_files_are_written_once_and_settings_survive_a_new_release(root: Path, c
 
 
 def test_a_dry_run_writes_nothing_and_shows_no_token(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    os.environ["PLUM_TOKEN"] = "secret-1"
+    os.environ["PLUM_TOKEN"] = os.environ["PLUM_JOIN_TOKEN"] = "secret-1"
 
     assert main(["install", "systemd", "agent", "--root", str(root), "--dry-run", "--python", WORLD]) == OK
 
