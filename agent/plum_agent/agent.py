@@ -31,8 +31,7 @@ from plum_schemas.base import ObjectKey
 from plum_schemas.instance import Instance
 from plum_schemas.node import Link as LinkFigures
 
-from plum_agent import status as statuses
-from plum_agent.delivery import DeliveryQueue, Report
+from plum_agent.delivery import DeliveryQueue
 from plum_agent.drivers.base import Driver
 from plum_agent.engine.errors import EngineError
 from plum_agent.environment import Place
@@ -46,6 +45,7 @@ from plum_agent.node import Facts, NodeReporter
 from plum_agent.output import OutputKeeper
 from plum_agent.ports import PortBook
 from plum_agent.starter import Starter
+from plum_agent.status_sending import StatusSender
 from plum_agent.streams import InstanceStreams
 from plum_agent.tunnel import Tunnel
 
@@ -110,7 +110,10 @@ class NodeAgent:
         )
         self.queue: WorkQueue[ObjectKey] = WorkQueue(RETRY, shared.random)
         outbox = directory / "outbox" if directory is not None else None
-        self.delivery = DeliveryQueue(self._send_status, outbox, shared.random)
+        sender = StatusSender(shared.api, self.informer, lambda: self.reconciler.units, shared.transport)
+        self.delivery = DeliveryQueue(
+            sender.send, outbox, shared.random, sender.send_together if shared.transport is not None else None
+        )
         starter = Starter(
             place=Place(name, shared.facts.address, shared.controller, shared.controller_grpc),
             api=shared.api,
@@ -255,25 +258,3 @@ class NodeAgent:
         else:
             self.queue.retry(key)
             logger.error("reconcile failed", extra=fields, exc_info=error)
-
-    async def _send_status(self, report: Report) -> None:
-        """Write one status on the newest version of its object; conditions of others stay as they are there."""
-        api = self._shared.api
-        obj = self.informer.get(report.key) if self.informer.is_synced else await api.get(Instance, report.key)
-        while obj is not None and obj.metadata.uid == report.uid:
-            conditions = statuses.merge_conditions(obj.status.conditions, report.conditions)
-            patch = {
-                "metadata": {"resourceVersion": obj.metadata.resource_version},
-                "status": report.status | {"conditions": conditions},
-            }
-            try:
-                written = await api.patch(Instance, report.key, patch, subresource="status")
-            except ConflictError:
-                obj = await api.get(Instance, report.key)
-                continue
-            except NotFoundError:
-                return
-            unit = self.reconciler.units.get(report.key)
-            if unit is not None:
-                unit.delivered = int(written.metadata.resource_version or 0)
-            return

@@ -6,7 +6,9 @@
                        <data>/<node>/outbox/<sequence>   survives the agent, sent before anything newer of another instance
 
 While the API answers, several instances are sent at once. After a failure one probing request goes first, and then what
-waited goes one by one in the order in which it came, until nothing is left.
+waited goes in the order in which it came, many in one request, until nothing is left. There is one report for each instance
+of the node at most, so the queue is as long as the node is full: beyond `MOST_STORED` nothing is written to the disk, and a
+report that an end of the agent loses is made again from the ledger.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -28,9 +30,15 @@ from plum_schemas.base import Condition, ObjectKey, Struct
 
 logger = logging.getLogger(__name__)
 
+TOGETHER = 100
+"""Reports in one request, where several wait."""
+TOGETHER_FROM = 8
+"""Waiting reports from which they are sent together: below that, side by side is as fast and each arrives by itself."""
 SENDERS = 16
 """Requests at the same time while the API answers."""
 RETRY = Backoff(initial=0.1, maximum=5.0)
+MOST_STORED = 5000
+"""Reports on disk; a node takes 1,000 instances unless it says otherwise."""
 
 
 class Report(Struct):
@@ -51,13 +59,18 @@ class Report(Struct):
 
 
 Send = Callable[[Report], Awaitable[None]]
+SendTogether = Callable[[Sequence[Report]], Awaitable[Sequence[Report]]]
+"""Sends several in one request, in order. Answers with those that have to be sent one by one."""
 
 
 class DeliveryQueue:
     """Sends reports until cancelled. `directory` None keeps them in memory only."""
 
-    def __init__(self, send: Send, directory: Path | None, random: Random | None = None) -> None:
+    def __init__(
+        self, send: Send, directory: Path | None, random: Random | None = None, send_together: SendTogether | None = None
+    ) -> None:
         self._send = send
+        self._send_together = send_together
         self._directory = directory
         self._random = random or Random()  # noqa: S311 -- spreads retries
         self._pending: OrderedDict[ObjectKey, Report] = OrderedDict()
@@ -132,11 +145,10 @@ class DeliveryQueue:
         try:
             while True:
                 while self._pending and len(tasks) < (1 if self._failures or self._stored else SENDERS):
-                    key = next((key for key in self._pending if key not in self._sending), None)
-                    if key is None:
+                    reports = self._take()
+                    if not reports:
                         break
-                    report = self._sending[key] = self._pending.pop(key)
-                    task = asyncio.get_running_loop().create_task(self._deliver(report))
+                    task = asyncio.get_running_loop().create_task(self._deliver(reports))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                     task.add_done_callback(lambda _: self._wake.set())
@@ -155,36 +167,59 @@ class DeliveryQueue:
         if self._executor is not None:
             self._executor.shutdown(wait=True)
 
-    async def _deliver(self, report: Report) -> None:
-        key = report.key
+    def _take(self) -> list[Report]:
+        """What is sent next: one, or many together where many wait and the API is known to answer."""
+        free = [key for key in self._pending if key not in self._sending]
+        together = self._send_together is not None and not self._failures and len(free) >= TOGETHER_FROM
+        taken = free[: TOGETHER if together else 1]
+        for key in taken:
+            self._sending[key] = self._pending.pop(key)
+        return [self._sending[key] for key in taken]
+
+    async def _deliver(self, reports: Sequence[Report]) -> None:
         try:
-            await self._send(report)
+            alone = reports
+            if len(reports) > 1 and self._send_together is not None:
+                alone = await self._send_together(reports)
+            for report in alone:
+                await self._send_one(report)
         except (ApiUnavailableError, TooManyRequestsError) as error:
-            await self._put_back(report, error)
+            await self._put_back(reports, error)
             return
-        except ApiError as error:
-            logger.warning("status was refused", extra={"key": str(key), "error": str(error)})
         except asyncio.CancelledError:
-            self._pending.setdefault(key, report)
-            self._sending.pop(key, None)
+            for report in reports:
+                self._pending.setdefault(report.key, report)
+                self._sending.pop(report.key, None)
             raise
         except Exception:
-            logger.exception("status could not be sent", extra={"key": str(key)})
+            logger.exception("statuses could not be sent", extra={"keys": [str(report.key) for report in reports]})
         self._failures = 0
+        for report in reports:
+            self._delivered(report.key)
+
+    async def _send_one(self, report: Report) -> None:
+        try:
+            await self._send(report)
+        except (ApiUnavailableError, TooManyRequestsError):
+            raise
+        except ApiError as error:
+            logger.warning("status was refused", extra={"key": str(report.key), "error": str(error)})
+
+    def _delivered(self, key: ObjectKey) -> None:
         self._sending.pop(key, None)
         if key not in self._pending:
             self._places.pop(key, None)
             self._unstore(key)
         self._tell_idle(key)
 
-    async def _put_back(self, report: Report, error: ApiError) -> None:
-        """Back to its place, unless something newer waits there already; then wait before the next try."""
-        key = report.key
-        self._sending.pop(key, None)
+    async def _put_back(self, reports: Sequence[Report], error: ApiError) -> None:
+        """Back to their places, unless something newer waits there already; then wait before the next try."""
         first = not self._failures
         self._failures += 1
-        if key in self._places:
-            self._pending.setdefault(key, report)
+        for report in reports:
+            self._sending.pop(report.key, None)
+            if report.key in self._places:
+                self._pending.setdefault(report.key, report)
         self._pending = OrderedDict(sorted(self._pending.items(), key=lambda item: self._places.get(item[0], 0)))
         if first:
             logger.info("status waits until the api answers again", extra={"error": str(error)})
@@ -199,6 +234,8 @@ class DeliveryQueue:
         if self._directory is None or self._executor is None:
             return
         path = self._stored.get(report.key)
+        if path is None and len(self._stored) >= MOST_STORED:
+            return
         if path is None:
             path = self._stored[report.key] = self._directory / f"{self._places[report.key]:016d}"
         self._executor.submit(_write, path, msgspec.json.encode(report))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from plum_controller.api import reviews
+from plum_controller.api import agent_statuses, reviews
 from plum_controller.api.access import Gate
 from plum_controller.api.artifacts import ArtifactsApi
 from plum_controller.api.authentication import Authenticator
@@ -132,6 +132,8 @@ class Api:
             return self._document(self.openapi.answer(request), request)
         if first == "v1" and (classic := await self.classic_services.answer(request)) is not None:
             return classic
+        if path == agent_statuses.PATH:
+            return await agent_statuses.answer(request, self.objects, self.gate)
         if first == "agent" and (joined := await self.joining.answer(request)) is not None:
             return joined
         if path == ["plan"] and self._planner is not None:

@@ -42,7 +42,7 @@ class NodeAccess:
     def allows(self, node: str, wanted: Attributes, fields: str = "") -> bool:
         """Whether the agent of `node` may do this. `fields` is the field selector of a list."""
         if wanted.path:
-            return wanted.path in ("/agent/v1/connect", "/agent/v1/certificate")
+            return wanted.path in ("/agent/v1/connect", "/agent/v1/certificate", "/agent/v1/statuses")
         match wanted.group, wanted.resource:
             case "plum.dev", "nodes":
                 return self._node(node, wanted)

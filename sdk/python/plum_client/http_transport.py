@@ -109,8 +109,14 @@ class HttpTransport:
 
     async def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Response:
         """Ask for any path, with its query in it. Raises `ApiUnavailableError`."""
-        data = self._encode_raw(method, path, headers, body)
-        return _response(await self._exchange(data, method in _IDEMPOTENT))
+        idempotent = method in _IDEMPOTENT
+        if self._packs and len(body) >= PACKED_FROM and "application/json" in (headers or {}).values():
+            packed = {**(headers or {}), "Content-Encoding": "gzip"}
+            answer = await self._exchange(self._encode_raw(method, path, packed, _packed(body)), idempotent)
+            if answer.status != UNSUPPORTED_MEDIA_TYPE:
+                return _response(answer)
+            self._packs = False
+        return _response(await self._exchange(self._encode_raw(method, path, headers, body), idempotent))
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncGenerator[Stream, None]:
@@ -307,8 +313,7 @@ class HttpTransport:
         method, body = request.method, request.body
         head = f"{method} {self._base}{_target(request)} HTTP/1.1\r\n{self._common}Accept: {request.accept}\r\n"
         if packed:
-            packer = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
-            body = packer.compress(body) + packer.flush()
+            body = _packed(body)
             head += "Content-Encoding: gzip\r\n"
         if body or method in ("POST", "PUT", "PATCH"):
             head += f"Content-Type: {request.content_type}\r\nContent-Length: {len(body)}\r\n"
@@ -325,6 +330,11 @@ class HttpTransport:
         if body or method in ("POST", "PUT", "PATCH"):
             extra += f"Content-Length: {len(body)}\r\n"
         return f"{method} {self._base}{path} HTTP/1.1\r\n{self._common}{extra}\r\n".encode("latin-1") + body
+
+
+def _packed(body: bytes) -> bytes:
+    packer = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    return packer.compress(body) + packer.flush()
 
 
 def is_loopback(url: str) -> bool:
