@@ -70,6 +70,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("doctor", "Care", "check this machine and the server, and say how to fix what is wrong"),
     Command("backup", "Care", "save the server's store to a file, while it runs"),
     Command("restore", "Care", "put a backup in place of a stopped controller's store"),
+    Command("bundle", "Care", "everything in one file, for machines without a network"),
     Command("version", "Care", "versions of client and server"),
     Command("completion", "Care", "a completion script for the shell"),
 )

@@ -123,6 +123,7 @@ def _choice(args: argparse.Namespace) -> Choice:
 
     module = f"plum_{args.program}"
     command = (args.python, "-m", module) if args.python else tuple(command_of(module, ()))
+    command = (_lasting(command[0]), *command[1:])
     if not command[0].startswith("/"):
         raise UsageError(f"--python is {command[0]!r}; systemd wants a full path")
     ports = (address.rpartition(":")[2] for address in (args.listen, args.secure_listen) if address)
@@ -135,6 +136,14 @@ def _choice(args: argparse.Namespace) -> Choice:
         low_port=any(port.isdigit() and 0 < int(port) < 1024 for port in ports),
         systemd_version=_systemd_version(),
     )
+
+
+def _lasting(interpreter: str) -> str:
+    """An interpreter in a release that a bundle brought, by the link that the next release will move."""
+    path = Path(interpreter)
+    release = path.parents[1] if len(path.parents) > 1 else path
+    current = release.parents[1] / "current" if release.parent.name == "releases" else release
+    return str(current / "bin" / path.name) if current.is_symlink() else interpreter
 
 
 def _paths(interpreter: str) -> list[str]:
