@@ -37,12 +37,15 @@ SEEN = [
     "services",
 ]  # fmt: skip
 """Kinds of the core group that `view` shows. Secrets are not among them."""
-SEEN_OF_PLUM = [
-    "artifacts", "deployments", "endpoints", "instances", "instances/log", "kvs", "nodes", "operations", "resources",
-    "revisions", "services", "syncs", "taskdefinitions", "taskruns", "triggers", "workers", "workflowruns", "workflows",
-    "*/history", "*/scale", "*/status",
+KINDS_SEEN = [
+    "artifacts", "deployments", "endpoints", "instances", "kvs", "nodes", "operations", "resources", "revisions",
+    "services", "syncs", "taskdefinitions", "taskruns", "triggers", "workers", "workflowruns", "workflows",
 ]  # fmt: skip
-"""Kinds of Plum that `view` shows. Tokens are not among them."""
+SEEN_OF_PLUM = [
+    *KINDS_SEEN, "instances/log",
+    *(f"{kind}/{part}" for kind in KINDS_SEEN for part in ("history", "scale", "status")),
+]  # fmt: skip
+"""Kinds of Plum that `view` shows. Tokens are not among them, nor is any part of a Token."""
 
 
 def _rule(verbs: list[str], groups: list[str], resources: list[str]) -> Json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.integration.security.conftest import Caller, Site
 
 PLUM = "/apis/plum.dev/v1"
 TOKENS = f"{PLUM}/tokens"
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 JOIN, RENEW = "/agent/v1/join", "/agent/v1/certificate"
 
 SHA256 = hashes.SHA256()
@@ -132,6 +134,36 @@ def test_only_a_token_for_its_name_takes_the_place_of_a_node(site: Site) -> None
     status, answer = old.get(f"{PLUM}/nodes/taken")
     assert (status, "is not worth anything here any more" in answer["message"]) == (401, True)
     assert len(credentials(site, "taken")) == 1
+
+
+def test_a_node_that_never_joined_is_not_taken_over_either(site: Site) -> None:
+    site.make(f"{PLUM}/nodes", {"metadata": {"name": "veteran"}})
+
+    assert join_token(site)[1].call("POST", JOIN, {"request": request_of(new_key(), "veteran")})[0] == 403
+    assert join_token(site, "veteran")[1].call("POST", JOIN, {"request": request_of(new_key(), "veteran")})[0] == 201
+
+
+def test_of_many_who_use_a_token_at_once_one_joins(site: Site) -> None:
+    _, bearer = join_token(site)
+    requests = [request_of(new_key(), f"crowd-{number % 2}") for number in range(8)]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda request: bearer.call("POST", JOIN, {"request": request}), requests))
+
+    assert sorted(status for status, _ in answers) == [201, *[409] * 7]
+    assert len(credentials(site, "crowd-0") + credentials(site, "crowd-1")) == 1
+
+
+def test_who_may_view_sees_no_part_of_a_token(site: Site) -> None:
+    name, _ = join_token(site)
+    subject = {"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "viewer"}
+    role = {"kind": "ClusterRole", "apiGroup": "rbac.authorization.k8s.io", "name": "view"}
+    site.make(f"{RBAC}/clusterrolebindings", {"metadata": {"name": "viewer"}, "subjects": [subject], "roleRef": role})
+    viewer = site.user("viewer")
+
+    assert viewer.get(f"{PLUM}/deployments")[0] == 200
+    for path in (TOKENS, f"{TOKENS}/{name}", f"{TOKENS}/{name}/status", f"{TOKENS}/{name}/history"):
+        assert viewer.get(path)[0] == 403, path
 
 
 def test_an_expired_or_revoked_token_joins_nobody(site: Site) -> None:

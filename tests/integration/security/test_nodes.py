@@ -47,7 +47,7 @@ def test_an_agent_runs_instances_with_nothing_but_its_nodes_token(site: Site, ca
 
         def phases() -> list[str]:
             items = site.admin.get(f"{INSTANCES}?labelSelector=plum.dev%2Fdeployment%3Dedge")[1]["items"]
-            return [item["status"].get("phase", "") for item in items]
+            return [(item.get("status") or {}).get("phase", "") for item in items]
 
         assert until(lambda: phases() == ["Running"]), log.read_text()[-3000:]
         name = site.admin.get(f"{INSTANCES}?labelSelector=plum.dev%2Fdeployment%3Dedge")[1]["items"][0]["metadata"]["name"]
