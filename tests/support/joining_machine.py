@@ -7,6 +7,7 @@ machine.start(join=token); machine.wait_ready()
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -61,8 +62,8 @@ class Machine:
     def wait_ready(self) -> None:
         """Wait for the line that the agent prints when it works."""
         assert self.agent is not None and self.agent.stdout is not None
-        line = self.agent.stdout.readline()
-        assert b"ready" in line, self.log[-3000:]
+        readable, _, _ = select.select([self.agent.stdout], [], [], 30)
+        assert readable and b"ready" in self.agent.stdout.readline(), self.log[-3000:]
 
     def run(self, join: str = "") -> None:
         self.start(join)

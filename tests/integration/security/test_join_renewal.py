@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from plum_client import kubeconfig
+from plum_client.http_transport import HttpTransport
 
 from tests.integration.security.conftest import Caller, Site
 from tests.integration.security.test_join import credentials
@@ -81,6 +83,20 @@ def test_renewing_under_load_disturbs_nothing(site: Site, here: Machine) -> None
     assert here.identity.read_text() != first and len(credentials(site, "brief")) <= 2
     site.admin.call("DELETE", f"{INSTANCES}/steady")
     assert until(lambda: not runs(pid))
+
+
+async def test_requests_after_a_renewal_carry_the_new_certificate(site: Site) -> None:
+    """The connection of the one before is open and idle, and is not used again."""
+    nobody = dataclasses.replace(site.admin.server, client_certificate=b"", client_key=b"")
+    contexts = [site.admin.server.ssl_context(), nobody.ssl_context()]
+    transport = HttpTransport(site.admin.server.url, ssl_context=lambda: contexts[0])  # type: ignore[arg-type,return-value]
+
+    before = [(await transport.request("GET", "/api/v1/secrets")).status for _ in range(2)]
+    contexts.pop(0)
+    after = (await transport.request("GET", "/api/v1/secrets")).status
+    await transport.close()
+
+    assert (before, after) == ([200, 200], 401)
 
 
 @pytest.mark.slow
