@@ -139,11 +139,24 @@ async def wait_for_drain(session: Session, targets: list[Target], timeout: float
     code = await waiter.wait(timeout)
     for (target, _), state in waiter.states.items():
         if state.done:
-            print(f"{target} is empty")
+            stays = await staying(session, target.name)
+            print(f"{target} is drained; {', '.join(stays)} stays: it may run only here" if stays else f"{target} is empty")
     if code != OK:
         note("error: not empty in time; the drain goes on by itself" if code == TIMEOUT else "error: the drain ended")
         await waiter.explain_rest()
     return code
+
+
+async def staying(session: Session, node: str) -> list[str]:
+    """Instances that are still there after a drain."""
+    info = await session.kind("instances.plum.dev")
+    items = (await session.api.list(info, "", fields=f"spec.nodeName={node}")).items
+    ended = ("Succeeded", "Failed")
+    return sorted(
+        f"{item['metadata']['namespace']}/{item['metadata']['name']}"
+        for item in items
+        if (item.get("status") or {}).get("phase") not in ended and not item["metadata"].get("deletionTimestamp")
+    )
 
 
 def drained(item: Any) -> Readiness:

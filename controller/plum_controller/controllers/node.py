@@ -27,7 +27,7 @@ from plum_schemas.instance import INSTANCE_FINALIZER, Instance
 from plum_schemas.lease import Lease
 from plum_schemas.node import NODE_LEASE_NAMESPACE, Node
 
-from plum_controller.domain.drain import EVICT_ANNOTATION, plan_drain
+from plum_controller.domain.drain import EVICT_ANNOTATION, Eviction, plan_drain, say_drain
 from plum_controller.domain.node_health import (
     Heartbeat,
     PauseDetector,
@@ -234,7 +234,7 @@ class NodeReconciler:
                 await self._api.patch(Instance, instance.key, patch)
         for instance in todo.remove:
             await self._api.delete(Instance, instance.key)
-        await self._write_drained(node, todo.left, now)
+        await self._write_drained(node, todo, now)
         return [todo.wake_after] if todo.wake_after is not None else []
 
     def _pinned(self, node: Node, instances: Sequence[Instance]) -> list[str]:
@@ -247,7 +247,7 @@ class NodeReconciler:
                 pinned.append(instance.metadata.name)
         return pinned
 
-    async def _write_drained(self, node: Node, left: int, now: datetime) -> None:
+    async def _write_drained(self, node: Node, todo: Eviction, now: datetime) -> None:
         live = await self._api.get(Node, node.key)
         if live is None:
             return
@@ -256,9 +256,9 @@ class NodeReconciler:
         # The generation tells whoever asked for this drain that the answer is not that of an earlier one.
         new = Condition(
             type="Drained",
-            status="False" if left else "True",
-            reason="Draining" if left else "Drained",
-            message=message,
+            status="False" if todo.left else "True",
+            reason="Draining" if todo.left else "Drained",
+            message=say_drain(todo),
             observed_generation=node.metadata.generation,
         )
         moved = old is None or old.status != new.status

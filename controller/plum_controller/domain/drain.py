@@ -27,8 +27,10 @@ class Eviction:
     """Instances to annotate: their owner replaces them."""
     remove: list[Instance] = field(default_factory=list)
     """Instances to delete: nobody replaces them, or the time is up."""
-    left: int = 0
-    """Instances that still have to go."""
+    left: list[str] = field(default_factory=list)
+    """Instances that still have to go, as `namespace/name`."""
+    staying: list[str] = field(default_factory=list)
+    """Instances that run here, and that the drain leaves."""
     wake_after: float | None = None
     """Seconds until the deadline."""
 
@@ -41,8 +43,9 @@ def plan_drain(node: Node, instances: Sequence[Instance], pinned: Sequence[str],
         return todo
     going = [i for i in instances if i.status.phase not in ("Succeeded", "Failed")]
     if drain.ignore_pinned:
+        todo.staying = [str(i.key) for i in going if i.metadata.name in pinned]
         going = [i for i in going if i.metadata.name not in pinned]
-    todo.left = len(going)
+    todo.left = [str(i.key) for i in going]
     since = (now - drain.requested_at).total_seconds() if drain.requested_at is not None else 0.0
     over = drain.deadline_seconds > 0 and since >= drain.deadline_seconds
     if drain.deadline_seconds > 0 and not over and going:
@@ -56,3 +59,22 @@ def plan_drain(node: Node, instances: Sequence[Instance], pinned: Sequence[str],
         elif EVICT_ANNOTATION not in instance.metadata.annotations:
             todo.ask.append(instance)
     return todo
+
+
+NAMED = 3
+"""Names in a message; more are counted."""
+
+
+def say_drain(todo: Eviction) -> str:
+    """Where a drain is, for people: what still has to go, and what will stay."""
+    words = f"still here: {_some(todo.left)}" if todo.left else "no instance is left that has to go"
+    if todo.staying:
+        words += (
+            f"; {_some(todo.staying)} may run only here and {'stays' if len(todo.staying) == 1 else 'stay'} (--delete-pinned)"
+        )
+    return words
+
+
+def _some(names: Sequence[str]) -> str:
+    named = ", ".join(sorted(names)[:NAMED])
+    return f"{named} and {len(names) - NAMED} more" if len(names) > NAMED else named

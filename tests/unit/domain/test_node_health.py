@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plum_controller.domain.drain import EVICT_ANNOTATION, plan_drain
+from plum_controller.domain.drain import EVICT_ANNOTATION, Eviction, plan_drain, say_drain
 from plum_controller.domain.node_health import (
     FENCE_SECONDS,
     Heartbeat,
@@ -149,9 +149,19 @@ def test_a_drain_asks_owners_first_and_removes_at_the_deadline() -> None:
 
     todo = plan_drain(node, [owned, alone, pinned], ["pinned"], NOW)
     assert ([i.metadata.name for i in todo.ask], [i.metadata.name for i in todo.remove]) == (["owned"], ["alone"])
-    assert (todo.left, todo.wake_after) == (2, 60)
+    assert (len(todo.left), todo.wake_after) == (2, 60)
 
     owned.metadata.annotations[EVICT_ANNOTATION] = "a"
     assert plan_drain(node, [owned], [], NOW).ask == []
     later = plan_drain(node, [owned], [], NOW + timedelta(seconds=60))
     assert [i.metadata.name for i in later.remove] == ["owned"]
+
+
+def test_a_drain_says_what_still_has_to_go_and_what_will_stay() -> None:
+    many = Eviction(left=[f"default/web-{number}" for number in range(5)], staying=["default/sonar-0"])
+
+    assert say_drain(many) == (
+        "still here: default/web-0, default/web-1, default/web-2 and 2 more; default/sonar-0 may run only here and stays "
+        "(--delete-pinned)"
+    )
+    assert say_drain(Eviction()) == "no instance is left that has to go"
