@@ -252,7 +252,6 @@ class NodeReconciler:
         if live is None:
             return
         old = next((c for c in live.status.conditions if c.type == "Drained"), None)
-        message = f"{left} instances are still here" if left else "no instance is left that has to go"
         # The generation tells whoever asked for this drain that the answer is not that of an earlier one.
         new = Condition(
             type="Drained",
