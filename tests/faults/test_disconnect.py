@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(refusal()), reason=refus
 LEASE = 2
 LATER = 6
 """Seconds of `lostAfter`: the cut is longer."""
+HEARS_SECONDS = 3.5
+"""A third of a lease until the next renewal, and the start of a process on a busy machine."""
 SLACK = 4.0
 """To notice, place and start on a busy machine."""
 
@@ -61,6 +63,7 @@ async def test_a_lost_node_comes_back_under_every_setting(tmp_path: Path) -> Non
 
         site.net.cut("node-1")
         cut_at = time.monotonic()
+        await box.deploy("told-late", ["sleep", "1000"], nodeReplicas={"node-1": 1}, template={"disconnect": {"replace": False}})
         took: dict[str, float] = {}
         waiting = [case for case in CASES if case.replaced]
         while waiting:
@@ -79,12 +82,18 @@ async def test_a_lost_node_comes_back_under_every_setting(tmp_path: Path) -> Non
                 assert case.after - LEASE / 3 - 0.5 < took[case.name] < case.after + 1 + SLACK, (case.name, took)
 
         site.net.heal()
+        # The old connection of the watch is silent for as long again as the cut was; a new one is not.
+        await box.until(lambda: ready(site, "told-late"), HEARS_SECONDS, what="what it was to do in the meantime")
         await box.until(lambda: box.node_is("node-1", "True"), what="node-1 is back")
         for case in CASES:
             await box.until(lambda case=case: box.available(case.name, 1), what=f"{case.name}: one again")  # type: ignore[misc]
             (left,) = await box.instances(case.name)
             wanted = originals[case.name].status.pid if case.kept == "original" else new_pids[case.name]
             assert (left.status.pid, left.status.restarts) == (wanted, 0), f"{case.name}: the same process as before"
+
+
+async def ready(site: FleetSite, deployment: str) -> bool:
+    return any(instance.status.ready for instance in await site.box.instances(deployment))
 
 
 async def replacement(site: FleetSite, case: Case) -> int:

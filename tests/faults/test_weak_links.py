@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ from plum_schemas.base import ObjectKey
 from plum_schemas.instance import Instance
 from plum_schemas.node import Link, Node
 
-from tests.support.programs import Sandbox, sandbox
+from tests.support.programs import ControllerProgram, Sandbox, resident_mb, sandbox
 from tests.support.proxy import Proxy, proxy
 from tests.support.undisturbed import changes_since
 
@@ -122,6 +123,41 @@ async def test_an_agent_that_was_away_comes_back_with_one_list_and_a_few_request
             assert link is not None
             assert link.outages == 1
             assert link.last_outage is not None
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+async def test_500_agents_that_return_at_once_do_not_topple_the_controller(tmp_path: Path) -> None:
+    async with sandbox(tmp_path) as box:
+        controller = await box.controller()
+        command = ["-m", "plum_agent", "--node", "far", "--controller", controller.url, "--data-dir", str(tmp_path / "agents")]
+        box.start("agents", [sys.executable, *command, "--driver", "fake", "--count", "500"])
+
+        async def all_ready() -> bool:
+            nodes = (await box.api().list(Node)).items
+            return sum(c.status == "True" for n in nodes for c in n.status.conditions if c.type == "Ready") == 500
+
+        await box.until(all_ready, 60, what="500 nodes", every=0.5)
+        await box.deploy("many", ["sleep", "1000"], replicas=1000)
+        await box.until(lambda: box.available("many", 1000), 60, what="1,000 instances", every=0.5)
+        controller.kill()
+        await asyncio.sleep(20)
+        since = await _restart_at(box, controller)
+        await asyncio.sleep(45)  # two leases and what follows from them
+
+        async for node in changes_since(box.api(), Node, since):
+            assert [c.status for c in node.status.conditions if c.type == "Ready"] == ["True"]
+        instances = await box.instances("many")
+        assert len(instances) == 1000
+        assert all(i.status.ready and not i.status.restarts for i in instances)
+        restarted = next(p for p in reversed(box.programs) if p.name == controller.name)
+        assert resident_mb(restarted.pid) < 300
+
+
+async def _restart_at(box: Sandbox, controller: ControllerProgram) -> str:
+    """The next controller, and the revision it began with."""
+    await box.restarted(controller)
+    return str((await box.api().list(Node)).revision)
 
 
 async def forget_history(data_dir: Path) -> None:
