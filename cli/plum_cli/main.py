@@ -63,7 +63,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("port-forward", "Look", "reach ports of an instance from here"),
     Command("resolve", "Look", "where a service answers"),
     Command("history", "Look", "revisions of an object: when, who, what changed"),
-    Command("node", "Nodes", "cordon, uncordon, drain"),
+    Command("node", "Nodes", "join, revoke, cordon, uncordon, drain"),
     Command("run", "Tasks", "run a task or a workflow"),
     Command("token", "Care", "bearer tokens for people, programs and agents"),
     Command("kubeconfig", "Care", "print a kubeconfig for kubectl and other clients"),
