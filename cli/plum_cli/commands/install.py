@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,8 @@ from plum_cli.errors import CONFLICT, OK, CliError, UsageError
 if TYPE_CHECKING:
     from plum_cli.systemd_units import Choice
 
+SECRETS = ("PLUM_JOIN_TOKEN", "PLUM_TOKEN")
+"""Settings of an agent that are taken from the environment: on a command line others would see them."""
 RUNNING_MANAGER = Path("/run/systemd/system")
 """Is there while systemd is what manages the machine."""
 SECRETS = ("PLUM_TOKEN", "PLUM_JOIN_TOKEN")
@@ -112,9 +113,8 @@ def _values(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _hidden(text: str) -> str:
-    for name in SECRETS:
-        text = re.sub(rf"^{name}=.*$", f'{name}="..."', text, flags=re.MULTILINE)
-    return text
+    lines = (f'{name}="..."' if (name := line.partition("=")[0]) in SECRETS else line for line in text.splitlines())
+    return "\n".join(lines) + "\n"
 
 
 def _choice(args: argparse.Namespace) -> Choice:

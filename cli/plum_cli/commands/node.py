@@ -121,7 +121,7 @@ async def act(args: argparse.Namespace, session: Session) -> int:
             patch = {"unschedulable": True, "drain": drain}
         if changed:
             await session.merge(target, {"spec": patch})
-        words = {"cordon": "cordoned", "uncordon": "uncordoned", "drain": "is drained"}
+        words = {"cordon": "cordoned", "uncordon": "uncordoned", "drain": "is being drained"}
         print(f"{target} {words[args.action]}{'' if changed else ' already'}", flush=True)
     if args.action == "drain" and args.wait == "true":
         return await wait_for_drain(session, targets, args.timeout)

@@ -13,7 +13,7 @@ from plum_cli import offline
 
 from tests.support.wheels import SOURCE, make_bundle
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(240)]
 BASE = Path(os.path.realpath(sys.executable))
 """An interpreter without any of our packages."""
 
