@@ -324,3 +324,21 @@ async def test_a_run_ignores_no_signal_that_python_ignores(driver: ProcessDriver
     _, text = await output(driver, make_launch(tmp_path, "grep", "SigIgn", "/proc/self/status"))
 
     assert not any(int(text.split()[1], 16) & 1 << (number - 1) for number in ignored)
+
+
+def test_groups_are_made_where_the_service_manager_wants_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounts, own, root = tmp_path / "mounts", tmp_path / "own", tmp_path / "hierarchy"
+    for folder in (root, root / "system.slice/plum-agent.service"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cgroup.controllers").write_text("cpu memory pids")
+        (folder / "cgroup.procs").write_text("1\n2\n")
+        (folder / "cgroup.subtree_control").touch()
+    mounts.write_text(f"cgroup2 {root} cgroup2 rw 0 0\n")
+    own.write_text("0::/system.slice/plum-agent.service\n")
+
+    beside = cgroups.find_hierarchies(str(mounts), str(own))
+    monkeypatch.setenv(cgroups.BASE_VARIABLE, "/")
+    above = cgroups.find_hierarchies(str(mounts), str(own))
+
+    assert set(beside.parents.values()) == {root / "system.slice/plum-agent.service/plum"}
+    assert set(above.parents.values()) == {root / "plum"}
