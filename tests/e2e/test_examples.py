@@ -240,7 +240,7 @@ async def canary(site: Site) -> None:
 
     await site.plum("rollout resume deployment/api")
     assert "is rolled out" in await site.plum("rollout status deployment/api --timeout 30s")
-    assert not old & {i.metadata.labels[REVISION_LABEL] for i in await site.instances("api")}
+    assert not old & {i.metadata.labels[REVISION_LABEL] for i in await site.instances("api") if not i.metadata.deletion_timestamp}
 
 
 async def user_defined_kind(site: Site) -> None:

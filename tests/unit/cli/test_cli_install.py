@@ -89,9 +89,11 @@ def test_settings_are_read_back_as_they_were(value: str) -> None:
     assert line[3:-1].replace('\\"', '"').replace("\\\\", "\\") == value
 
 
-def test_files_are_written_once_and_settings_survive_a_new_release(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_are_written_once_and_settings_survive_a_new_release(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["install", "systemd", "agent", "--root", str(root), "--python", "/opt/plum/bin/python"]
-    os.environ["PLUM_TOKEN"] = "secret-1"  # the fixture puts it back
+    monkeypatch.setenv("PLUM_TOKEN", "secret-1")
     assert main([*words, "--node", "boat-1", "--controller", "https://shore:8443"]) == OK
     settings_file, unit_file = root / "etc/plum/agent.env", root / UNITS / "plum-agent.service"
     first = settings_file.read_text()
@@ -108,8 +110,11 @@ def test_files_are_written_once_and_settings_survive_a_new_release(root: Path, c
     assert "secret-1" not in unit_file.read_text()
 
 
-def test_a_dry_run_writes_nothing_and_shows_no_token(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    os.environ["PLUM_TOKEN"] = os.environ["PLUM_JOIN_TOKEN"] = "secret-1"
+def test_a_dry_run_writes_nothing_and_shows_no_token(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PLUM_TOKEN", "PLUM_JOIN_TOKEN"):
+        monkeypatch.setenv(name, "secret-1")
 
     assert main(["install", "systemd", "agent", "--root", str(root), "--dry-run", "--python", WORLD]) == OK
 
