@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_SPREAD_SECONDS = 2.0
+MAX_SPREAD_SECONDS = 5.0
 """Within which the agents of a large fleet come back after a long outage."""
 RELIST_SECONDS = 10.0
 """Without the controller. After a shorter time the changes of this node are fewer than its instances."""
@@ -191,7 +191,7 @@ class NodeAgent:
 
     def _on_return(self, seconds: float) -> None:
         """The controller answers again after an outage. The longer it was, the more agents come back with this one."""
-        spread = min(MAX_SPREAD_SECONDS, seconds / 20) * self._chance.random()
+        spread = min(MAX_SPREAD_SECONDS, seconds / 4) * self._chance.random()
         asyncio.get_running_loop().call_later(spread, self._try_now)
 
     def _try_now(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, cast
 import httptools
 
 from plum_client.errors import AnswerTimeoutError, ApiUnavailableError
-from plum_client.link import TCP_INFO_BYTES, Link, Segments
+from plum_client.link import TCP_INFO_BYTES, Link, Segments, unacknowledged
 
 WHOLE_SECONDS = 600.0
 """For one whole answer. Silence ends it much earlier; a slow link that delivers is let be."""
@@ -71,6 +71,7 @@ class HttpConnection(asyncio.Protocol):
         "_headers_done",
         "_latest",
         "_link",
+        "_longest",
         "_loop",
         "_parser",
         "_paused",
@@ -102,6 +103,7 @@ class HttpConnection(asyncio.Protocol):
         self._deadline = 0.0
         self._latest = 0.0
         self._timeout = 0.0
+        self._longest = 0.0
         self._sent_at = 0.0
         self.heard_at = 0.0
         """When bytes came last, in seconds of the event loop."""
@@ -122,10 +124,11 @@ class HttpConnection(asyncio.Protocol):
         """Open, as far as we know."""
         return self.is_open and self._transport is not None and not self._transport.is_closing()
 
-    def ask(self, data: bytes, timeout: float, streaming: bool = False) -> asyncio.Future[Answer]:
+    def ask(self, data: bytes, timeout: float, streaming: bool = False, longest: float = 0.0) -> asyncio.Future[Answer]:
         """Send one request. The future fails with `ApiUnavailableError`; give up on it by `abort`.
 
-        `timeout` is how many seconds of silence are too long; an answer that comes slowly is awaited.
+        `timeout` is how many seconds of silence are too long; an answer that comes slowly is awaited. `longest` is the same
+        for a server whose kernel has taken all that was sent: it is busy, and asking again would make it busier.
         """
         asked = self._asked = self._loop.create_future()
         if self._transport is None or not self.is_usable:
@@ -136,6 +139,7 @@ class HttpConnection(asyncio.Protocol):
         self._streaming = streaming
         self._sent_at = now = self._loop.time()
         self._timeout, self._deadline, self._latest = timeout, now + timeout, now + WHOLE_SECONDS
+        self._longest = max(timeout, longest)
         if self._link is not None:
             self._link.counters.bytes_sent += len(data)
         if self._timer is None:
@@ -260,11 +264,20 @@ class HttpConnection(asyncio.Protocol):
     # ---- inside
 
     def _measure(self, link: Link) -> None:
-        """Ask the kernel how this connection does."""
+        link.measure(self._tcp_info(), self._segments)
+
+    def _is_acknowledged(self) -> bool:
+        """Whether all that was sent has arrived, as far as the kernel knows."""
+        return unacknowledged(self._tcp_info()) == 0
+
+    def _tcp_info(self) -> bytes:
+        """How this connection does, by the kernel; empty where it does not say."""
         sock: Any = self._transport.get_extra_info("socket") if self._transport is not None else None
         option = getattr(socket, "TCP_INFO", None)
-        if sock is not None and option is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            link.measure(sock.getsockopt(socket.IPPROTO_TCP, option, TCP_INFO_BYTES), self._segments)
+        if sock is None or option is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return b""
+        info: bytes = sock.getsockopt(socket.IPPROTO_TCP, option, TCP_INFO_BYTES)
+        return info
 
     def _resolve(self) -> None:
         asked = self._asked
@@ -287,6 +300,9 @@ class HttpConnection(asyncio.Protocol):
         self._timer = None
         if self._asked is None:
             return
+        if self._loop.time() >= self._deadline and self._timeout < self._longest and self._is_acknowledged():
+            self._deadline += self._longest - self._timeout
+            self._timeout = self._longest
         if self._loop.time() >= self._deadline:
             text = f"the server did not answer in time: silent for {self._timeout:.3g} s; the request may have happened"
             self._fail(AnswerTimeoutError(text))

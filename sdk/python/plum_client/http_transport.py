@@ -176,7 +176,7 @@ class HttpTransport:
                 try:
                     if not idempotent and not await self._is_alive(connection):
                         continue
-                    answer = await connection.ask(data, self._patience)
+                    answer = await connection.ask(data, self._patience, longest=self._timeout)
                 except ClosedWhileIdleError:
                     if used_before and idempotent:
                         if self.link is not None:
@@ -291,7 +291,7 @@ class HttpTransport:
             connection = await self._connect()
             self._streams[connection] = None
             try:
-                answer = await connection.ask(data, self._patience, streaming=True)
+                answer = await connection.ask(data, self._patience, streaming=True, longest=self._timeout)
             except BaseException:
                 del self._streams[connection]
                 connection.abort()

@@ -27,15 +27,24 @@ FAILURES = 3
 """Failures in a row, with no answer to anything between them, after which nothing is tried but a probe."""
 PROBES = Backoff(initial=0.25, maximum=5.0, jitter=0.5)
 """Pauses before a probe. Half of it is random: agents that lost the same server come back one after the other."""
-LEAST_TIMEOUT = 4.0
-"""Seconds. A server that flushes to a busy disk takes this long and is not dead."""
+LEAST_TIMEOUT = 10.0
+"""Seconds. A server that is flooded after an outage takes this long and is not dead: giving up on it would be more flood."""
+CALMING = 0.9
+"""What an answer leaves of the patience that timeouts have taught."""
 DEVIATIONS = 8.0
 """How far beyond the usual an answer may be late. Lost packets are sent again after 0.2 s, 0.4 s, 0.8 s: three times in a row."""
 _GAIN, _GAIN_DEVIATION = 1 / 8, 1 / 4
 """Weights of a new sample in the smoothed time and its deviation, as TCP has them (RFC 6298)."""
 _TCP_INFO = struct.Struct("=68xI28xI52xI")
 """Of the kernel's `struct tcp_info`: `tcpi_rtt` in microseconds, `tcpi_total_retrans`, `tcpi_data_segs_out`."""
+_UNACKED = struct.Struct("=24xI")
+"""`tcpi_unacked`."""
 TCP_INFO_BYTES = _TCP_INFO.size
+
+
+def unacknowledged(info: bytes) -> int | None:
+    """Segments that the other side has not confirmed, by a `tcp_info`; None where the kernel does not say."""
+    return int(_UNACKED.unpack_from(info)[0]) if len(info) >= TCP_INFO_BYTES else None
 
 
 class Breaker(Enum):
@@ -151,7 +160,7 @@ class Link:
 
     def reached(self) -> None:
         """The server was reached, by this or by other means."""
-        self._patience, self._failures = 1.0, 0
+        self._patience, self._failures = max(1.0, self._patience * CALMING), 0
         if self.breaker is Breaker.CLOSED:
             return
         self.breaker, self._pauses = Breaker.CLOSED, 0

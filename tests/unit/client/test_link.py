@@ -133,12 +133,12 @@ def test_the_timeout_follows_what_was_measured() -> None:
     assert link.timeout == LEAST_TIMEOUT
 
     for _ in range(50):
-        link.answered(1.0)
+        link.answered(3.0)
     steady = link.timeout
-    assert LEAST_TIMEOUT < steady < 10
+    assert LEAST_TIMEOUT < steady < 20
 
     for number in range(50):
-        link.answered(0.3 if number % 5 else 4.0)
+        link.answered(1.0 if number % 5 else 12.0)
     assert link.timeout > steady, "a link whose times vary gets more time"
 
     link.failed(timed_out=True)
@@ -203,6 +203,25 @@ async def test_a_slow_answer_is_awaited_and_a_silent_one_is_not() -> None:
     async with scripted_server(trickle) as server:
         transport = HttpTransport(server.url, timeout=0.2)
         assert (await transport.send(GET)).body == b"x" * 10, "half a second in all, and never silent for long"
+        await transport.close()
+
+
+async def test_a_server_that_took_the_request_and_is_busy_gets_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plum_client.link.LEAST_TIMEOUT", 0.1)
+
+    async def busy(call: Call) -> None:
+        await asyncio.sleep(0.6 if len(server.calls) > 1 else 0)
+        call.answer()
+
+    async with scripted_server(busy) as server:
+        link = Link(asyncio.get_running_loop().time, Random(1))
+        transport = HttpTransport(server.url, link=link, timeout=3.0)
+        await transport.send(GET)
+        assert link.timeout < 0.6
+
+        await transport.send(GET)
+
+        assert (len(server.calls), link.counters.failures) == (2, 0), "asked once: again would only make it busier"
         await transport.close()
 
 
