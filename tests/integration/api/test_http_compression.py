@@ -39,6 +39,7 @@ async def test_a_compressed_body_is_read_like_any_other(server: RunningServer) -
         (b"{}", "br", 415, "use gzip"),
         (b"", "gzip", 400, "cut off"),
     ],
+    ids=["plain", "cut", "more", "deflate", "br", "empty"],
 )
 async def test_what_is_no_gzip_is_refused_in_words(
     server: RunningServer, body: bytes, encoding: str, status: int, words: str
