@@ -37,6 +37,10 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "events": {"metadata": {"name": "e"}, "involvedObject": {"kind": "Node"}, "source": {"component": "c"}},
     "leases.coordination.k8s.io": {"metadata": {"name": "l"}, "spec": {"renewTime": "2026-01-31T08:00:00.0Z"}},
     "customresourcedefinitions.apiextensions.k8s.io": definition("gizmos"),
+    "artifacts.plum.dev": {
+        "metadata": {"name": "a"},
+        "spec": {"name": "a", "version": "1.0", "type": "zip", "sha256": "0" * 64, "services": [{"name": "http", "port": 80}]},
+    },
     "workflows.plum.dev": {
         "metadata": {"name": "w"},
         "spec": {
