@@ -21,28 +21,30 @@ FAILED_KEPT = 10
 
 
 def settle_returned(deployment: Deployment, todo: Plan) -> None:
-    """When a lost instance came back, delete it or its replacement, as `disconnect.reconcile` says."""
+    """When a lost instance came back, delete it or its replacement, as `disconnect.reconcile` says.
+
+    Until the copy that is to stay is available, both go on and only the working one counts: the other is no surplus.
+    """
     alive = {m.name: m for m in todo.members if m.alive}
     policy = deployment.spec.template.disconnect.reconcile
     for replacement in list(alive.values()):
         original = alive.get(replacement.instance.metadata.annotations.get(REPLACES_ANNOTATION, ""))
         if original is None:
             continue
-        loser = _loser(original, replacement, policy)
-        if loser is not None:
-            todo.delete.append(loser.instance)
-            todo.members = [m for m in todo.members if m is not loser]
+        keep, drop = _ranked(original, replacement, policy)
+        if keep.available or not drop.available:
+            todo.delete.append(drop.instance)
+        else:
+            keep, drop = drop, keep
+        todo.members = [m for m in todo.members if m is not drop]
 
 
-def _loser(original: Member, replacement: Member, policy: str) -> Member | None:
-    """Which of two copies goes. None while deleting either would leave none that works."""
-    keep, drop = (original, replacement) if policy == "keepOriginal" else (replacement, original)
+def _ranked(original: Member, replacement: Member, policy: str) -> tuple[Member, Member]:
+    """Of two copies the one that is to stay, and the other."""
     if policy == "longestRunning":
-        ran = sorted((original, replacement), key=_started)
-        keep, drop = ran[0], ran[1]
-    if keep.available or not drop.available:
-        return drop
-    return None
+        first, second = sorted((original, replacement), key=_started)
+        return first, second
+    return (original, replacement) if policy == "keepOriginal" else (replacement, original)
 
 
 def _started(member: Member) -> float:

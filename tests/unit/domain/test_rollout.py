@@ -274,6 +274,28 @@ def test_keep_replacement_deletes_the_original_on_return() -> None:
     assert fleet.available == 1
 
 
+@pytest.mark.parametrize("policy", ["keepReplacement", "keepOriginal", "longestRunning"])
+def test_copies_that_are_both_alive_are_no_surplus_until_the_one_to_stay_is_available(policy: str) -> None:
+    template = {"command": ["v1"], "disconnect": {"reconcile": policy}}
+    fleet = Fleet(make_deployment(replicas=3, template=template))
+    fleet.settle()
+    originals = dict(fleet.instances)
+    for original in originals.values():
+        fleet.lose(original)
+    fleet.step()
+    replacements = {name: i for name, i in fleet.instances.items() if name not in originals}
+    for replacement in replacements.values():
+        fleet.start(replacement)
+    for original in originals.values():
+        fleet.lose(original, False)
+
+    fleet.settle()
+
+    kept = replacements if policy == "keepReplacement" else originals
+    assert set(fleet.instances) == set(kept)
+    assert fleet.deployment.status.available_replicas == 3
+
+
 def test_replace_false_starts_nothing() -> None:
     fleet = Fleet(make_deployment(replicas=1))
     fleet.deployment.spec.template = Template(command=["v1"], disconnect=Disconnect(replace=False))
