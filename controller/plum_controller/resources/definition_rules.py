@@ -221,7 +221,7 @@ def _check_versions(spec: Json) -> Iterator[Cause]:
             continue
         problems = list(check_structural(openapi))
         if not problems and has_rules(openapi):
-            from plum_controller.resources.cel.rules import check_rules
+            from plum_controller.resources.cel_rules import check_rules
 
             problems = list(check_rules(openapi))
         for cause in problems:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import pytest
-from plum_controller.resources.cel.rules import SchemaRules, check_rules
+from plum_controller.resources.cel_rules import SchemaRules, check_rules
 from plum_controller.resources.schema.compiler import CompiledSchema
 
 
@@ -169,7 +169,7 @@ def test_nothing_is_loaded_for_schemas_without_rules() -> None:
     program = (
         "import sys; from plum_controller.resources.schema.compiler import CompiledSchema;"
         "CompiledSchema({'type': 'object'}).check_rules({}, None);"
-        "sys.exit(any('resources.cel' in name for name in sys.modules))"
+        "sys.exit(any('domain.cel' in name for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
     assert CompiledSchema(schema({}, "self.n > 1", n=INTEGER)).check_rules({"spec": {"n": 0}}, None) != []

@@ -22,7 +22,7 @@ from plum_controller.resources.schema.uniqueness import Uniqueness, uniqueness
 from plum_controller.resources.schema.validation import explain, fast_schema
 
 if TYPE_CHECKING:
-    from plum_controller.resources.cel.rules import SchemaRules
+    from plum_controller.resources.cel_rules import SchemaRules
 
 _encode = msgspec.json.Encoder().encode
 
@@ -65,7 +65,7 @@ class CompiledSchema:
     def _rules(self) -> SchemaRules | None:
         if not has_rules(self.openapi):
             return None
-        from plum_controller.resources.cel.rules import SchemaRules
+        from plum_controller.resources.cel_rules import SchemaRules
 
         return SchemaRules(self.openapi)
 

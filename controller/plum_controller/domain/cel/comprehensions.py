@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from plum_controller.resources.cel.errors import Budget, EvaluationError
-from plum_controller.resources.cel.reading import Run, converter
-from plum_controller.resources.cel.types import BOOL, DYN, INT, Type
-from plum_controller.resources.cel.values import no_overload
+from plum_controller.domain.cel.errors import Budget, EvaluationError
+from plum_controller.domain.cel.reading import Run, converter
+from plum_controller.domain.cel.types import BOOL, DYN, INT, Type
+from plum_controller.domain.cel.values import no_overload
 
 Typed = tuple[Type, Run]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from plum_controller.resources.cel.errors import Budget, EvaluationError
-from plum_controller.resources.cel.functions import define, to_string
-from plum_controller.resources.cel.values import MAX_TEXT, kind_of, no_overload, text
+from plum_controller.domain.cel.errors import Budget, EvaluationError
+from plum_controller.domain.cel.functions import define, to_string
+from plum_controller.domain.cel.values import MAX_TEXT, kind_of, no_overload, text
 
 
 @define("contains", "string", ("string",), "bool", budget=True)

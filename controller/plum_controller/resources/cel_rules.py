@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from plum_schemas.validation import quote
 
-from plum_controller.resources.cel.errors import Budget, CompileError, CostError, EvaluationError
-from plum_controller.resources.cel.program import Program, compile_expression
-from plum_controller.resources.cel.types import Type, type_of
-from plum_controller.resources.cel.values import NONE, Optional
+from plum_controller.domain.cel.errors import Budget, CompileError, CostError, EvaluationError
+from plum_controller.domain.cel.program import Program, compile_expression
+from plum_controller.domain.cel.types import Type, type_of
+from plum_controller.domain.cel.values import NONE, Optional
 from plum_controller.resources.errors import INVALID, Cause
 
 RULES = "x-kubernetes-validations"

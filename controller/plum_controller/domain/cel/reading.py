@@ -7,10 +7,10 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from plum_controller.resources.cel.errors import Budget, EvaluationError
-from plum_controller.resources.cel.functions import to_duration, to_timestamp
-from plum_controller.resources.cel.types import Type
-from plum_controller.resources.cel.values import NONE, Optional, equal, kind_of, no_overload
+from plum_controller.domain.cel.errors import Budget, EvaluationError
+from plum_controller.domain.cel.functions import to_duration, to_timestamp
+from plum_controller.domain.cel.types import Type
+from plum_controller.domain.cel.values import NONE, Optional, equal, kind_of, no_overload
 
 Run = Callable[[list[Any], Budget], Any]
 """A compiled expression: values of variables by slot, and what it may spend -> its value."""

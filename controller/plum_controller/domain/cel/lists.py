@@ -6,10 +6,10 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from plum_controller.resources.cel.errors import Budget, EvaluationError
-from plum_controller.resources.cel.functions import define
-from plum_controller.resources.cel.operators import add
-from plum_controller.resources.cel.values import NONE, Optional, equal, kind_of, less, no_overload
+from plum_controller.domain.cel.errors import Budget, EvaluationError
+from plum_controller.domain.cel.functions import define
+from plum_controller.domain.cel.operators import add
+from plum_controller.domain.cel.values import NONE, Optional, equal, kind_of, less, no_overload
 
 
 @define("isSorted", "list", (), "bool", budget=True)

@@ -9,9 +9,10 @@ The grammar is that of the language definition (github.com/google/cel-spec, doc/
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from plum_controller.resources.cel.errors import CompileError
+from plum_controller.domain.cel.errors import CompileError
 
 MAX_LENGTH = 16_384
 """Characters of one expression."""
@@ -96,11 +97,11 @@ class _Token(NamedTuple):
     position: int
 
 
-def parse(text: str) -> Any:
-    """The tree of an expression. Raises `CompileError`."""
+def parse(text: str, names: Collection[str] = ()) -> Any:
+    """The tree of an expression. `names` are variables, which may be words that CEL reserves. Raises `CompileError`."""
     if len(text) > MAX_LENGTH:
         raise CompileError(f"an expression may have {MAX_LENGTH} characters, this one has {len(text)}")
-    return _Parser(_tokens(text)).parse()
+    return _Parser(_tokens(text), names).parse()
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -163,8 +164,9 @@ def _escape(text: str, at: int, binary: bool) -> tuple[str, int]:
 
 
 class _Parser:
-    def __init__(self, tokens: list[_Token]) -> None:
+    def __init__(self, tokens: list[_Token], names: Collection[str]) -> None:
         self._tokens = tokens
+        self._reserved = _RESERVED.difference(names)
         self._at = 0
         self._depth = 0
 
@@ -306,7 +308,7 @@ class _Parser:
 
     def _named(self, token: _Token) -> Any:
         name = token.value
-        if token.kind != "name" or name in _RESERVED or name == "in":
+        if token.kind != "name" or name in self._reserved or name == "in":
             raise CompileError(f"{name!r} is no name that can stand here", token.position)
         if name in _CONSTANTS:
             return Literal(_CONSTANTS[name], token.position)

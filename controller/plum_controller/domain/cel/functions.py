@@ -16,9 +16,9 @@ from zoneinfo import ZoneInfo
 
 from plum_schemas.durations import parse_duration
 
-from plum_controller.resources.cel.errors import Budget, EvaluationError
-from plum_controller.resources.cel.syntax import Unsigned
-from plum_controller.resources.cel.values import (
+from plum_controller.domain.cel.errors import Budget, EvaluationError
+from plum_controller.domain.cel.syntax import Unsigned
+from plum_controller.domain.cel.values import (
     INT_MAX,
     INT_MIN,
     TypeValue,

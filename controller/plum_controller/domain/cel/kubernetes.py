@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from plum_schemas.names import is_label, is_subdomain
 
-from plum_controller.resources.cel.errors import EvaluationError
-from plum_controller.resources.cel.functions import define
-from plum_controller.resources.cel.values import INT_MAX, INT_MIN, NONE, Optional, Wrapped, integer
+from plum_controller.domain.cel.errors import EvaluationError
+from plum_controller.domain.cel.functions import define
+from plum_controller.domain.cel.values import INT_MAX, INT_MIN, NONE, Optional, Wrapped, integer
 
 _SUFFIXES = {
     "": Decimal(1), "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10**3), "M": Decimal(10**6),

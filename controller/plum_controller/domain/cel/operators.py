@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from plum_controller.resources.cel.errors import Budget, EvaluationError
-from plum_controller.resources.cel.values import MAX_TEXT, equal, integer, kind_of, less, no_overload, text, unsigned
+from plum_controller.domain.cel.errors import Budget, EvaluationError
+from plum_controller.domain.cel.values import MAX_TEXT, equal, integer, kind_of, less, no_overload, text, unsigned
 
 Binary = Callable[[Any, Any, Budget], Any]
 

@@ -5,8 +5,8 @@
 Why it is written here and not a library: docs/adr/0010. Nothing of it is loaded before a schema has a rule.
 """
 
-from plum_controller.resources.cel.errors import Budget, CompileError, CostError, EvaluationError
-from plum_controller.resources.cel.program import Program, compile_expression
-from plum_controller.resources.cel.types import DYN, Type, type_of
+from plum_controller.domain.cel.errors import Budget, CompileError, CostError, EvaluationError
+from plum_controller.domain.cel.program import Program, compile_expression
+from plum_controller.domain.cel.types import DYN, Type, type_of
 
 __all__ = ["DYN", "Budget", "CompileError", "CostError", "EvaluationError", "Program", "Type", "compile_expression", "type_of"]

@@ -12,19 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from plum_controller.resources.cel import (
+from plum_controller.domain.cel import (
     kubernetes,  # noqa: F401 -- registers its functions, as the next two
     lists,  # noqa: F401
     syntax,
     texts,  # noqa: F401
 )
-from plum_controller.resources.cel.comprehensions import Typed, item_types, items, macro_of
-from plum_controller.resources.cel.errors import Budget, CompileError, EvaluationError
-from plum_controller.resources.cel.functions import REGISTRY, Overload, fits
-from plum_controller.resources.cel.operators import BINARY, negate
-from plum_controller.resources.cel.reading import Run, converter, for_lists, item_at, read_dynamic, read_field, read_optional
-from plum_controller.resources.cel.types import BOOL, DYN, NULL, STRING, TIMESTAMP, UINT, Type, scalar
-from plum_controller.resources.cel.values import NONE, NUMBERS, Optional, TypeValue, kind_of, no_overload
+from plum_controller.domain.cel.comprehensions import Typed, item_types, items, macro_of
+from plum_controller.domain.cel.errors import Budget, CompileError, EvaluationError
+from plum_controller.domain.cel.functions import REGISTRY, Overload, fits
+from plum_controller.domain.cel.operators import BINARY, negate
+from plum_controller.domain.cel.reading import Run, converter, for_lists, item_at, read_dynamic, read_field, read_optional
+from plum_controller.domain.cel.types import BOOL, DYN, NULL, STRING, TIMESTAMP, UINT, Type, scalar
+from plum_controller.domain.cel.values import NONE, NUMBERS, Optional, TypeValue, kind_of, no_overload
 
 _ARITHMETIC = {
     "+": {("int", "int"), ("uint", "uint"), ("double", "double"), ("string", "string"), ("bytes", "bytes"), ("list", "list"),
@@ -67,9 +67,14 @@ class Program:
 
 def compile_expression(expression: str, variables: Mapping[str, Type]) -> Program:
     """Raises `CompileError`."""
+    return compile_tree(syntax.parse(expression), variables)
+
+
+def compile_tree(tree: Any, variables: Mapping[str, Type]) -> Program:
+    """The program of a tree that was parsed, and perhaps changed, before. Raises `CompileError`."""
     compiler = _Compiler(variables)
     try:
-        kind, run = compiler.compile(syntax.parse(expression))
+        kind, run = compiler.compile(tree)
     except RecursionError:
         raise CompileError("the expression is nested too deeply") from None
     return Program(run, kind, {name: slot for slot, name in enumerate(variables)}, compiler.size, frozenset(compiler.used))

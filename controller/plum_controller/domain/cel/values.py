@@ -10,8 +10,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from plum_controller.resources.cel.errors import Budget, EvaluationError
-from plum_controller.resources.cel.syntax import Unsigned
+from plum_controller.domain.cel.errors import Budget, EvaluationError
+from plum_controller.domain.cel.syntax import Unsigned
 
 MAX_TEXT = 1 << 20
 """Characters of a text that an expression may make."""
