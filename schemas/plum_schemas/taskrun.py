@@ -77,6 +77,25 @@ class Attempt(Struct):
     """Exit code of a process or container."""
 
 
+class AttemptReport(Struct):
+    """What a node saw of an attempt that has ended there. The controller decides what follows from it."""
+
+    attempt: Annotated[int, Meta(ge=1)]
+    """Number of the attempt."""
+    fencing_token: NonNegative
+    """Token it was taken with; a report of another one is not looked at."""
+    outcome: Literal["Exited", "Timeout", "Canceled", "Lost", "Refused"]
+    """Exited: see exitCode. Lost: nobody saw its end. Refused: it was not started, and never will be on this node."""
+    finished_at: datetime | None = None
+    """When it ended."""
+    exit_code: int | None = None
+    """Exit code; 128 + number after a signal."""
+    reason: str = ""
+    """CamelCase word for what went wrong."""
+    error: str = ""
+    """What went wrong, for people."""
+
+
 class TaskRunStatus(Struct):
     """How far it is, and its result."""
 
@@ -89,13 +108,17 @@ class TaskRunStatus(Struct):
     fencing_token: NonNegative = 0
     """Grows with every lease of the run to a worker; a result with an older one is refused."""
     idempotency_key: str = ""
-    """The same for every attempt of this run."""
+    """The same for every attempt of this run: its uid, or `<uid of the workflow run>/<node>/<iteration>`."""
     worker: str = ""
     """Worker that holds the current attempt."""
     node: str = ""
     """Node of the current attempt."""
     lease_expires_at: datetime | None = None
     """When the attempt is given to another worker unless it is renewed."""
+    attempt_started_at: datetime | None = None
+    """When the current or last attempt was taken."""
+    lost: NonNegative = 0
+    """Attempts whose end nobody saw. They are repeated without counting as retries."""
     progress: Annotated[float, Meta(ge=0, le=1)] | None = None
     """Share that is done, as the worker reports it."""
     progress_message: str = ""
@@ -120,6 +143,10 @@ class TaskRunStatus(Struct):
     """End of the standard output, up to 1 MiB."""
     stderr: str = ""
     """End of the standard error output, up to 1 MiB."""
+    report: AttemptReport | None = None
+    """End of the current attempt as its node saw it, until the controller has recorded it."""
+    task: TaskDefinitionSpec | None = None
+    """What is executed: the definition when the run was admitted, with what the run says instead. It never changes."""
     attempts: list[Attempt] = []
     """Attempts that have ended, oldest first; at most 20."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
@@ -157,6 +184,12 @@ class TaskRun(Object):
         spec = data.get("spec")
         if isinstance(spec, dict):
             normalize_task(spec.get("task"))
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """The payload, with the definition's default for every field that the run leaves out."""
+        defaults = self.status.task.default_payload if self.status.task is not None else {}
+        return {**defaults, **self.spec.payload} if defaults else self.spec.payload
 
     def validate(self, old: TaskRun | None) -> Iterator[FieldError]:
         spec = self.spec
