@@ -67,7 +67,11 @@ class Program:
 
 def compile_expression(expression: str, variables: Mapping[str, Type]) -> Program:
     """Raises `CompileError`."""
-    return compile_tree(syntax.parse(expression), variables)
+    try:
+        tree = syntax.parse(expression)
+    except RecursionError:
+        raise CompileError("the expression is nested too deeply") from None
+    return compile_tree(tree, variables)
 
 
 def compile_tree(tree: Any, variables: Mapping[str, Type]) -> Program:
