@@ -142,6 +142,8 @@ def check_claim(status: TaskRunStatus, claim: Claim, holder: Holder | None = Non
 
 def admit(status: TaskRunStatus, task: TaskDefinitionSpec, idempotency_key: str, now: datetime) -> TaskRunStatus:
     """Queued -> Pending: the first attempt may be taken. What is executed is pinned."""
+    if status.phase == "Running":
+        raise TransitionError(f"the run was admitted before; attempt {status.attempt} is under way")
     return move(
         status,
         "Pending",
@@ -221,6 +223,8 @@ def end(status: TaskRunStatus, outcome: Outcome, now: datetime) -> TaskRunStatus
 
 def again(status: TaskRunStatus, outcome: Outcome, not_before: datetime, now: datetime) -> TaskRunStatus:
     """Running -> Pending: the attempt is written down, and the next may be taken from `not_before` on."""
+    if status.phase == "Queued":
+        raise TransitionError("the run has had no attempt that could be tried again")
     return move(
         status,
         "Pending",
