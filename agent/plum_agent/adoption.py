@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from plum_schemas.base import ObjectKey
 from plum_schemas.instance import Instance
 
+from plum_agent.artifacts.package import as_packaged
 from plum_agent.drivers.base import Exit, Handle, Launch, Run
 from plum_agent.errors import RefusedError
 from plum_agent.ledger import Record, RunRecord
@@ -69,7 +70,8 @@ class Adopter:
             self.starter.note_start(run, found.started_at)
         if isinstance(found, Handle):
             run.handle = found
-            self.starter.ports.adopt(str(unit.key), instance.spec.template.ports, run.ports)
+            ports = as_packaged(instance, unit.package).spec.template.ports
+            self.starter.ports.adopt(str(unit.key), ports, run.ports)
             logger.info("instance adopted", extra={"key": str(unit.key), "pid": found.pid})
         return found
 

@@ -85,6 +85,8 @@ def container_of(
     """`folder` is that of the instance; folders for relative mounts are made in it. Raises `RefusedError`."""
     template, metadata = instance.spec.template, instance.metadata
     own = folder / "work"
+    if package is not None and package.image:
+        package = None  # nothing was unpacked: the image has all of it
     binds = [Bind(package.folder, APP)] if package is not None else []
     if package is None:
         binds += [Bind(own / one.path, one.path, read_only=True) for one in template.files]
@@ -132,7 +134,7 @@ def environment_in(
 
 def entry_command(template: Template, package: PreparedPackage | None) -> Sequence[str]:
     """What runs in the container; empty: what the image says."""
-    if template.command or package is None:
+    if template.command or package is None or package.image:
         return template.command
     return [str(PurePosixPath(APP, package.entry))]
 

@@ -20,13 +20,13 @@ from plum_schemas.base import ObjectKey
 from plum_schemas.instance import Instance
 from plum_schemas.template import Template
 
-from plum_agent.artifacts.package import PreparedPackage, read_package
+from plum_agent.artifacts.package import PreparedPackage, as_packaged, read_package
 from plum_agent.drivers.launching import find_user
 from plum_agent.environment import DEFAULT_PATH
 from plum_agent.errors import RefusedError
 
 if TYPE_CHECKING:
-    from plum_agent.artifacts.cache import ArtifactCache
+    from plum_agent.artifacts.cache import ArtifactCache, PackageRequest
     from plum_agent.unit import Unit
 
 MakeCache = Callable[[], "ArtifactCache"]
@@ -126,17 +126,21 @@ class Preparer:
 
     async def _prepare(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage | None:
         template = instance.spec.template
+        known = self._find(instance, folder)
         if template.runtime == "container" and self._prepare_image is not None:
-            await self._prepare_image(instance, tell)
+            if known is None and template.artifact is not None:
+                cache, request = self._request(instance, folder)
+                known = await cache.image(request, template.image)
+            await self._prepare_image(as_packaged(instance, known), tell)
             if template.artifact is None:
                 return None
-        return self._find(instance, folder) or await self._prepare_package(instance, folder, tell)
+        return known or await self._prepare_package(instance, folder, tell)
 
-    async def _prepare_package(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage:
+    def _request(self, instance: Instance, folder: Path) -> tuple[ArtifactCache, PackageRequest]:
+        """What is asked of the cache, which is made with the first request."""
         from plum_agent.artifacts.cache import PackageRequest
 
-        template = instance.spec.template
-        source = template.artifact
+        source = instance.spec.template.artifact
         if source is None or self._make_cache is None:
             raise RefusedError(
                 "ArtifactNotSupported", "artifacts are not supported by this node; give a command that exists on it"
@@ -144,9 +148,12 @@ class Preparer:
         if self._cache is None:
             self._cache = self._make_cache()
         make_folder(folder)
-        owner = owner_of(template)
-        request = PackageRequest(instance.metadata.namespace, source, folder, owner)
-        package = await self._cache.prepare(request, tell)
+        return self._cache, PackageRequest(instance.metadata.namespace, source, folder, owner_of(instance.spec.template))
+
+    async def _prepare_package(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage:
+        template = instance.spec.template
+        cache, request = self._request(instance, folder)
+        package = await cache.prepare(request, tell)
         if package.fits:
             return package
         tell("Checking", "whether this node can run it")

@@ -23,7 +23,7 @@ from plum_schemas.quantities import parse_bytes, parse_cpu
 from plum_schemas.template import Template
 
 from plum_agent import environment
-from plum_agent.artifacts.package import PreparedPackage, read_package
+from plum_agent.artifacts.package import PreparedPackage, as_packaged, read_package
 from plum_agent.containing import (
     OF_IMAGES,
     ContainerDefaults,
@@ -120,7 +120,7 @@ class Starter:
         if self.driver.keeps_runs:
             await self._tell_main_control(unit, instance)
         owner = str(unit.key)
-        numbers = self.ports.acquire(owner, outside_ports(template))
+        numbers = self.ports.acquire(owner, outside_ports(as_packaged(instance, self._package(unit, template)).spec.template))
         try:
             launch = self.launch_of(unit, instance, unit.record.runs + 1, numbers)
             if template.files and self.driver.keeps_runs:
@@ -132,8 +132,9 @@ class Starter:
 
     def launch_of(self, unit: Unit, instance: Instance, number: int, numbers: dict[str, int], marker: str = "") -> Launch:
         """The launch of a run: of a new one, or (with its marker) of one that is adopted."""
+        package = self._package(unit, instance.spec.template)
+        instance = as_packaged(instance, package)
         template = instance.spec.template
-        package = self._package(unit, template)
         base = self._base_folder(self.ledger.folder(unit.key), template, package)
         work = self._work_directory(base, template)
         application = environment.Application.of(instance, package)
@@ -193,7 +194,7 @@ class Starter:
         """Where relative paths of the template begin."""
         if not self.driver.keeps_runs:
             return folder
-        if package is not None:
+        if package is not None and not package.image:
             return package.folder
         own = folder / "work"
         if not own.exists():

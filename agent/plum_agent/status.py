@@ -15,6 +15,7 @@ from plum_client.conditions import find_condition, remove_condition, set_conditi
 from plum_schemas.base import Condition
 from plum_schemas.instance import BoundPort, Exit, Instance, InstanceStatus, Phase
 
+from plum_agent.artifacts.package import as_packaged
 from plum_agent.drivers import base
 from plum_agent.plan import RunState, StopReason
 from plum_agent.unit import Unit
@@ -199,7 +200,7 @@ def _ports(unit: Unit, instance: Instance) -> list[BoundPort]:
     numbers = unit.record.run.ports if unit.record.run and unit.alive else {}
     return [
         BoundPort(name=port.name, port=numbers[port.name], protocol=port.protocol)
-        for port in instance.spec.template.ports
+        for port in as_packaged(instance, unit.package).spec.template.ports
         if port.name in numbers
     ]
 

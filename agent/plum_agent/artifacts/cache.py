@@ -22,7 +22,7 @@ from plum_client.errors import ApiError, ForbiddenError, NotFoundError
 from plum_client.packages.check import Package, check_package
 from plum_client.packages.errors import PackageError
 from plum_schemas.artifact import Artifact, ArtifactService
-from plum_schemas.template import ArtifactSource
+from plum_schemas.template import ArtifactSource, Port
 
 from plum_agent.artifacts.fetch import Fetcher, Origin, size_of
 from plum_agent.artifacts.package import FOLDER, PreparedPackage, read_package, write_note
@@ -88,6 +88,38 @@ class ArtifactCache:
         """Where the bytes are, and the Artifact if the template names one. Raises `RefusedError`."""
         if source.url:
             return Origin(source.sha256, url=source.url), None
+        found = await self._find(namespace, source)
+        if found.spec.type != "zip":
+            label = f"artifact {source.name} {source.version}"
+            raise RefusedError("ArtifactIsImage", f"{label} is an image, which no process can be; use runtime: container")
+        path = f"/v1/artifacts/{namespace}/{found.metadata.name}/content"
+        return Origin(found.spec.sha256, path=path, size=found.spec.size), found
+
+    async def image(self, request: PackageRequest, other: str) -> PreparedPackage | None:
+        """The image that an artifact stands for, written down for the next start; None for a zip. `other`: the image of the
+        template. Raises `RefusedError`."""
+        if request.source.url:
+            return None
+        artifact = await self._find(request.namespace, request.source)
+        spec = artifact.spec
+        if spec.type != "image":
+            return None
+        if other and other != spec.image:
+            message = f"artifact {spec.name} {spec.version} is the image {spec.image}; leave out spec.template.image"
+            raise RefusedError("ArtifactIsImage", f"{message}, which is {other}")
+        ports = [
+            Port(name=p.name, port=p.container, host_port=p.host, protocol="udp" if p.protocol == "udp" else "tcp")
+            for p in spec.ports
+        ]
+        prepared = PreparedPackage(
+            folder=request.instance_folder / FOLDER, entry="", sha256="", name=spec.name, version=spec.version,
+            services=spec.services, source=request.source, fits=True, image=spec.image, ports=ports,
+        )  # fmt: skip
+        await asyncio.to_thread(write_note, request.instance_folder, prepared)
+        return prepared
+
+    async def _find(self, namespace: str, source: ArtifactSource) -> Artifact:
+        """The Artifact that a template names. Raises `RefusedError`."""
         fields = f"spec.name={_escaped(source.name)},spec.version={_escaped(source.version)}"
         label = f"artifact {source.name} {source.version}"
         try:
@@ -108,11 +140,7 @@ class ArtifactCache:
             raise RefusedError(
                 "ArtifactAmbiguous", f"{label} exists several times ({names}); delete all but one, or give its sha256"
             )
-        spec = found[0].spec
-        if spec.type != "zip":
-            raise RefusedError("ArtifactIsImage", f"{label} is an image; use spec.template.image and runtime: container")
-        path = f"/v1/artifacts/{namespace}/{found[0].metadata.name}/content"
-        return Origin(spec.sha256, path=path, size=spec.size), found[0]
+        return found[0]
 
     def close(self) -> None:
         """Stop downloads; what came so far is kept."""

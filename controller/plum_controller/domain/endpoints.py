@@ -50,13 +50,13 @@ def offers_of(instance: Instance, services: Iterable[Service] = (), artifact: Ar
     select it. The first word counts where both name the same service and port. Ports that are not known yet are left out."""
     found: dict[tuple[str, int], Offer] = {}
     for one in _named(instance, artifact):
-        number, protocol = _port(instance, one.port, declared=False)
+        number, protocol = _port(instance, one.port, artifact, declared=False)
         if number:
             offer = Offer(one.service, number, one.protocol or protocol, one.version, one.weight, one.labels)
             found.setdefault((one.service, number), offer)
     for service in services:
         if selects(service, instance.metadata.labels):
-            number, protocol = _port(instance, service.spec.port, declared=True)
+            number, protocol = _port(instance, service.spec.port, artifact, declared=True)
             if number:
                 name = service.metadata.name
                 offer = Offer(name, number, service.spec.protocol or protocol, service.spec.version)
@@ -82,7 +82,9 @@ def _named(instance: Instance, artifact: Artifact | None) -> list[_Named]:
     if artifact is None:
         return []
     version = artifact.spec.version
-    return [_Named(s.name, s.port, s.protocol, s.version or version, s.labels) for s in artifact.spec.services]
+    named = [_Named(s.name, s.port, s.protocol, s.version or version, s.labels) for s in artifact.spec.services]
+    published = [port for port in artifact.spec.ports if port.service_name]
+    return named + [_Named(port.service_name, port.name, port.protocol, version, {}) for port in published]
 
 
 def belongs(instance: Instance, service: Service, artifact: Artifact | None = None) -> bool:
@@ -91,15 +93,17 @@ def belongs(instance: Instance, service: Service, artifact: Artifact | None = No
     return named or selects(service, instance.metadata.labels)
 
 
-def _port(instance: Instance, ref: int | str | None, *, declared: bool) -> tuple[int, str]:
+def _port(instance: Instance, ref: int | str | None, artifact: Artifact | None, *, declared: bool) -> tuple[int, str]:
     """Number on the node and protocol of a port given by name or number, 0 when there is none. `declared`: it must be one of
-    the template's, because only those are known to be reachable."""
-    ports = instance.spec.template.ports
-    text = str(ref) if ref is not None else ports[0].name if ports else ""
-    for port in ports:
-        if text in (port.name, str(port.port)):
-            bound = next((b.port for b in instance.status.ports if b.name == port.name), 0)
-            return bound or port.port, port.protocol
+    the template's, or of the image's, because only those are known to be reachable."""
+    ports = [(port.name, port.port, str(port.protocol)) for port in instance.spec.template.ports]
+    if not ports and artifact is not None:
+        ports = [(port.name, port.container, port.protocol or "tcp") for port in artifact.spec.ports]
+    text = str(ref) if ref is not None else ports[0][0] if ports else ""
+    for name, number, protocol in ports:
+        if text in (name, str(number)):
+            bound = next((b.port for b in instance.status.ports if b.name == name), 0)
+            return bound or number, protocol
     return (int(text), "tcp") if text.isdecimal() and not declared else (0, "")
 
 

@@ -17,8 +17,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from plum_schemas.artifact import Artifact, ArtifactSpec, PortMapping
 from plum_schemas.base import ObjectMeta
 from plum_schemas.core import Secret
+from plum_schemas.endpoint import Endpoint
 from plum_schemas.instance import InstanceStatus
 from plum_schemas.node import Node
 
@@ -260,6 +262,38 @@ async def test_a_package_runs_in_a_base_image(site: Site) -> None:
     output = site.run_folder("sonar") / "stdout.log"
     await until(lambda: output.read_text(), what="its output")
     assert output.read_text() == "SonarSim in /app with /app/lib\n"
+
+
+async def test_an_artifact_that_is_an_image_brings_image_ports_and_name(site: Site, engine: Engine) -> None:
+    script = f"sh -c '{HTTPD.replace('$PORT', '8000')}'"
+    engine.make_image("plum-test/as-artifact:1", f"CMD {script}")
+    outside = free_port()
+    ports = [PortMapping(name="http", container=8000, host=outside, service_name="greeter", protocol="http")]
+    spec = ArtifactSpec(name="greeter", version="1.0.0", type="image", image="plum-test/as-artifact:1", ports=ports)
+    await site.api.create(Artifact(metadata=ObjectMeta(name="greeter-1.0.0", namespace="default"), spec=spec))
+    wanted: dict[str, Any] = {"artifact": {"name": "greeter", "version": "1.0.0"}, "network": "private"}
+    await site.create("web", [], runtime="container", **wanted)
+    await site.create("process", [], artifact=wanted["artifact"])
+    await site.create("two", [], runtime="container", image=IMAGE, **wanted)
+
+    status = await site.running("web")
+
+    assert [(port.name, port.port) for port in status.ports] == [("http", outside)]
+    details = engine.docker("inspect", "plum-app-web").stdout
+    assert '"PLUM_APP_NAME=greeter"' in details
+    assert '"PLUM_APP_VERSION=1.0.0"' in details
+    for name, words in (("process", "runtime: container"), ("two", "leave out spec.template.image")):
+        refusal = await site.wait(name, lambda status: any(one.reason == "ArtifactIsImage" for one in status.conditions))
+        assert any(words in one.message for one in refusal.conditions), name
+    services = await until_async(lambda: site.api.list(Endpoint, "default"), lambda found: found.items)
+    assert [(one.spec.service, one.spec.port, one.spec.protocol) for one in services.items] == [("greeter", outside, "http")]
+
+    site.end_agent()
+    site.start_agent("--engine", f"unix://{engine.socket}")
+    adopted = await site.wait("web", lambda status: status.phase == "Running" and status.pid)
+    assert (adopted.pid, adopted.restarts, [port.port for port in adopted.ports]) == (status.pid, 0, [outside])
+    await site.delete("web")
+    await site.gone("web", 30)
 
 
 async def test_without_an_engine_the_node_says_so_and_the_instance_waits_for_it(tmp_path: Path, own: Path) -> None:
