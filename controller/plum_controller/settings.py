@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from plum_controller.domain.outgoing import parse_allow_list
+
 
 class SettingError(ValueError):
     """A setting has a value that cannot be used. The message names the setting, the value and what is expected."""
@@ -62,6 +64,11 @@ def _days(text: str) -> float:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _allow_list(text: str) -> str:
+    parse_allow_list(text)
+    return text.strip()
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -130,6 +137,31 @@ class Settings:
     )
     controllers_enabled: bool = _setting(
         "PLUM_CONTROLLERS_ENABLED", True, "Run the built-in controllers in this process. Off: it only serves the API.", _boolean
+    )
+    outgoing_allow: str = _setting(
+        "PLUM_OUTGOING_ALLOW",
+        "*",
+        "What http tasks, webhooks and notifications may call: `https://*.example.com, 10.1.0.0/16, host:8443`, or `*`. "
+        "Link-local and metadata addresses and the controller's own plain port are refused unless the very address or network is listed.",
+        _allow_list,
+    )
+    tasks_in_flight: int = _setting(
+        "PLUM_TASKS_IN_FLIGHT",
+        256,
+        "Attempts that the controller itself executes at once (builtins, service, http, plugins).",
+        _number,
+    )
+    task_lost_seconds: float = _setting(
+        "PLUM_TASK_LOST_SECONDS",
+        60.0,
+        "How long a node may be away before a task it runs counts as lost, if other nodes may run it.",
+        _seconds,
+    )
+    tasks_kept_seconds: float = _setting(
+        "PLUM_TASKS_KEPT_SECONDS", 86_400.0, "How long a finished TaskRun is kept that does not say `spec.keepFor`.", _seconds
+    )
+    tasks_kept: int = _setting(
+        "PLUM_TASKS_KEPT", 10_000, "Most finished TaskRuns kept in a namespace; the oldest go first. 0: no limit.", _number
     )
     allowed_hosts: tuple[str, ...] = _setting(
         "PLUM_ALLOWED_HOSTS",
