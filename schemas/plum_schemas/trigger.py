@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta, field
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
+from plum_schemas.durations import parse_duration
 from plum_schemas.markers import FreeMap, ListMap
 from plum_schemas.node_types import EventMatch
 from plum_schemas.scalars import Duration, Name, NonNegative, Positive
@@ -17,7 +18,10 @@ from plum_schemas.validation import FieldError, exactly_one, invalid, required
 from plum_schemas.workflow import ConcurrencyPolicy
 from plum_schemas.workflowrun import RunPhase
 
+TRIGGER_LABEL = "plum.dev/trigger"
+"""On runs: the trigger that started them."""
 _ALIASES = frozenset({"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"})
+MAX_JITTER_SECONDS = 86_400.0
 
 
 class CronTrigger(Struct):
@@ -34,10 +38,10 @@ class CronTrigger(Struct):
     """A firing that is later than this is missed; no limit if absent."""
     catch_up: Literal["None", "Last", "All"] = "None"
     """Which missed times are made up for when the controller was away."""
-    max_catch_up: Positive = 10
-    """Most runs that catchUp All makes."""
+    max_catch_up: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """Most runs that catchUp All makes: the newest."""
     jitter: Duration = "0s"
-    """Each firing is delayed by a random part of this; the same for the same time."""
+    """Each firing is delayed by a random part of this, the same for the same time; at most a day."""
 
 
 class WebhookTrigger(Struct):
@@ -50,7 +54,12 @@ class WebhookTrigger(Struct):
     secret_ref: KeyRef | None = None
     """Key of the HMAC-SHA256 signature; requests without a valid one are refused."""
     signature_header: str = "X-Plum-Signature"
-    """Header with the signature as `sha256=HEX`."""
+    """Header with the signature as `sha256=HEX`: of timestamp, delivery and body. `X-Hub-Signature-256` is GitHub's, of the body
+    alone."""
+    tolerance: Duration = "5m"
+    """How far the time that a request carries may be from the controller's."""
+    max_body_bytes: Annotated[int, Meta(ge=0, le=3 * 1024 * 1024)] = 256 * 1024
+    """Largest body; a larger one is refused."""
 
 
 class ConditionTrigger(Struct):
@@ -69,6 +78,27 @@ class RunTrigger(Struct):
     """Name of that workflow."""
     phases: list[RunPhase] = []
     """Ends that count; all if empty."""
+
+
+class Firing(Struct):
+    """One thing a trigger did, or did not do."""
+
+    at: datetime
+    """When."""
+    result: Literal["Started", "Queued", "Missed", "Refused"]
+    """Started made a run; Missed and Refused did not."""
+    source: str = ""
+    """What made it fire: cron, event, webhook, condition, run, manual, backfill."""
+    scheduled_for: datetime | None = None
+    """Cron: the time it fired for."""
+    run: str = ""
+    """Name of the run."""
+    reason: str = ""
+    """CamelCase: why there is no run."""
+    message: str = ""
+    """A sentence for people."""
+    count: Positive = 1
+    """How many this stands for."""
 
 
 class TriggerSpec(Struct):
@@ -94,6 +124,8 @@ class TriggerSpec(Struct):
     """After runs of another workflow."""
     min_interval: Duration = "0s"
     """Least time between two firings; those in between are dropped and counted. Cron is not limited."""
+    keep_firings: Annotated[int, Meta(ge=0, le=50)] = 10
+    """How many firings the status remembers."""
 
 
 class TriggerStatus(Struct):
@@ -115,6 +147,14 @@ class TriggerStatus(Struct):
     """Firings that were too late, forbidden or dropped."""
     true_since: datetime | None = None
     """Condition: since when the expression is true."""
+    observed_schedule: str = ""
+    """Cron: schedule and time zone that lastScheduledTime is of. Another one counts from when it was seen."""
+    queue: list[datetime] = []
+    """Cron with policy Queue: times that wait for a run to end."""
+    observed_revision: str = ""
+    """Event and run: changes up to this revision are dealt with."""
+    firings: list[Firing] = []
+    """What it did last, newest first."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
     """Ready: it can fire."""
 
@@ -160,5 +200,7 @@ class Trigger(Object):
             schedule = spec.cron.schedule
             if schedule not in _ALIASES and len(schedule.split()) != 5:
                 yield invalid("spec.cron.schedule", schedule, "must have five fields, or be an alias such as @daily")
+            if parse_duration(spec.cron.jitter) > MAX_JITTER_SECONDS:
+                yield invalid("spec.cron.jitter", spec.cron.jitter, "must not be longer than a day")
         if spec.event is not None and not spec.event.kind and not spec.event.type:
             yield required("spec.event.kind", "name a kind, or the type of an event somebody sends")
