@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -32,6 +32,7 @@ from plum_schemas.instance import Instance
 from plum_schemas.node import Link as LinkFigures
 
 from plum_agent.delivery import DeliveryQueue
+from plum_agent.devices import Devices
 from plum_agent.drivers.base import Driver
 from plum_agent.engine.errors import EngineError
 from plum_agent.environment import Place
@@ -85,6 +86,8 @@ class Shared:
     """Base address of the controller, for workloads."""
     controller_grpc: str = ""
     """`host:port` of the controller for workers, for workloads."""
+    devices: Devices = field(default_factory=Devices)
+    """What templates may ask for by name."""
     artifact_bytes: int = 0
     """How much of packages is kept beyond what runs."""
     containers: ContainerRuntime | None = None
@@ -115,7 +118,7 @@ class NodeAgent:
             sender.send, outbox, shared.random, sender.send_together if shared.transport is not None else None
         )
         starter = Starter(
-            place=Place(name, shared.facts.address, shared.controller, shared.controller_grpc),
+            place=Place(name, shared.facts.address, shared.controller, shared.controller_grpc, shared.devices),
             api=shared.api,
             driver=shared.driver,
             ledger=self.ledger,
@@ -132,7 +135,8 @@ class NodeAgent:
         )  # fmt: skip
         link_figures = None if shared.link is None else partial(self._link_figures, shared.link)
         self.reporter = NodeReporter(
-            shared.api, name, shared.facts, self._set_lease_seconds, shared.containers, link_figures, shared.identity
+            shared.api, name, shared.facts, self._set_lease_seconds, shared.containers, link_figures, shared.identity,
+            shared.devices,
         )  # fmt: skip
         if shared.identity is not None:
             shared.identity.on_change = self.reporter.check_soon

@@ -22,6 +22,7 @@ from plum_schemas.template import Mount, Port, Template
 from plum_agent.artifacts.package import PreparedPackage
 from plum_agent.drivers.base import Bind, Container, Published
 from plum_agent.drivers.container_config import OWN
+from plum_agent.environment import Place
 from plum_agent.errors import RefusedError
 
 APP = "/app"
@@ -79,12 +80,14 @@ def container_of(
     folder: Path,
     package: PreparedPackage | None,
     numbers: Mapping[str, int],
-    node: str,
+    place: Place,
     defaults: ContainerDefaults,
 ) -> Container:
     """`folder` is that of the instance; folders for relative mounts are made in it. Raises `RefusedError`."""
     template, metadata = instance.spec.template, instance.metadata
     own = folder / "work"
+    devices = [place.devices.paths[name] for name in template.resources.devices if name in place.devices.paths]
+    nodes = [path for path in devices if path.is_char_device() or path.is_block_device()]
     if package is not None and package.image:
         package = None  # nothing was unpacked: the image has all of it
     binds = [Bind(package.folder, APP)] if package is not None else []
@@ -93,8 +96,9 @@ def container_of(
     binds += [Bind(path, str(path), read_only=True) for path in defaults.libraries if path.is_dir()]
     binds += [_bind(own, mount, template.user) for mount in template.mounts]
     inside = inside_numbers(template, numbers)
+    binds += [Bind(path, str(path)) for path in devices if path not in nodes and path.exists()]
     pids = template.resources.limits.get("pids")
-    labels = {"instance": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid, "node": node}
+    labels = {"instance": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid, "node": place.node}
     return Container(
         image=image_of(template, defaults),
         name=metadata.name,
@@ -108,6 +112,7 @@ def container_of(
             if template.network == "private" and port.name in numbers
         ),
         pids=int(parse_quantity(pids)) if pids is not None else None,
+        devices=tuple(nodes),
         init=template.init,
         security=template.security_context,
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from plum_client.client import ApiClient
 from plum_schemas.instance import Instance
 
 from plum_agent.artifacts.package import PreparedPackage
+from plum_agent.devices import Devices
 from plum_agent.errors import RefusedError
 from plum_agent.references import References
 
@@ -37,6 +38,8 @@ class Place:
     """Base address of the controller."""
     controller_grpc: str = ""
     """`host:port` of the controller for workers, if it is known."""
+    devices: Devices = field(default_factory=Devices)
+    """Those of this node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ def environment_of(
         if position == 0:
             environment["PORT"] = number
         environment[f"PORT_{re.sub('[^A-Z0-9]', '_', port.name.upper())}"] = number
+    environment |= place.devices.environment(template.resources.devices)
     declared = {variable.name for variable in template.env}
     environment |= {name: value for name, value in resolved.items() if name not in declared}
     for variable in template.env:

@@ -29,6 +29,7 @@ from plum_client.service_manager import keep_telling, notify
 
 from plum_agent import logs, settings
 from plum_agent.agent import NodeAgent, Shared
+from plum_agent.devices import Devices
 from plum_agent.drain import drain
 from plum_agent.drivers.base import Driver
 from plum_agent.drivers.fake import FakeDriver
@@ -101,7 +102,7 @@ async def _run(given: settings.Settings, identity: NodeIdentity | None) -> None:
         shared = Shared(
             api, driver, clock, facts, keeper, ports, events, tunnels,
             controller=given.controller, controller_grpc=given.controller_grpc, artifact_bytes=given.artifact_bytes,
-            containers=containers, transport=transport, link=link, identity=identity,
+            containers=containers, transport=transport, link=link, identity=identity, devices=Devices(given.devices),
         )  # fmt: skip
         agents[node] = NodeAgent(node, directory, lease, shared, workers=32 if len(given.nodes) == 1 else 8)
 

@@ -25,6 +25,7 @@ from plum_client.informer import Informer
 from plum_schemas.base import Condition, ObjectKey
 from plum_schemas.node import ARCH_LABEL, ENGINE_LABEL, HOSTNAME_LABEL, OS_LABEL, Link, Node
 
+from plum_agent.devices import Devices
 from plum_agent.drain import end_drain
 from plum_agent.link_figures import LOOK_SECONDS, worth_telling
 
@@ -137,6 +138,7 @@ class NodeReporter:
         containers: ContainerRuntime | None = None,
         link: Callable[[], Link] | None = None,
         identity: NodeIdentity | None = None,
+        devices: Devices | None = None,
     ) -> None:
         """`link` gives the figures of the way to the controller; without it none are told."""
         self._api = api
@@ -146,6 +148,7 @@ class NodeReporter:
         self._containers = containers
         self._link = link
         self._identity = identity
+        self._devices = devices or Devices()
         self._informer: Informer[Node] = Informer(api, Node, fields=f"metadata.name={name}", relist_after=RELIST_SECONDS)
         self._informer.add_raw_handler(lambda key, old, new: self.check_soon())
         self._wake = asyncio.Event()
@@ -161,12 +164,14 @@ class NodeReporter:
         self.check_soon()
 
     async def run(self) -> None:
-        following = asyncio.get_running_loop().create_task(self._informer.run())
+        loop = asyncio.get_running_loop()
+        following = loop.create_task(self._informer.run()), loop.create_task(self._devices.follow(self.check_soon))
         try:
             await self._informer.wait_synced()
             await self._keep()
         finally:
-            following.cancel()
+            for task in following:
+                task.cancel()
 
     async def _keep(self) -> None:
         pause = MIN_RETRY_SECONDS
@@ -198,7 +203,8 @@ class NodeReporter:
         if not labels.items() <= node.metadata.labels.items():
             await self._api.patch(Node, self._name, {"metadata": {"labels": labels}})
         engine = self._containers.node_status() if self._containers is not None else {}
-        wanted = self._facts.status() | engine | {"observedGeneration": node.metadata.generation} | self._link_status(node)
+        seen = {"devices": self._devices.status(), "observedGeneration": node.metadata.generation}
+        wanted = self._facts.status() | engine | seen | self._link_status(node)
         if differs(node, wanted):
             await self._api.patch(Node, self._name, {"status": wanted}, subresource="status")
         if self._identity is not None:

@@ -13,6 +13,7 @@ from plum_schemas.quantities import parse_bytes
 
 from plum_agent.container_settings import DEFAULT_ENGINE, read_defaults, socket_of
 from plum_agent.containing import ContainerDefaults
+from plum_agent.devices import parse as parse_devices
 from plum_agent.drivers.fake import FakeOptions
 
 MAX_COUNT = 10_000
@@ -50,6 +51,8 @@ class Settings:
     """Folder with files of images, for sites without a registry."""
     containers: ContainerDefaults
     """What is the same for all containers of this node."""
+    devices: Mapping[str, Path]
+    """Devices of this node by name, for `resources.devices` of templates."""
     die_with_parent: bool
     log_level: str
     log_format: str
@@ -116,6 +119,12 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         metavar="SIZE",
         help="packages kept beyond those that run; default: 5Gi",
     )
+    parser.add_argument(
+        "--device",
+        action="append",
+        metavar="NAME=PATH",
+        help="a device that one instance at a time may hold, such as camera=/dev/video0; may be repeated",
+    )
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--log-level", default=env.get("AGENT_LOG_LEVEL") or "info")
     parser.add_argument("--log-format", default=env.get("PLUM_LOG_FORMAT") or "text", choices=("text", "json"))
@@ -133,6 +142,7 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         fake = FakeOptions.parse(given.fake)
         engine = socket_of(given.engine)
         containers = read_defaults(env)
+        devices = parse_devices(given.device if given.device is not None else [env.get("PLUM_DEVICES", "")])
     except ValueError as error:
         parser.error(str(error))
     return Settings(
@@ -152,6 +162,7 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         engine=engine,
         image_directory=(Path(given.image_dir) if given.image_dir else given.data_dir / "images").absolute(),
         containers=containers,
+        devices=devices,
         die_with_parent=given.die_with_parent,
         log_level=given.log_level.upper(),
         log_format=given.log_format,

@@ -113,6 +113,8 @@ class Starter:
 
     async def _prepare(self, unit: Unit, instance: Instance) -> tuple[Launch, dict[str, int]]:
         template = instance.spec.template
+        if self.driver.keeps_runs:
+            self.place.devices.check(template.resources.devices)
         if template.exclusive:
             await self._confirm(instance)
         if environment.needs_api(instance):
@@ -173,7 +175,7 @@ class Starter:
             environment=environment_in(launch.environment, template, package, defaults, weak),
             cpu_millis=launch.cpu_millis or defaults.cpu_millis,
             memory_bytes=launch.memory_bytes or defaults.memory_bytes,
-            container=container_of(instance, self.ledger.folder(instance.key), package, numbers, self.place.node, defaults),
+            container=container_of(instance, self.ledger.folder(instance.key), package, numbers, self.place, defaults),
         )
 
     def _new_marker(self, instance: Instance, number: int) -> str:

@@ -110,6 +110,8 @@ class Container:
     published: tuple[Published, ...] = ()
     pids: int | None = None
     """Limit of processes and threads."""
+    devices: tuple[Path, ...] = ()
+    """Device nodes it may open, at the same place inside."""
     init: bool = True
     """Plum is process 1."""
     security: SecurityContext = field(default_factory=SecurityContext)

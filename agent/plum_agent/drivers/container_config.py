@@ -89,6 +89,11 @@ def _host_config(launch: Launch, init: Path, private_network: str, relabel: bool
         host["NanoCpus"] = launch.cpu_millis * 1_000_000
     if launch.memory_bytes is not None:
         host |= {"Memory": launch.memory_bytes, "MemorySwap": launch.memory_bytes}  # no swap that could evade the limit
+    if container.devices:
+        host["Devices"] = [
+            {"PathOnHost": str(path.resolve()), "PathInContainer": str(path), "CgroupPermissions": "rwm"}
+            for path in container.devices
+        ]
     if container.pids is not None:
         host["PidsLimit"] = container.pids
     return host

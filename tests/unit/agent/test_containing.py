@@ -17,7 +17,10 @@ from plum_agent.containing import (
     inside_numbers,
     outside_ports,
 )
-from plum_agent.drivers.base import Bind, Container, Published
+from plum_agent.devices import Devices
+from plum_agent.drivers.base import Bind, Container, Launch, Published, Run
+from plum_agent.drivers.container_config import create_body
+from plum_agent.environment import Place
 from plum_agent.errors import RefusedError
 from plum_agent.unit import launch_hash
 from plum_schemas.base import ObjectMeta
@@ -25,6 +28,7 @@ from plum_schemas.instance import Instance, InstanceSpec
 from plum_schemas.template import Template
 
 NOTHING = ContainerDefaults()
+PLACE = Place("n", devices=Devices({"sink": Path("/dev/null"), "notes": Path("/etc/hostname"), "gone": Path("/dev/none")}))
 
 
 def instance(**template: Any) -> Instance:
@@ -35,7 +39,7 @@ def instance(**template: Any) -> Instance:
 def container(
     folder: Path, numbers: dict[str, int] | None = None, package: PreparedPackage | None = None, **template: Any
 ) -> Container:
-    return container_of(instance(**template), folder, package, numbers or {}, "n", NOTHING)
+    return container_of(instance(**template), folder, package, numbers or {}, PLACE, NOTHING)
 
 
 def packaged(folder: Path) -> PreparedPackage:
@@ -125,6 +129,17 @@ def test_a_package_without_an_image_takes_that_of_the_node() -> None:
     assert image_of(template, ContainerDefaults(base_image="base:1")) == "base:1"
     with pytest.raises(RefusedError, match="set PLUM_BASE_IMAGE"):
         image_of(template, NOTHING)
+
+
+def test_a_container_gets_its_devices_and_no_others(tmp_path: Path) -> None:
+    made = container(tmp_path, resources={"devices": ["sink", "notes", "gone"]})
+
+    assert made.devices == (Path("/dev/null"),)
+    assert made.binds == (Bind(Path("/etc/hostname"), "/etc/hostname"),), "what is no device node is mounted"
+    launch = Launch(Run("a.u.1.x", tmp_path), ("true",), {}, tmp_path, container=made)
+    host = create_body(launch, {}, Path("/init"), "bridge", relabel=False)["HostConfig"]
+    assert host["Devices"] == [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "rwm"}]
+    assert container(tmp_path).devices == ()
 
 
 def test_what_containers_may_do_restarts_them_and_nothing_else() -> None:
