@@ -142,7 +142,8 @@ class Settings:
         "PLUM_OUTGOING_ALLOW",
         "*",
         "What http tasks, webhooks and notifications may call: `https://*.example.com, 10.1.0.0/16, host:8443`, or `*`. "
-        "Link-local and metadata addresses and the controller's own plain port are refused unless the very address or network is listed.",
+        "Link-local and metadata addresses and the controller's own plain port are refused unless the very address or network "
+        "is listed.",
         _allow_list,
     )
     tasks_in_flight: int = _setting(
@@ -174,6 +175,12 @@ class Settings:
     )
     artifact_limit_bytes: int = _setting(
         "PLUM_ARTIFACT_LIMIT_BYTES", 2 * 1024**3, "Largest package that may be uploaded; a larger one gets 413.", _number
+    )
+    engine: str = _setting(
+        "DOCKER_HOST",
+        "unix:///var/run/docker.sock",
+        "Container engine of this machine, whose images `/v1/apps/docker-images` lists. Nothing else uses it here.",
+        str,
     )
     header_limit_bytes: int = _setting(
         "PLUM_HEADER_LIMIT_BYTES", 64 * 1024, "Largest request line plus headers; a larger one is answered with 431.", _number
