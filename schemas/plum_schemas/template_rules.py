@@ -78,7 +78,9 @@ def _check_program(template: Template, path: str) -> Iterator[FieldError]:
     yield from exactly_one(where, {"name": source.name or None, "url": source.url or None})
     if source.name and not source.version:
         yield required(f"{where}.version", "an artifact is chosen by name and version")
-    if source.url and not source.sha256:
+    if source.url.startswith("image://"):
+        yield invalid(f"{where}.url", source.url, "is no address; name the artifact of the image: {name, version}")
+    elif source.url and not source.sha256:
         yield required(f"{where}.sha256", "every node checks what it fetched")
 
 

@@ -53,6 +53,8 @@ def attributes_of(request: ApiRequest) -> Attributes:
     if first == "v1" and len(path) > 1 and path[1] in ("services", "discovery"):
         return _service_attributes(request)
     if first not in ("api", "apis") or len(path) <= (2 if first == "api" else 3):
+    if first == "artifacts" or (first == "v1" and len(path) > 1 and path[1] == "apps"):
+        return _app_attributes(request)
         return Attributes(method.lower() if method != "HEAD" else "get", path="/" + "/".join(path))
     group, rest = ("", path[2:]) if first == "api" else (path[1], path[3:])
     watching = rest[0] == "watch"
@@ -91,6 +93,12 @@ def _artifact_attributes(method: str, path: Sequence[str]) -> Attributes:
 def _service_attributes(request: ApiRequest) -> Attributes:
     """Registering is creating Endpoints, a heartbeat is changing them, finding a service is listing them."""
     namespace = request.query.get("namespace") or "default"
+def _app_attributes(request: ApiRequest) -> Attributes:
+    """Applications are Artifacts: listing them, reading a file, uploading one, deleting one."""
+    verb = _VERBS.get(request.method, "get" if request.path[0] == "artifacts" and len(request.path) > 1 else "list")
+    return Attributes(verb, "plum.dev", "artifacts", "", request.query.get("namespace") or "default")
+
+
     verb = _VERBS.get(request.method, "list")
     if verb == "create" and request.path[-1] == "heartbeat":
         verb = "update"

@@ -22,6 +22,7 @@ from plum_controller.api.artifacts import ArtifactsApi
 from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
 from plum_controller.api.certified import CertifiedConnections
+from plum_controller.api.classic.apps import ClassicApps
 from plum_controller.api.classic.services import ClassicServices
 from plum_controller.api.discovery import Discovery
 from plum_controller.api.joining import Joining
@@ -105,6 +106,7 @@ class Api:
         self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
         self.directory = ServiceDirectory(service.cache)
         self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
+        self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
@@ -135,6 +137,8 @@ class Api:
         if path == agent_statuses.PATH:
             return await agent_statuses.answer(request, self.objects, self.gate)
         if first == "agent" and (joined := await self.joining.answer(request)) is not None:
+        if first == "v1" and (classic := await self.classic_apps.answer(request)) is not None:
+            return classic
             return joined
         if path == ["plan"] and self._planner is not None:
             return await self._plan(request, self._planner())

@@ -24,6 +24,7 @@ from plum_controller.api.access import GROUP, STREAMED, USER
 from plum_controller.api.api import Api
 from plum_controller.api.artifacts import is_artifacts
 from plum_controller.api.authentication import PREFIX, certificate_identity
+from plum_controller.api.classic.apps import UPLOAD
 from plum_controller.api.encodings import compressed, inflated, wants_compressed
 from plum_controller.api.identity import ANONYMOUS, LOCAL, Identity
 from plum_controller.api.limits import HostGuard, InFlight, PeerRate
@@ -110,6 +111,14 @@ class Asgi:
                 return
             if request.path == service_stream.PATH and method == "GET":
                 await service_stream.send_endpoints(self.api, request, receive, send)
+                return
+            if request.path == UPLOAD and method == "POST":
+                answer = await self.api.classic_apps.upload(request, receive)
+                self.api.metrics.observe(method, answer.status, time.perf_counter() - started)
+                await _respond(answer, scope, send, connection)
+                return
+            if request.path[0] == "artifacts":
+                await self._serve_artifact_files(request, scope, send, connection)
                 return
             if is_artifacts(request):
                 await self._serve_artifacts(request, scope, receive, send, connection)
@@ -245,6 +254,17 @@ class Asgi:
             await _respond(result, scope, send, connection)
             return
         status = await send_file(result, result.name, request.method, request.headers, send)
+        self.api.metrics.observe(request.method, status, time.perf_counter() - started)
+
+    async def _serve_artifact_files(self, request: ApiRequest, scope: Scope, send: Send, connection: Connection | None) -> None:
+        """Packages as files, under the names that programs of the system before know."""
+        started = time.perf_counter()
+        result = self.api.classic_apps.file(request)
+        if isinstance(result, Answer):
+            status = result.status
+            await _respond(result, scope, send, connection)
+        else:
+            status = await send_file(*result, request.method, request.headers, send)
         self.api.metrics.observe(request.method, status, time.perf_counter() - started)
 
     async def _serve_stream(

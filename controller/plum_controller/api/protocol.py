@@ -22,8 +22,8 @@ from plum_controller.resources.errors import ApiStatusError
 
 SWEEP_SECONDS = 1.0
 """How often slow senders are looked for."""
-ARTIFACTS_PATH = "/v1/artifacts/"
-"""Uploads below it: slow links are given time, for as long as something comes."""
+UPLOADS = ("/v1/artifacts/", "/v1/apps/upload")
+"""Where uploads arrive: slow links are given time, for as long as something comes."""
 LINGER_SECONDS = 2.0
 """How long a refused client may go on sending before the connection is cut."""
 
@@ -83,7 +83,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._head_done = True
-        self._any_length = self.scope.get("path", "").startswith(ARTIFACTS_PATH)  # a WebSocket has none yet
+        self._any_length = self.scope.get("path", "").startswith(UPLOADS)  # a WebSocket has none yet
 
     def on_body(self, body: bytes) -> None:
         if self._any_length:

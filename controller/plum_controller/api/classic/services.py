@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 from plum_client.resolver_strategies import Wanted, usable
@@ -24,7 +23,8 @@ from plum_schemas.endpoint import Endpoint
 from plum_schemas.instance import Instance
 
 from plum_controller.api.access import Gate, refusal
-from plum_controller.api.requests import TEXT, Answer, ApiRequest, flag, number
+from plum_controller.api.classic.wire import MANAGER, encode, namespace_of, page, read_body, text
+from plum_controller.api.requests import Answer, ApiRequest, flag
 from plum_controller.api.service_directory import ServiceDirectory, no_endpoints
 from plum_controller.domain.access import Attributes
 from plum_controller.domain.endpoints import endpoint_name
@@ -33,10 +33,8 @@ from plum_controller.resources.options import DeleteOptions, WriteOptions
 from plum_controller.resources.service import ResourceService
 from plum_controller.store.base import Key
 
-MANAGER = "plum-classic"
 HEARTBEAT_SHARE = 3
 """A heartbeat is written only when a third of the ttl has passed since the last one: it costs a commit."""
-_encode = msgspec.json.Encoder().encode
 _decode_instance = msgspec.json.Decoder(Instance).decode
 
 
@@ -81,20 +79,20 @@ class ClassicServices:
             return None
         handler = route.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
-            return _text(405, "method not allowed")
+            return text(405, "method not allowed")
         try:
             return await handler(self, request)
         except ApiStatusError as error:
-            return _text(error.code, error.message)
+            return text(error.code, error.message)
 
     # ---- registering
 
     async def register(self, request: ApiRequest) -> Answer:
         """Endpoints of one application, alive for as long as heartbeats come."""
-        body = _body(request, Registration)
+        body = read_body(request, Registration)
         if not body.instance_id:
             raise bad_request("missing instanceId")
-        namespace, replace = _namespace(request), flag(request.query, "replace")
+        namespace, replace = namespace_of(request), flag(request.query, "replace")
         removal = Attributes("delete", "plum.dev", "endpoints", "", namespace)
         if replace and not self._gate.allows(request.identity, removal):
             raise refusal(request.identity, removal)
@@ -146,10 +144,10 @@ class ClassicServices:
 
     async def heartbeat(self, request: ApiRequest) -> Answer:
         """The application lives; `health` says what it knows of its endpoints."""
-        body = _body(request, Registration)
+        body = read_body(request, Registration)
         if not body.instance_id:
             raise bad_request("missing instanceId")
-        namespace = _namespace(request)
+        namespace = namespace_of(request)
         known = [e for e in self._directory.of_instance(namespace, body.instance_id) if e.spec.ttl is not None]
         if not known and self._instance(namespace, body.instance_id) is None:
             raise ApiStatusError(404, "NotFound", f"instance {body.instance_id!r} has registered no services; register again")
@@ -168,7 +166,7 @@ class ClassicServices:
         instance = request.query.get("instanceId", "")
         if not instance:
             raise bad_request("missing instanceId")
-        found = self._directory.of_instance(_namespace(request), instance)
+        found = self._directory.of_instance(namespace_of(request), instance)
         await self._delete([endpoint for endpoint in found if endpoint.spec.ttl is not None], request)
         return Answer(b"", status=204)
 
@@ -180,7 +178,7 @@ class ClassicServices:
     async def change_endpoint(self, request: ApiRequest) -> Answer:
         """Version, labels and health of one registered endpoint."""
         found = self._named(request)
-        dto = msgspec.convert(_body(request, dict), dict[str, Any])
+        dto = msgspec.convert(read_body(request, dict), dict[str, Any])
         if not found:
             raise ApiStatusError(404, "NotFound", "no such endpoint")
         names = {"version": "version", "labels": "labels", "healthy": "healthy", "nodeId": "nodeName"}
@@ -203,7 +201,7 @@ class ClassicServices:
         wanted = (query["serviceName"], query["ip"], int(port), query["protocol"])
         return [
             endpoint
-            for endpoint in self._directory.of_instance(_namespace(request), query["instanceId"])
+            for endpoint in self._directory.of_instance(namespace_of(request), query["instanceId"])
             if endpoint.spec.ttl is not None
             and (endpoint.spec.service, endpoint.spec.address, endpoint.spec.port, endpoint.spec.protocol) == wanted
         ]
@@ -212,14 +210,14 @@ class ClassicServices:
 
     async def list_services(self, request: ApiRequest) -> Answer:
         """Names of all services."""
-        return Answer(_encode(self._directory.names(_namespace(request))))
+        return Answer(encode(self._directory.names(namespace_of(request))))
 
     async def discover(self, request: ApiRequest) -> Answer:
         """Endpoints that take requests, or with `all` every one."""
         namespace, service, wanted = question(request)
         found = self._directory.endpoints(namespace, service)
         endpoints = sorted(found, key=lambda e: e.metadata.name) if flag(request.query, "all") else usable(found, wanted)
-        return _page([dto_of(endpoint) for endpoint in endpoints], request)
+        return page([dto_of(endpoint) for endpoint in endpoints], request)
 
     async def discover_random(self, request: ApiRequest) -> Answer:
         return self._one(request, "random")
@@ -232,7 +230,7 @@ class ClassicServices:
         found = self._directory.choose(namespace, service, wanted, strategy)
         if found is None:
             raise no_endpoints(service)
-        return Answer(_encode(dto_of(found)))
+        return Answer(encode(dto_of(found)))
 
     # ---- writing
 
@@ -307,34 +305,8 @@ def question(request: ApiRequest) -> tuple[str, str, Wanted]:
     if not service:
         raise bad_request("service required")
     wanted = Wanted(query.get("version", ""), query.get("protocol", ""), query.get("key", ""))
-    return _namespace(request), service, wanted
-
-
-def _page(items: list[EndpointDto], request: ApiRequest) -> Answer:
-    """As many as `limit` says, and a Link to the rest."""
-    limit, offset = number(request.query, "limit") or 0, number(request.query, "offset") or 0
-    page = items[offset : offset + limit] if limit else items[offset:]
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if limit and offset + limit < len(items):
-        query = urlencode({**request.query, "offset": offset + limit})
-        headers = ((b"link", f'</{"/".join(request.path)}?{query}>; rel="next"'.encode()),)
-    return Answer(_encode(page), headers=headers)
-
-
-def _body(request: ApiRequest, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(request.body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise bad_request(f"bad json: {error}") from error
-
-
-def _namespace(request: ApiRequest) -> str:
-    return request.query.get("namespace") or "default"
+    return namespace_of(request), service, wanted
 
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _text(status: int, message: str) -> Answer:
-    return Answer(f"{message}\n".encode(), status=status, content_type=TEXT)
