@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from plum_controller.store.base import ABSENT, Check, LogEntry, Store, Transaction
+from plum_controller.store.base import ABSENT, Check, LogEntry, RowDelete, RowFold, RowPut, Store, Transaction
 from plum_controller.store.errors import (
     CompactedError,
     FutureRevisionError,
@@ -505,3 +505,83 @@ async def test_two_openings_of_one_store_are_refused(durable: Engine, tmp_path: 
             await durable.make(tmp_path, clock).open()
 
         assert await store.commit(transaction(put("a"))) == 1
+
+
+# Rows beside the objects
+
+
+def rows(*changes: RowPut | RowFold | RowDelete) -> Transaction:
+    return Transaction((), (), changes)
+
+
+async def test_rows_are_kept_in_key_order_and_take_no_revision(store: Store) -> None:
+    seen: list[LogEntry] = []
+    store.subscribe(seen.extend)
+
+    await store.commit(rows(RowPut("a", "2", b"two"), RowPut("a", "1", b"one"), RowPut("b", "1", b"other")))
+    await store.commit(rows(RowPut("a", "2", b"new")))
+
+    assert await store.rows("a") == [("1", b"one"), ("2", b"new")]
+    assert await store.row_spaces() == ["a", "b"]
+    assert store.revision == 0
+    assert seen == []
+
+
+async def test_rows_and_objects_share_a_transaction(store: Store) -> None:
+    await store.commit(Transaction([put("x")], (), [RowPut("a", "1", b"one")]))
+    with pytest.raises(PreconditionError):
+        await store.commit(Transaction([put("x", expect=ABSENT)], (), [RowPut("a", "2", b"two")]))
+    with pytest.raises(PreconditionError):
+        await store.commit(Transaction((), [Check(key("x"), ABSENT)], [RowPut("a", "3", b"three")]))
+
+    assert await store.rows("a") == [("1", b"one")]
+
+
+async def test_rows_that_were_folded_are_not_live(store: Store) -> None:
+    await store.commit(rows(RowPut("a", "it[0].x", b"1"), RowPut("a", "it[1].x", b"2"), RowPut("a", "it", b"0")))
+    await store.commit(rows(RowPut("a", "it[0].y", b"3"), RowFold("a", "it[0]."), RowPut("a", "it[2].x", b"4", live=False)))
+    await store.commit(rows(RowPut("a", "it[0].z", b"5")))
+
+    assert [key for key, _ in await store.rows("a", live=True)] == ["it", "it[0].z", "it[1].x"]
+    assert [key for key, _ in await store.rows("a", prefix="it[0].")] == ["it[0].x", "it[0].y", "it[0].z"]
+    assert [key for key, _ in await store.rows("a", after="it[0].y", limit=2)] == ["it[0].z", "it[1].x"]
+
+
+async def test_transactions_on_rows_keep_their_order_in_one_batch(store: Store) -> None:
+    """What is put after a fold stays live, what is deleted after it was put is gone, whatever was gathered together."""
+    await asyncio.gather(
+        store.commit(rows(RowPut("a", "p1", b"1"), RowPut("a", "q", b"1"))),
+        store.commit(rows(RowFold("a", "p"))),
+        store.commit(rows(RowPut("a", "p2", b"2"), RowDelete("a", "q"))),
+        store.commit(rows(RowDelete("a", "none"))),
+    )
+
+    assert await store.rows("a") == [("p1", b"1"), ("p2", b"2")]
+    assert await store.rows("a", live=True) == [("p2", b"2")]
+
+
+async def test_rows_of_a_space_are_dropped_together(store: Store) -> None:
+    await store.commit(rows(*(RowPut("run/1", f"{number:04}", b"x") for number in range(1200)), RowPut("run/2", "1", b"x")))
+
+    assert await store.drop_rows("run/1") == 1200
+    assert await store.row_spaces("run/") == ["run/2"]
+    assert await store.row_spaces("run/", after="run/2") == []
+    assert await store.row_spaces("s") == []
+
+
+async def test_a_row_needs_a_space_and_is_put_or_deleted(store: Store) -> None:
+    for wrong in (rows(RowPut("", "1", b"")), rows(RowPut("a", "1", b""), RowDelete("a", "1"))):
+        with pytest.raises(ValueError, match="row"):
+            await store.commit(wrong)
+
+
+async def test_rows_survive_closing_and_backups(durable: Engine, tmp_path: Path, clock: Clock) -> None:
+    async with opened(durable.make(tmp_path, clock)) as store:
+        await store.commit(rows(RowPut("a", "1", b"one"), RowPut("a", "2", b"two", live=False)))
+        await store.backup(str(tmp_path / "copy"))
+    async with opened(durable.make(tmp_path, clock)) as store:
+        assert await store.rows("a") == [("1", b"one"), ("2", b"two")]
+        await store.commit(rows(RowPut("a", "3", b"three")))
+        assert await store.rows("a", live=True) == [("1", b"one"), ("3", b"three")]
+    async with opened(durable.restore(tmp_path / "copy", clock)) as store:
+        assert await store.rows("a") == [("1", b"one"), ("2", b"two")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 from plum_controller.store import writer
-from plum_controller.store.base import LogEntry
+from plum_controller.store.base import LogEntry, RowPut, Transaction
 from plum_controller.store.errors import (
     PreconditionError,
     StoreClosedError,
@@ -184,6 +184,38 @@ async def test_a_commit_that_reached_the_disk_before_the_error_is_acknowledged(
     log = await read_all(store)
     await store.close()
     assert await reopened(tmp_path) == log
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+async def test_rows_alone_are_acknowledged_exactly_when_they_are_on_disk(
+    store: SqliteStore, disk: FaultyDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_at: int
+) -> None:
+    """The log says nothing about them, so the batch's own number must."""
+    monkeypatch.setattr(writer, "RECOVERY_SECONDS", (0.001, 0.01))
+    await store.commit(Transaction([put("a")], (), [RowPut("s", "0", b"0")]))
+    seen = 0
+
+    def fail(operation: str, path: str) -> None:
+        nonlocal seen
+        if operation in ("sync", "write") and path.endswith("-wal"):
+            seen += 1
+            if seen == fails_at:
+                raise apsw.IOError("injected")
+
+    disk.before = fail
+
+    answers = []
+    for number in range(1, 4):
+        found = await asyncio.gather(store.commit(Transaction((), (), [RowPut("s", f"{number}", b"x")])), return_exceptions=True)
+        answers.append(found[0])
+
+    kept = [key for key, _ in await store.rows("s")]
+    assert kept == ["0", *(f"{number}" for number, answer in enumerate(answers, 1) if not isinstance(answer, BaseException))]
+    await store.close()
+    again = SqliteStore(tmp_path / "plum.db")
+    await again.open()
+    assert [key for key, _ in await again.rows("s")] == kept
+    await again.close()
 
 
 async def test_while_the_disk_fails_new_commits_are_refused_at_once(

@@ -55,11 +55,47 @@ class Check(NamedTuple):
     expect: Revision
 
 
+class RowPut(NamedTuple):
+    """One row beside the objects: it has no revision and no history, is not watched, and is never held in memory.
+
+    For what there may be a hundred thousand of and only its owner reads again, such as the steps of a workflow's run.
+    """
+
+    space: str
+    """Whose rows these are; they are read, and dropped, together."""
+    key: str
+    """Sorts the rows of a space."""
+    value: bytes
+    live: bool = True
+    """Whether the owner needs it to go on after a restart."""
+
+
+class RowFold(NamedTuple):
+    """All rows of a space whose key starts with a prefix are no longer live. After the puts of the same transaction."""
+
+    space: str
+    prefix: str
+
+
+class RowDelete(NamedTuple):
+    """One row goes. A missing one is a success."""
+
+    space: str
+    key: str
+
+
+RowChange = RowPut | RowFold | RowDelete
+
+
 class Transaction(NamedTuple):
-    """Several writes, all or none, at one revision. A key may be written once."""
+    """Several writes, all or none, at one revision. A key may be written once.
+
+    A transaction with rows alone is as durable as any other, but takes no revision and nobody is told of it.
+    """
 
     writes: Sequence[Write]
     checks: Sequence[Check] = ()
+    rows: Sequence[RowChange] = ()
 
 
 class LogEntry(NamedTuple):
@@ -133,6 +169,17 @@ class Store(Protocol):
 
         Answers with the number of entries removed.
         """
+
+    async def rows(
+        self, space: str, *, live: bool = False, prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[tuple[str, bytes]]:
+        """Rows of a space in key order, with their keys: those behind `after`, at most `limit`, perhaps only the live ones."""
+
+    async def row_spaces(self, prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[str]:
+        """The spaces that have rows, in order: those behind `after`, at most `limit`."""
+
+    async def drop_rows(self, space: str) -> int:
+        """Remove all rows of a space, in small steps; writers go on. Answers with their number."""
 
     async def backup(self, path: str) -> Revision:
         """Write a consistent copy that `open` accepts, while writers go on."""

@@ -22,6 +22,7 @@ import apsw
 from plum_controller.store import schema, statements
 from plum_controller.store.connection import check_library, open_reader, open_writer, translated
 from plum_controller.store.file_lock import FileLock
+from plum_controller.store.rows import ROWS_META, RowChanges
 from plum_controller.store.transactions import revision_after_restore
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,9 @@ class Database:
             self._disconnect()
         self._lock.release()
 
-    def write(self, log_rows: Sequence[tuple[Any, ...]], object_rows: Sequence[tuple[Any, ...]]) -> None:
+    def write(
+        self, log_rows: Sequence[tuple[Any, ...]], object_rows: Sequence[tuple[Any, ...]], changes: RowChanges | None = None
+    ) -> None:
         """One transaction, on disk when this returns.
 
         After `apsw.FullError` nothing of it is there; after any other error only `recover` can tell.
@@ -73,6 +76,8 @@ class Database:
         with self.transaction():
             self.writer.executemany(statements.INSERT_LOG, log_rows)
             self.writer.executemany(statements.UPSERT_OBJECT, object_rows)
+            if changes is not None:
+                changes.write(self.writer)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -99,8 +104,9 @@ class Database:
         except apsw.Error:
             logger.warning("checkpoint failed", extra={"path": str(self.path)}, exc_info=True)
 
-    def recover(self) -> int:
-        """Find out what is on disk after an error, and make sure that it stays so. Answers with the last id of the log.
+    def recover(self) -> tuple[int, int]:
+        """Find out what is on disk after an error, and make sure that it stays so. Answers with the last id of the log and
+        the number of the last batch that changed rows.
 
         A commit that failed while it was flushed may have reached the disk. Opening the file again reads what is there;
         the checkpoint writes and flushes it anew (a flush that failed once is not repeated by the kernel) and empties the
@@ -115,7 +121,7 @@ class Database:
             with self.transaction():
                 statements.write_meta(self.writer, [("recovered", time.time())])
             last: int = self.writer.execute(statements.LAST_ID).get
-            return last
+            return last, int(statements.read_meta(self.writer, ROWS_META) or 0)
 
     def _prepare(self) -> None:
         self.writer = open_writer(self.path, self._vfs)

@@ -13,7 +13,7 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
 from plum_controller.store import tables
@@ -26,7 +26,9 @@ HEADER = """\
 
 def render() -> str:
     """The whole script. The version comes last: a script that was cut short leaves a file without one."""
-    statements = [str(CreateTable(table).compile(dialect=sqlite.dialect())) for table in _tables()]
+    dialect = sqlite.dialect()
+    statements = [str(CreateTable(table).compile(dialect=dialect)) for table in _tables()]
+    statements += [str(CreateIndex(index).compile(dialect=dialect)) for table in _tables() for index in table.indexes]
     head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     statements.append("CREATE TABLE alembic_version (\n\tversion_num VARCHAR(32) NOT NULL, \n\tPRIMARY KEY (version_num)\n)")
     statements.append(f"INSERT INTO alembic_version (version_num) VALUES ('{head}')")  # noqa: S608 - our own constant
@@ -46,7 +48,7 @@ def main() -> int:
 
 
 def _tables() -> list[Table]:
-    return [SQLModel.metadata.tables[model.__tablename__] for model in (tables.Log, tables.Objects, tables.Meta)]
+    return [SQLModel.metadata.tables[model.__tablename__] for model in (tables.Log, tables.Objects, tables.Meta, tables.Rows)]
 
 
 if __name__ == "__main__":

@@ -11,12 +11,27 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from sortedcontainers import SortedDict
 
-from plum_controller.store.base import ABSENT, Key, Listener, LogEntry, Revision, Transaction
+from plum_controller.store.base import (
+    ABSENT,
+    Key,
+    Listener,
+    LogEntry,
+    Revision,
+    RowChange,
+    RowDelete,
+    RowFold,
+    RowPut,
+    Transaction,
+)
 from plum_controller.store.errors import CompactedError, FutureRevisionError, StoreClosedError, StoreCorruptError
+from plum_controller.store.statements import LAST_TEXT
 from plum_controller.store.transactions import check_form, plan, revision_after_restore
 
 SNAPSHOT_BATCH = 500
+Content = tuple[int, float, float, list[LogEntry], dict[str, dict[str, tuple[bool, bytes]]]]
+"""What `backup` writes: revision, when it was taken, time of the last compaction, log, rows."""
 
 
 class MemoryStore:
@@ -28,6 +43,7 @@ class MemoryStore:
         self._path = path
         self._log: list[LogEntry] = []
         self._live: dict[Key, LogEntry] = {}
+        self._rows: dict[str, SortedDict[str, tuple[bool, bytes]]] = {}
         self._listeners: list[Listener] = []
         self._revision = 0
         self._compacted = 0
@@ -59,6 +75,7 @@ class MemoryStore:
             raise StoreClosedError("the store is closed")
         check_form(transaction)
         entries = plan(transaction, self._current, self._revision + 1, self._clock())
+        self._change_rows(transaction.rows)
         if not entries:
             return self._revision
         self._log.extend(entries)
@@ -132,8 +149,30 @@ class MemoryStore:
         self._compacted = upto
         return end - len(keep)
 
+    async def rows(
+        self, space: str, *, live: bool = False, prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[tuple[str, bytes]]:
+        rows = self._rows.get(space)
+        found: list[tuple[str, bytes]] = []
+        if rows is None:
+            return found
+        for key in rows.irange(max(prefix, after)):
+            if not key.startswith(prefix) or len(found) >= limit:
+                break
+            is_live, value = rows[key]
+            if key > after and (is_live or not live):
+                found.append((key, value))
+        return found
+
+    async def row_spaces(self, prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[str]:
+        return [space for space in sorted(self._rows) if space.startswith(prefix) and space > after][:limit]
+
+    async def drop_rows(self, space: str) -> int:
+        return len(self._rows.pop(space, ()))
+
     async def backup(self, path: str) -> Revision:
-        content = (self._revision, self._clock(), self._compacted_time, self._log)
+        rows = {space: dict(found) for space, found in self._rows.items()}
+        content = (self._revision, self._clock(), self._compacted_time, self._log, rows)
         Path(path).write_bytes(msgspec.msgpack.encode(content))  # noqa: ASYNC240 - a copy in memory, for tests and plans
         return self._revision
 
@@ -146,16 +185,31 @@ class MemoryStore:
     def _load(self, path: str) -> None:
         """Start from a backup. Revisions given since then may be known to clients: continue far above them."""
         try:
-            content = msgspec.msgpack.decode(Path(path).read_bytes(), type=tuple[int, float, float, list[LogEntry]])
+            content = msgspec.msgpack.decode(Path(path).read_bytes(), type=Content)
         except (OSError, msgspec.MsgspecError) as error:
             raise StoreCorruptError(f"{path} is not a backup of a memory store") from error
-        revision, taken, self._compacted_time, self._log = content
+        revision, taken, self._compacted_time, self._log, rows = content
+        self._rows = {space: SortedDict(found) for space, found in rows.items()}
         for entry in self._log:
             if entry.deleted:
                 self._live.pop(entry.key, None)
             else:
                 self._live[entry.key] = entry
         self._revision = self._compacted = revision_after_restore(revision, taken, self._clock())
+
+    def _change_rows(self, changes: Sequence[RowChange]) -> None:
+        for change in changes:
+            if isinstance(change, RowPut):
+                self._rows.setdefault(change.space, SortedDict())[change.key] = (change.live, change.value)
+            elif isinstance(change, RowDelete) and change.space in self._rows:
+                self._rows[change.space].pop(change.key, None)
+                if not self._rows[change.space]:
+                    del self._rows[change.space]
+        for change in changes:
+            if isinstance(change, RowFold) and change.space in self._rows:
+                rows = self._rows[change.space]
+                for key in list(rows.irange(change.prefix, change.prefix + LAST_TEXT, inclusive=(True, False))):
+                    rows[key] = (False, rows[key][1])
 
     def _current(self, key: Key) -> Revision:
         entry = self._live.get(key)

@@ -18,9 +18,9 @@ import apsw
 
 from plum_controller.store.errors import StoreCorruptError, StoreVersionError
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest file in `migrations/versions`."""
-KNOWN = frozenset({"", HEAD})
+KNOWN = frozenset({"", "0001", HEAD})
 """Every revision that a file may be at: the ones that Alembic can lead to HEAD."""
 SCRIPT = Path(__file__).with_name("schema.sql")
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -28,8 +28,18 @@ CREATE TABLE meta (
 )
  WITHOUT ROWID,
  STRICT;
+CREATE TABLE rows (
+	space TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	live INTEGER NOT NULL,
+	value BLOB NOT NULL,
+	PRIMARY KEY (space, "key")
+)
+ WITHOUT ROWID,
+ STRICT;
+CREATE INDEX rows_live ON rows (space, "key") WHERE live = 1;
 CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version (version_num) VALUES ('0001');
+INSERT INTO alembic_version (version_num) VALUES ('0002');

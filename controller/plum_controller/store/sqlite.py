@@ -27,6 +27,7 @@ from plum_controller.store.database import Database
 from plum_controller.store.engine_thread import EngineThread
 from plum_controller.store.errors import CompactedError, FutureRevisionError, StoreClosedError
 from plum_controller.store.reader import START, Reader
+from plum_controller.store.rows import ROWS_META, RowReader, drop_step
 from plum_controller.store.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class SqliteStore:
         """`vfs` names a registered SQLite VFS: the fault tests put theirs between SQLite and the disk."""
         self._database = Database(Path(path), vfs)
         self._reader = Reader(self._database)
+        self._row_reader = RowReader(self._database)
         self._clock = clock
         self._listeners: list[Listener] = []
         self._revision: Revision = 0
@@ -69,12 +71,12 @@ class SqliteStore:
         self._read_thread = EngineThread("plum-store-reader")
         try:
             await self._write_thread.submit(self._database.open)
-            heads = await self._on_writer(self._load)
+            heads, row_batches = await self._on_writer(self._load)
         except BaseException:
             await self._stop_threads()
             raise
         self._writer = Writer(self._database, self._write_thread, self._publish, self._clock)
-        self._writer.load(heads, self._revision)
+        self._writer.load(heads, self._revision, row_batches)
 
     async def close(self) -> None:
         if self._write_thread is None:
@@ -147,6 +149,20 @@ class SqliteStore:
             await self._on_writer(self._database.checkpoint)
             return removed
 
+    async def rows(
+        self, space: str, *, live: bool = False, prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[tuple[str, bytes]]:
+        return await self._on_reader(partial(self._row_reader.rows, space, live, prefix, after, limit))
+
+    async def row_spaces(self, prefix: str = "", after: str = "", limit: int = 1000) -> Sequence[str]:
+        return await self._on_reader(partial(self._row_reader.spaces, prefix, after, limit))
+
+    async def drop_rows(self, space: str) -> int:
+        removed = 0
+        while step := await self._on_writer(partial(drop_step, self._database, space)):
+            removed += step
+        return removed
+
     async def backup(self, path: str) -> Revision:
         async with self._maintenance:
             copy = Backup(self._database, Path(path))
@@ -179,15 +195,16 @@ class SqliteStore:
             if entries:
                 yield entries
 
-    def _load(self) -> dict[Key, int]:
-        """Read what the writer must know: the row of every live key."""
+    def _load(self) -> tuple[dict[Key, int], int]:
+        """Read what the writer must know: the row of every live key, and the last batch that changed rows."""
         writer = self._database.writer
         self._compacted = int(statements.read_meta(writer, "compacted") or 0)
         self._compacted_time = statements.read_meta(writer, "compacted_time") or 0.0
         self._revision = max(statements.revision_of(writer.execute(statements.LAST_ID).get), self._compacted)
         intern = sys.intern
         rows = writer.execute(statements.LIVE_KEYS)
-        return {Key(intern(resource), intern(namespace), name): row_id for resource, namespace, name, row_id in rows}
+        heads = {Key(intern(resource), intern(namespace), name): row_id for resource, namespace, name, row_id in rows}
+        return heads, int(statements.read_meta(writer, ROWS_META) or 0)
 
     def _publish(self, revision: Revision, entries: Sequence[LogEntry]) -> None:
         self._revision = revision

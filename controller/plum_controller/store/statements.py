@@ -42,6 +42,20 @@ ORDER BY objects.resource, objects.namespace, objects.name LIMIT ?
 """  # noqa: S608
 LAST_BEFORE_TIME = "SELECT id FROM log WHERE id > ?1 AND id <= ?2 AND time <= ?3 ORDER BY id DESC LIMIT 1"
 NEXT_BOUND = "SELECT min(id) FROM (SELECT id FROM log WHERE id > ?1 AND id <= ?2 ORDER BY id DESC LIMIT ?3)"
+PUT_ROW = """
+INSERT INTO rows (space, key, live, value) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (space, key) DO UPDATE SET live = excluded.live, value = excluded.value
+"""
+FOLD_ROWS = "UPDATE rows SET live = 0 WHERE space = ?1 AND key >= ?2 AND key < ?3 AND live = 1"
+DELETE_ROW_OF = "DELETE FROM rows WHERE space = ?1 AND key = ?2"
+READ_ROWS = "SELECT key, value FROM rows WHERE space = ?1 AND key > ?2 AND key >= ?3 AND key < ?4 ORDER BY key LIMIT ?5"
+READ_LIVE_ROWS = """
+SELECT key, value FROM rows WHERE space = ?1 AND key > ?2 AND key >= ?3 AND key < ?4 AND live = 1 ORDER BY key LIMIT ?5
+"""
+NEXT_SPACE = "SELECT min(space) FROM rows WHERE space > ?1 AND space < ?2"
+DROP_ROWS = "DELETE FROM rows WHERE space = ?1 AND key IN (SELECT key FROM rows WHERE space = ?1 LIMIT ?2)"
+LAST_TEXT = "\U0010ffff"
+"""Behind every key."""
 READ_META = "SELECT value FROM meta WHERE name = ?"
 WRITE_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 DELETE_META = "DELETE FROM meta WHERE name = ?"

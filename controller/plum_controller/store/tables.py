@@ -3,6 +3,7 @@
     log      every kept change, in order: written once, never updated, deleted by compaction
     objects  for each key its last change in the log, deletions included until compaction
     meta     a few named values
+    rows     beside the objects: without revision and history, changed in place
 
 Nothing here is imported by a running controller: SQLModel alone costs a second and 56 MB (docs/adr/0002).
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import REAL, BigInteger, Integer, LargeBinary, Text
+from sqlalchemy import REAL, BigInteger, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 NUMBER = BigInteger().with_variant(Integer, "sqlite")
@@ -52,8 +53,25 @@ class Objects(SQLModel, table=True):
     """1 when that row is a deletion."""
 
 
+class Rows(SQLModel, table=True):
+    """What there may be very many of and only its owner reads again."""
+
+    __tablename__ = "rows"
+    __table_args__: ClassVar[Any] = (
+        Index("rows_live", "space", "key", sqlite_where=text("live = 1")),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
+
+    space: str = Field(sa_type=Text, primary_key=True)
+    key: str = Field(sa_type=Text, primary_key=True)
+    live: int = Field(sa_type=Integer)
+    """1 while the owner needs it to go on after a restart."""
+    value: bytes = Field(sa_type=LargeBinary)
+
+
 class Meta(SQLModel, table=True):
-    """`compacted`, `compacted_time`, `swept`; `recovered`: when, after an error; `backup_time`: only in a copy not opened yet."""
+    """`compacted`, `compacted_time`, `swept`; `rows`: the last batch that changed rows; `recovered`: when, after an error;
+    `backup_time`: only in a copy not opened yet."""
 
     __tablename__ = "meta"
     __table_args__: ClassVar[dict[str, Any]] = {"sqlite_strict": True, "sqlite_with_rowid": False}

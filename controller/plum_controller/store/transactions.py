@@ -7,9 +7,9 @@ Pure, and the same for every engine, so engines can only differ in where the ent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from plum_controller.store.base import ABSENT, ANY, Key, LogEntry, Revision, Transaction
+from plum_controller.store.base import ABSENT, ANY, Key, LogEntry, Revision, RowChange, RowDelete, RowFold, RowPut, Transaction
 from plum_controller.store.errors import PreconditionError
 
 MAX_WRITES = 1 << 16
@@ -28,10 +28,23 @@ def check_form(transaction: Transaction) -> None:
         raise ValueError("a transaction may write a key once")
     if len(transaction.writes) > MAX_WRITES:
         raise ValueError(f"a transaction may hold {MAX_WRITES} writes, not {len(transaction.writes)}")
+    check_rows(transaction.rows)
     for key in keys:
         for part in key:
             if not part.isascii():
                 part.encode()  # a lone surrogate would fail inside the engine and take the whole batch with it
+
+
+def check_rows(rows: Sequence[RowChange]) -> None:
+    """Refuse rows that no engine could store. Raises `ValueError`."""
+    changed = {(row.space, row.key) for row in rows if isinstance(row, RowPut)}
+    dropped = {(row.space, row.key) for row in rows if isinstance(row, RowDelete)}
+    if changed & dropped:
+        raise ValueError("a transaction may put a row or delete it, not both")
+    for row in rows:
+        (row.space + (row.prefix if isinstance(row, RowFold) else row.key)).encode()
+        if not row.space:
+            raise ValueError("a row belongs to a space")
 
 
 def plan(transaction: Transaction, current: Callable[[Key], Revision], revision: Revision, time: float) -> list[LogEntry]:

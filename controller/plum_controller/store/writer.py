@@ -26,6 +26,7 @@ from plum_controller.store.connection import translate
 from plum_controller.store.database import CHECKPOINT_PAGES, Database
 from plum_controller.store.engine_thread import EngineThread
 from plum_controller.store.errors import PreconditionError, StoreClosedError, StoreOutcomeError, StoreUnavailableError
+from plum_controller.store.rows import RowChanges
 from plum_controller.store.transactions import MAX_WRITES, check_form, plan
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class Batch:
     """The last row of each key in this batch, and whether it is a deletion."""
     answers: list[Answer] = field(default_factory=list)
     size_bytes: int = 0
+    changes: RowChanges | None = None
+    """What is done to rows beside the objects."""
 
 
 class Writer:
@@ -70,15 +73,17 @@ class Writer:
         self._waiting: deque[tuple[Transaction, asyncio.Future[Revision]]] = deque()
         self._heads: dict[Key, int] = {}
         self._revision: Revision = 0
+        self._row_batches = 0
         self._busy = False
         self._recovery: asyncio.Task[None] | None = None
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def load(self, heads: dict[Key, int], revision: Revision) -> None:
-        """Start from what is on disk: the log row of every live key, and the last revision."""
+    def load(self, heads: dict[Key, int], revision: Revision, row_batches: int = 0) -> None:
+        """Start from what is on disk: the log row of every live key, the last revision, the last batch with rows."""
         self._heads = heads
+        self._row_batches = row_batches
         self._revision = revision
 
     async def commit(self, transaction: Transaction) -> Revision:
@@ -103,9 +108,9 @@ class Writer:
 
     def _start_batch(self) -> None:
         batch = self._gather()
-        if batch.rows:
+        if batch.rows or batch.changes is not None:
             objects = [(*key, row_id, int(deleted)) for key, (row_id, deleted) in batch.heads.items()]
-            job = partial(self._database.write, batch.rows, objects)
+            job = partial(self._database.write, batch.rows, objects, batch.changes)
             self._thread.submit(job).add_done_callback(partial(self._finish, batch))
         elif batch.answers:
             _answer(batch)
@@ -120,7 +125,8 @@ class Writer:
         revision = self._revision
         now = self._clock()
         current = partial(self._current, batch.heads)
-        while self._waiting and len(batch.rows) < BATCH_ROWS and batch.size_bytes < BATCH_BYTES:
+        taken = 0
+        while self._waiting and taken < BATCH_ROWS and batch.size_bytes < BATCH_BYTES:
             transaction, future = self._waiting.popleft()
             if future.done():  # the caller gave up before anything was done for it
                 continue
@@ -132,6 +138,11 @@ class Writer:
             if entries:
                 revision += 1
                 self._add(batch, entries)
+            if transaction.rows:
+                if batch.changes is None:
+                    batch.changes = RowChanges(self._row_batches + 1)
+                batch.size_bytes += batch.changes.add(transaction.rows)
+            taken += len(entries) + len(transaction.rows)
             batch.answers.append((future, revision))
         return batch
 
@@ -171,9 +182,13 @@ class Writer:
                 self._heads.pop(key, None)
             else:
                 self._heads[key] = row_id
-        self._revision = batch.entries[-1].revision
+        if batch.changes is not None:
+            self._row_batches = batch.changes.number
+        if batch.entries:
+            self._revision = batch.entries[-1].revision
         self._start_batch()
-        self._publish(self._revision, batch.entries)
+        if batch.entries:
+            self._publish(batch.entries[-1].revision, batch.entries)
         _answer(batch)
         if self._database.log_pages >= CHECKPOINT_PAGES:
             self._thread.submit(self._database.checkpoint)
@@ -191,7 +206,7 @@ class Writer:
         pause, longest = RECOVERY_SECONDS
         while True:
             try:
-                last = await self._thread.submit(self._database.recover)
+                last, row_batches = await self._thread.submit(self._database.recover)
                 break
             except Exception as error:
                 logger.warning("disk still fails", extra={"path": str(self._database.path), "reason": str(error)})
@@ -199,12 +214,13 @@ class Writer:
                 for future, _ in batch.answers:
                     if not future.done():
                         future.set_exception(StoreOutcomeError("the disk never told whether the write is there"))
-                last = -1
+                last = row_batches = -1
                 break
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
         self._recovery = None
-        if last >= statements.first_id(batch.first):
+        written = row_batches >= batch.changes.number if batch.changes is not None else last >= statements.first_id(batch.first)
+        if written:
             self._settle(batch)
         else:
             self._refuse(batch, cause)

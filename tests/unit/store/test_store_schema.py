@@ -34,7 +34,9 @@ def described(path: Path) -> dict[str, object]:
         found["version"] = connection.execute("SELECT version_num FROM alembic_version").fetchall()
         for pragma in ("application_id", "auto_vacuum"):
             found[pragma] = connection.execute(f"PRAGMA {pragma}").fetchone()
-        found["indexes"] = connection.execute("SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'index'").fetchall()
+        found["indexes"] = connection.execute(
+            "SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name"
+        ).fetchall()
         return found
     finally:
         connection.close()
