@@ -1,42 +1,19 @@
-"""Manifests from files, with the line of every field kept.
+"""Manifests from files, folders and the standard input.
 
-    FILE | DIR | - --> documents --> Manifest(data, where(field))        or ManifestError with every problem found
-
-The line marks of the YAML parser stay with each manifest, so that an answer of the server about `spec.template.command`
-can be shown as `web.yaml:7`. Values are exactly what JSON can say: a date stays the text that was written.
+FILE | DIR | - --> texts --plum_client.manifests--> Manifest(data, where(field))    or ManifestError with every problem found
 """
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
+from plum_client.manifests.documents import SUFFIXES, Loaded, Manifest, Problem, load_text
 
 from plum_cli.errors import INVALID, NOT_FOUND, CliError
-from plum_cli.yaml_values import TAG, Builder, find_line
 
-SUFFIXES = (".yaml", ".yml", ".json")
-_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)(?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})+")
-"""Escapes of characters that JSON writes as a pair and YAML does not know."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong, and where."""
-
-    where: str
-    """`web.yaml:7`."""
-    message: str
-    """Names the field, the value and what was expected."""
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+__all__ = ["Loaded", "Manifest", "ManifestError", "Problem", "list_files", "load_manifests", "load_text", "read_sources"]
 
 
 class ManifestError(CliError):
@@ -45,57 +22,6 @@ class ManifestError(CliError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems), INVALID)
         self.problems = tuple(problems)
-
-
-@dataclass(slots=True)
-class Manifest:
-    """One object as it was written, and where each part of it stands."""
-
-    source: str
-    """File name, or `stdin`."""
-    data: dict[str, Any]
-    node: yaml.Node
-    path: str = ""
-    """Where the object begins below `node`: `items[0]` for a member of a List."""
-
-    @property
-    def kind(self) -> str:
-        return str(self.data.get("kind", ""))
-
-    @property
-    def api_version(self) -> str:
-        return str(self.data.get("apiVersion", ""))
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        found = self.data.setdefault("metadata", {})
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def name(self) -> str:
-        return str(self.metadata.get("name") or self.metadata.get("generateName") or "")
-
-    @property
-    def namespace(self) -> str:
-        return str(self.metadata.get("namespace") or "")
-
-    def where(self, field_path: str = "") -> str:
-        """`FILE:LINE` of a field, or of the nearest part that is written when the field itself is not."""
-        path = ".".join(part for part in (self.path, field_path.lstrip(".")) if part)
-        return f"{self.source}:{find_line(self.node, path.replace('.[', '['))}"
-
-    def problem(self, field_path: str, message: str) -> Problem:
-        """A problem at a field of this manifest."""
-        return Problem(self.where(field_path), f"{self.kind} {self.name}: {message}" if self.name else message)
-
-
-@dataclass(slots=True)
-class Loaded:
-    """What was found in all sources together."""
-
-    manifests: list[Manifest] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
 
 
 def load_manifests(sources: Sequence[str], *, recursive: bool = False) -> Loaded:
@@ -141,129 +67,3 @@ def list_files(path: Path, *, recursive: bool) -> list[Path]:
         hint = "" if recursive else "; use -R for the folders below it"
         raise CliError(f"{path} holds no {', '.join(SUFFIXES)} file{hint}", NOT_FOUND)
     return found
-
-
-def load_text(source: str, text: str, loaded: Loaded) -> None:
-    """Parse all documents of one text into `loaded`."""
-    if json_value := json_object(source, text):
-        for manifest in expand(Manifest(source, json_value, json_node(source, text, loaded))):
-            check_shape(manifest, loaded)
-            loaded.manifests.append(manifest)
-        return
-    loader = yaml.CSafeLoader(text)
-    try:
-        while loader.check_node():
-            node = loader.get_node()
-            if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == TAG + "null"):
-                continue
-            builder = Builder(loader)
-            data = builder.build(node, "")
-            loaded.warnings += [Problem(f"{source}:{line}", message) for line, message in builder.warnings]
-            loaded.problems += [Problem(f"{source}:{line}", message) for line, message in builder.failures]
-            if builder.failures:
-                continue
-            for manifest in expand(Manifest(source, data, node)):
-                check_shape(manifest, loaded)
-                loaded.manifests.append(manifest)
-    except yaml.MarkedYAMLError as error:
-        loaded.problems.append(syntax_problem(source, text, error))
-    except yaml.YAMLError as error:
-        loaded.problems.append(Problem(f"{source}:1", str(error).splitlines()[0]))
-    finally:
-        loader.dispose()
-
-
-def json_object(source: str, text: str) -> dict[str, Any] | None:
-    """The object of a JSON text; None when it is none. JSON is almost YAML: tabs, `1e5` and some escapes are read differently."""
-    if not source.endswith(".json") and text.lstrip()[:1] != "{":
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def json_node(source: str, text: str, loaded: Loaded) -> yaml.Node:
-    """The lines of a JSON text, read as YAML after what YAML would stumble over was replaced; duplicate keys are noted."""
-    readable = _SURROGATES.sub(
-        lambda match: match[1] + match[0][len(match[1]) :].replace("\\", ""), text.replace("\t", " ").replace("\x7f", " ")
-    )
-    loader = yaml.CSafeLoader(readable)
-    start = yaml.Mark(source, 0, 0, 0, "", 0)
-    nowhere: yaml.Node = yaml.MappingNode(TAG + "map", [], start, start)
-    try:
-        node = loader.get_single_node() or nowhere
-        builder = Builder(loader)
-        builder.build(node, "")
-        twice = [(line, message) for line, message in builder.failures if " is there twice" in message]
-        loaded.problems += [Problem(f"{source}:{line}", message) for line, message in twice]
-        return node
-    except yaml.YAMLError:
-        return nowhere
-    finally:
-        loader.dispose()
-
-
-def syntax_problem(source: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
-    """What the YAML parser could not read, as a sentence."""
-    mark = error.problem_mark or error.context_mark
-    line = mark.line if mark else 0
-    lines = text.splitlines()
-    content = lines[line] if line < len(lines) else ""
-    column = mark.column if mark else 0
-    if "\t" in content[: column + 1] and not content[: column + 1].replace("\t", "").strip(" "):
-        return Problem(f"{source}:{line + 1}", "a tab in the indentation; YAML is indented with blanks")
-    detail = error.problem or str(error)
-    if error.context and error.context_mark and error.context_mark.line != line:
-        detail += f" ({error.context} that began in line {error.context_mark.line + 1})"
-    elif error.context:
-        detail += f" ({error.context})"
-    shown = f": {content.strip()[:80]}" if content.strip() else ""
-    return Problem(f"{source}:{line + 1}", f"is not YAML: {detail}{shown}")
-
-
-def expand(manifest: Manifest) -> Iterable[Manifest]:
-    """The members of a List, or the manifest itself."""
-    data = manifest.data
-    if isinstance(data, dict) and str(data.get("kind", "")).endswith("List") and isinstance(data.get("items"), list):
-        for index, item in enumerate(data["items"]):
-            member = Manifest(manifest.source, item, manifest.node, f"items[{index}]")
-            if isinstance(item, dict) and "kind" not in item and data["kind"] != "List":
-                item["kind"] = str(data["kind"])[:-4]
-                item.setdefault("apiVersion", data.get("apiVersion"))
-            yield member
-    else:
-        yield manifest
-
-
-def check_shape(manifest: Manifest, loaded: Loaded) -> None:
-    """Note what no object can do without."""
-    data: Any = manifest.data
-    if not isinstance(data, dict):
-        loaded.problems.append(Problem(manifest.where(), f"an object was expected, found {describe_type(data)}"))
-        return
-    for name in ("apiVersion", "kind"):
-        if not isinstance(data.get(name), str) or not data[name]:
-            found = "is missing" if name not in data else f"is {json.dumps(data[name])}; a text was expected"
-            example = "plum.dev/v1" if name == "apiVersion" else "Deployment"
-            loaded.problems.append(Problem(manifest.where(name), f"{name} {found}; write for example `{name}: {example}`"))
-    metadata = data.get("metadata")
-    if not isinstance(metadata, dict):
-        found = "is missing" if metadata is None else f"is {describe_type(metadata)}"
-        loaded.problems.append(
-            Problem(manifest.where("metadata"), f"metadata {found}; write for example `metadata: {{name: web}}`")
-        )
-    elif not metadata.get("name") and not metadata.get("generateName"):
-        loaded.problems.append(Problem(manifest.where("metadata"), "metadata.name is missing"))
-    elif not isinstance(metadata.get("name", ""), str):
-        found = json.dumps(metadata["name"])
-        loaded.problems.append(
-            Problem(manifest.where("metadata.name"), f'metadata.name is {found}; a text was expected: "{found}" in quotes')
-        )
-
-
-def describe_type(value: Any) -> str:
-    """`a text`, `a list`..."""
-    names = {str: "a text", list: "a list", dict: "an object", bool: "a boolean", int: "a number", float: "a number"}
-    return names.get(type(value), "nothing")

@@ -8,31 +8,28 @@ because a refused apply names them nowhere else.
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from plum_client.errors import ApiError, ConflictError, InvalidObjectError, NotFoundError
+from plum_client.errors import ApiError, InvalidObjectError, NotFoundError
+from plum_client.manifests.refusals import (
+    conflict_owners,
+    conflict_values,
+    mistyped_fields,
+    mistyped_text,
+    owner_named,
+    unknown_fields,
+    unreadable_fields,
+    without_field,
+)
 
 from plum_cli.errors import CliError
 from plum_cli.manifests import Problem
-from plum_cli.paths import find_parents
 
 if TYPE_CHECKING:
     from plum_cli.apply import Item
     from plum_cli.session import Session
 
-_UNKNOWN = re.compile(
-    r'unknown field "([^"]+)"|duplicate field "([^"]+)"|\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): field not declared in schema'
-)
-_MISTYPED = re.compile(r"\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): expected (\w+)(?: \([^)]*\))?, got (.+?)(?: at |, |$)")
-_CONFLICT = re.compile(r'conflicts? with "([^"]+)"')
-
-
-def conflict_owners(error: ConflictError) -> set[str]:
-    """The field managers that the fields of a conflict belong to; one empty name where they cannot be told."""
-    matches = [_CONFLICT.search(cause.message) for cause in error.causes]
-    return {match[1] if match else "" for match in matches} or {""}
+__all__ = ["by_line", "conflict_owners", "problems_of", "unreadable_fields", "without_field"]
 
 
 def by_line(entry: tuple[Problem, bool]) -> int:
@@ -40,31 +37,13 @@ def by_line(entry: tuple[Problem, bool]) -> int:
     return int(entry[0].where.rpartition(":")[2])
 
 
-def unknown_fields(message: str) -> list[str]:
-    """Paths of the fields that a refusal calls unknown or duplicate."""
-    return list(dict.fromkeys(next(filter(None, match)).lstrip(".") for match in _UNKNOWN.findall(message)))
-
-
-def unreadable_fields(message: str) -> list[str]:
-    """Paths of all fields that kept the server from reading the rest."""
-    return [*unknown_fields(message), *(path for path, _, _ in _MISTYPED.findall(message))]
-
-
-def without_field(data: dict[str, Any], path: str) -> dict[str, Any]:
-    """A copy of an object without the field at a path such as `spec.env[name="A"].valeu`; the same object if it is not there."""
-    copy = json.loads(json.dumps(data))
-    for parent, key in find_parents(path, copy):
-        del parent[key]
-    return dict(copy)
-
-
 async def problems_of(session: Session, item: Item, error: ApiError) -> list[Problem]:
     """What the server refused, with the line where it is written."""
     manifest = item.manifest
     unknown = unknown_fields(error.message)
     shapes = [manifest.problem(path, await _unknown_text(session, item, path, error.message)) for path in unknown]
-    mistyped = _MISTYPED.findall(error.message)
-    shapes += [manifest.problem(path, _mistyped_text(item, path, wanted)) for path, wanted, _ in mistyped]
+    mistyped = mistyped_fields(error.message)
+    shapes += [manifest.problem(path, mistyped_text(item.data, path, wanted)) for path, wanted in mistyped]
     if shapes:
         return shapes
     conflicts = [cause for cause in error.causes if cause.reason == "FieldManagerConflict"]
@@ -91,24 +70,8 @@ async def _unknown_text(session: Session, item: Item, path: str, message: str) -
     return f"{path} is no field of {item.info.kind}{hint}"
 
 
-def _mistyped_text(item: Item, path: str, wanted: str) -> str:
-    found = [parent[key] for parent, key in find_parents(path, item.data)]
-    value = f"is {json.dumps(found[0])[:80]}" if found else "has another type"
-    names = {
-        "string": "a text (in quotes)",
-        "numeric": "a number",
-        "boolean": "true or false",
-        "list": "a list",
-        "map": "an object",
-    }
-    return f"{path} {value}; {names.get(wanted, wanted)} was expected"
-
-
 def _conflict_text(item: Item, path: str, message: str) -> str:
-    owner = _CONFLICT.search(message)
     path = path.lstrip(".")
-    there = [parent[key] for parent, key in find_parents(path, item.live or {})]
-    here = [parent[key] for parent, key in find_parents(path, item.data)]
-    values = f" (there: {json.dumps(there[0])}, here: {json.dumps(here[0])})" if there and here else ""
-    who = owner[1] if owner else "someone else"
+    values = conflict_values(item.data, item.live, path)
+    who = owner_named(message) or "someone else"
     return f"{path} belongs to {who}{values}; leave it out of the manifest, or take it over with --force-conflicts"

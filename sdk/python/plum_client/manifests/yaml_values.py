@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from plum_cli.paths import matches
+from plum_client.manifests.paths import matches
 
 MAX_NODES = 2_000_000
 """Values in one document, aliases counted as often as they are used: more is a mistake or an attack on memory."""
