@@ -41,7 +41,6 @@ def _query(name: str, description: str, type_: str = "string", *values: str) -> 
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
-_PRETTY = _query("pretty", "Accepted; answers are compact.")
 _DRY_RUN = _query("dryRun", "All: do everything but store.", "string", "All")
 _FIELD_MANAGER = _query("fieldManager", "Who owns the fields this request sets.")
 _FIELD_VALIDATION = _query(
@@ -53,14 +52,17 @@ _FIELD_VALIDATION = _query(
     "Strict",
 )
 _FORCE = _query("force", "Apply only: take fields from other managers.", "boolean")
-_LIST = [
-    _query("allowWatchBookmarks", "Send bookmarks on a watch.", "boolean"),
+_SELECT = [
     _query("continue", "Token of the next page."),
     _query("fieldSelector", "Only objects with these field values."),
     _query("labelSelector", "Only objects with these labels."),
     _query("limit", "Most objects on a page.", "integer"),
     _query("resourceVersion", "Store position to read or to go on from."),
     _query("resourceVersionMatch", "How to take resourceVersion.", "string", "Exact", "NotOlderThan"),
+]
+_LIST = [
+    *_SELECT,
+    _query("allowWatchBookmarks", "Send bookmarks on a watch.", "boolean"),
     _query("sendInitialEvents", "Begin a watch with what is there.", "boolean"),
     _query("timeoutSeconds", "End after this time.", "integer"),
     _query("watch", "Stream changes instead of a list: one JSON object per line, with type and object.", "boolean"),
@@ -231,10 +233,9 @@ def _paths(info: KindInfo, shared_parts: _Parts) -> dict[str, Any]:
     """The operations of a kind, in all namespaces and in one."""
     prefix = f"/apis/{info.group}/{info.version}" if info.group else f"/api/{info.version}"
     base = f"{prefix}/namespaces/{{namespace}}/{info.plural}" if info.namespaced else f"{prefix}/{info.plural}"
-    pretty = shared_parts.refer("parameters", "pretty", _PRETTY)
     named = shared_parts.refer("parameters", "name", _PATH_NAME)
     placed = shared_parts.refer("parameters", "namespace", _PATH_NAMESPACE)
-    shared = [placed, pretty] if info.namespaced else [pretty]
+    shared = [placed] if info.namespaced else []
     operations = _Operations(info, shared_parts)
     write = [_DRY_RUN, _FIELD_MANAGER, _FIELD_VALIDATION]
     patch = [_DRY_RUN, _FIELD_MANAGER, _FIELD_VALIDATION, _FORCE]
@@ -244,7 +245,7 @@ def _paths(info: KindInfo, shared_parts: _Parts) -> dict[str, Any]:
             "get": listing,
             "post": operations.make("create", "post", write, body=True),
             "delete": operations.make(
-                "deleteCollection", "deletecollection", [*_DELETE, *_LIST], answer=f"{operations.name}List", options=True
+                "deleteCollection", "deletecollection", [*_DELETE, *_SELECT], answer=f"{operations.name}List", options=True
             ),
             "parameters": shared,
         }
@@ -252,7 +253,6 @@ def _paths(info: KindInfo, shared_parts: _Parts) -> dict[str, Any]:
     if info.namespaced:
         paths[f"{prefix}/{info.plural}"] = {
             "get": operations.make("listForAllNamespaces", "list", _LIST, answer=f"{operations.name}List"),
-            "parameters": [pretty],
         }
     parts = [("", operations.name)]
     if info.has_status:
@@ -282,7 +282,7 @@ def _offered(paths: dict[str, Any], verbs: tuple[str, ...]) -> dict[str, Any]:
             for name, operation in item.items()
             if name == "parameters" or _VERBS.get(operation["x-kubernetes-action"], operation["x-kubernetes-action"]) in verbs
         }
-        if len(operations) > 1:
+        if operations.keys() - {"parameters"}:
             offered[path] = operations
     return offered
 
@@ -308,9 +308,9 @@ class _Operations:
     ) -> dict[str, Any]:
         info = self._info
         answer = answer or self.name
-        if not patch:
-            # Those of a patch stay in place: there kubectl looks for `fieldValidation`, and follows no reference.
-            parameters = [self._parts.refer("parameters", parameter["name"], parameter) for parameter in parameters]
+        # In a patch kubectl looks for two parameters, and follows no reference.
+        in_place = (_DRY_RUN, _FIELD_VALIDATION) if patch else ()
+        parameters = [p if p in in_place else self._parts.refer("parameters", p["name"], p) for p in parameters]
         group = "".join(part.capitalize() for part in (info.group or "core").split("."))
         operation: dict[str, Any] = {
             "tags": [f"{info.group or 'core'}_{info.version}"],
@@ -355,6 +355,5 @@ class _Operations:
             responses["200"] = done
         if action in ("post", "put", "patch"):
             responses["201"] = done
-        responses["401"] = refused
         responses["default"] = refused
         return responses
