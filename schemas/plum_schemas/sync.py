@@ -18,24 +18,36 @@ from plum_schemas.validation import FieldError, checked, exactly_one, invalid
 
 PRUNE_ANNOTATION = "plum.dev/prune"
 """`disabled` on an object: no Sync deletes it."""
-WAVE_ANNOTATION = "plum.dev/wave"
-"""An integer: objects of a lower wave are healthy before the next is applied; deleted in reverse."""
+WAVE_ANNOTATION = "plum.dev/sync-wave"
+"""An integer, 0 if absent: objects of a lower wave are healthy before the next is applied; deleted in reverse."""
+DEPENDS_ANNOTATION = "plum.dev/depends-on"
+"""Objects of the same source that must be healthy before: `KIND/NAME`, comma separated; `KIND/NAMESPACE/NAME` for another."""
+HEALTH_ANNOTATION = "plum.dev/health"
+"""On an object, or on the definition of its kind: an expression in CEL over `self` that says whether it is healthy."""
+SUBSTITUTE_ANNOTATION = "plum.dev/substitute"
+"""`disabled` on an object: `${...}` in it stays as it is written."""
+REQUEST_ANNOTATION = "plum.dev/sync-requested"
+"""On a Sync: any new value has it compare and apply now."""
+FLAG_LABEL = "plum.dev/made-by"
+"""On a Sync that a flag of the controller made: `sync-flag`."""
 SYNC_LABEL = "plum.dev/sync"
-"""On every object a Sync applied: `NAMESPACE.NAME` of it."""
+"""On every object a Sync applied: `NAMESPACE.NAME` of it, shortened with a hash where it is long."""
 
 
 class FolderSource(Struct):
     """A folder that the controller can read; watched, so a change is applied at once."""
 
     path: Annotated[str, Meta(min_length=1)]
-    """Folder; a relative one is below the controller's working folder."""
+    """Folder, or one file; a relative one is below the controller's working folder."""
+    subfolder: str = ""
+    """Where to begin below it. Overlays may use what is beside that."""
 
 
 class GitSource(Struct):
     """A branch, tag or commit of a Git repository."""
 
     url: Annotated[str, Meta(min_length=1)]
-    """Address of the repository, or a path."""
+    """Address of the repository: `https://`, `ssh://`, `git@HOST:PATH`, `file://` or a path."""
     branch: str = ""
     """Branch; the default branch if neither branch, tag nor commit is set."""
     tag: str = ""
@@ -45,7 +57,15 @@ class GitSource(Struct):
     path: str = ""
     """Folder inside the repository."""
     secret_ref: KeyRef | None = None
-    """Token or SSH key."""
+    """Token (https) or private key (ssh), in a Secret of the Sync's namespace."""
+    username: str = ""
+    """User for a token; `git` if absent."""
+    known_hosts: str = ""
+    """Keys that the host may show, as lines of an OpenSSH `known_hosts` file. Needed for ssh."""
+    ca: str = ""
+    """Certificates (PEM) that may sign the host's, instead of the system's."""
+    webhook_secret_ref: KeyRef | None = None
+    """Secret that calls of the webhook are signed with. There is no webhook without."""
 
 
 class BundleSource(Struct):
@@ -54,7 +74,9 @@ class BundleSource(Struct):
     path: Annotated[str, Meta(min_length=1)]
     """Path of the bundle."""
     sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
-    """Checksum it must have; not checked if absent."""
+    """Checksum it must have; that of the file `PATH.sha256` if absent and there is one."""
+    subfolder: str = ""
+    """Where to begin inside. Overlays may use what is beside that."""
 
 
 class Source(Struct):
@@ -77,6 +99,39 @@ class Hold(Struct):
     """Newest revision when the hold was written: a newer one releases it."""
     reason: str = ""
     """Why."""
+
+
+class VariablesFrom(Struct):
+    """An object whose entries are variables."""
+
+    config_map: str = ""
+    """Name of a ConfigMap in the Sync's namespace."""
+    secret: str = ""
+    """Name of a Secret in the Sync's namespace."""
+    optional: bool = False
+    """Go on when it does not exist."""
+
+
+class Substitution(Struct):
+    """Values for `${NAME}` in manifests. Without it nothing is replaced."""
+
+    variables: dict[str, str] = {}
+    """Values by name. They go before those of `from`."""
+    sources: Annotated[list[VariablesFrom], Meta(max_length=20)] = field(name="from", default_factory=list)
+    """Objects with further values; later ones go before earlier ones."""
+
+
+class HealthRule(Struct):
+    """When objects of a kind are healthy."""
+
+    api_version: str
+    """API version of the kind."""
+    kind: str
+    """The kind."""
+    healthy: Annotated[str, Meta(min_length=1)]
+    """Expression in CEL over `self`: true when the object is healthy."""
+    failed: str = ""
+    """Expression in CEL over `self`: true when it will not become healthy by itself."""
 
 
 class SyncSpec(Struct):
@@ -112,6 +167,14 @@ class SyncSpec(Struct):
     """Take fields from other owners instead of reporting a conflict."""
     hold: Hold | None = None
     """Stay at an earlier revision."""
+    substitute: Substitution | None = None
+    """Values for `${NAME}` in manifests."""
+    decryption: KeyRef | None = None
+    """Secret with the age identities (`AGE-SECRET-KEY-...`) that open encrypted manifests."""
+    health: Annotated[list[HealthRule], Meta(max_length=100)] = []
+    """When objects of user-defined kinds are healthy."""
+    ignore: Annotated[list[str], Meta(max_length=100)] = []
+    """Files to leave alone, as patterns: `*.test.yaml`, `drafts/*`."""
 
 
 class InventoryItem(Struct):
@@ -127,8 +190,12 @@ class InventoryItem(Struct):
     """Name of the object."""
     pending_delete: bool = False
     """It left the source and could not be deleted yet."""
+    result: Literal["Pending", "Applied", "Failed", "Deleting"] = "Pending"
+    """What became of it. Pending waits for others before it."""
+    health: Literal["", "Healthy", "Progressing", "Degraded", "Unknown"] = ""
+    """Whether it is as its kind wants it."""
     message: str = ""
-    """Why not."""
+    """Why it is not applied, not deleted or not healthy."""
 
 
 class Drift(Struct):
@@ -150,6 +217,15 @@ class Drift(Struct):
     """When it was noticed."""
     corrected: bool = False
     """Whether it was set right."""
+
+
+class Applied(Struct):
+    """A revision that was applied completely."""
+
+    revision: str
+    """Revision of the source."""
+    time: datetime | None = None
+    """When it was complete."""
 
 
 class SyncCounts(Struct):
@@ -186,6 +262,12 @@ class SyncStatus(Struct):
     """Value of the annotation `plum.dev/sync-requested` that was carried out."""
     last: SyncCounts = field(default_factory=SyncCounts)
     """What the last sync did."""
+    history: list[Applied] = []
+    """Revisions that were applied completely, newest first; at most 10. A rollback goes to one of them."""
+    wave: int = 0
+    """Wave that is being applied or awaited."""
+    wave_since: datetime | None = None
+    """Since when its health is awaited."""
     inventory: list[InventoryItem] = []
     """Objects it applied, and those it still has to delete."""
     drift: list[Drift] = []
@@ -193,7 +275,7 @@ class SyncStatus(Struct):
     message: str = ""
     """A sentence for people: file and line of what is wrong."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
-    """Ready, Healthy, Drifted, DeletesBlocked."""
+    """Ready, Healthy, Drifted, DeletesBlocked, Held."""
 
 
 class Sync(Object):
@@ -230,5 +312,9 @@ class Sync(Object):
             for extra in chosen[1:]:
                 yield invalid(f"spec.source.git.{extra}", getattr(source.git, extra), f"may not be set together with {chosen[0]}")
         yield from checked("spec.maxDelete", spec.max_delete, int_or_percent.check)
+        for number, source_of in enumerate(spec.substitute.sources if spec.substitute is not None else ()):
+            if bool(source_of.config_map) == bool(source_of.secret):
+                where = f"spec.substitute.from[{number}]"
+                yield invalid(where, source_of.config_map, "needs exactly one of configMap and secret")
         if parse_duration(spec.interval) < 1:
             yield invalid("spec.interval", spec.interval, "must be at least 1s")
