@@ -95,6 +95,15 @@ def kv_name(key: str) -> str:
     return f"{readable}-{digest}" if readable else digest
 
 
+def type_of(value: Any) -> str:
+    """The type that a value gets when nobody names one."""
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int" if -_INT64 <= value < _INT64 else "json"
+    return {str: "string", float: "double"}.get(type(value), "json")
+
+
 def check_value(kind: str, value: Any, path: str) -> Iterator[FieldError]:
     """Whether a value is of the type of its entry, and not too large."""
     if value is None and kind != "json":

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from plum_controller.api import agent_statuses, reviews
+from plum_controller.api import agent_statuses, reviews, transactions
 from plum_controller.api.access import Gate
 from plum_controller.api.artifacts import ArtifactsApi
 from plum_controller.api.authentication import Authenticator
@@ -103,10 +103,11 @@ class Api:
         self.roles.follow(service.cache)
         self.authenticator.follow(service.cache)
         self.objects = ObjectsApi(service, self.hub, self.gate)
+        self.transactions = transactions.Transactions(service, self.gate)
         self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
         self.directory = ServiceDirectory(service.cache)
-        self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
         self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
+        self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
@@ -127,6 +128,8 @@ class Api:
                 return review
             if first == "apis" and (measured := await self.measures.answer(request)) is not None:
                 return measured
+            if path == transactions.PATH:
+                return await self.transactions.answer(request)
             return await self.objects.answer(request)
         if path == ["openapi", "v2"]:
             return self._document(await self.openapi_v2.answer(request), request)
@@ -134,11 +137,11 @@ class Api:
             return self._document(self.openapi.answer(request), request)
         if first == "v1" and (classic := await self.classic_services.answer(request)) is not None:
             return classic
+        if first == "v1" and (classic := await self.classic_apps.answer(request)) is not None:
+            return classic
         if path == agent_statuses.PATH:
             return await agent_statuses.answer(request, self.objects, self.gate)
         if first == "agent" and (joined := await self.joining.answer(request)) is not None:
-        if first == "v1" and (classic := await self.classic_apps.answer(request)) is not None:
-            return classic
             return joined
         if path == ["plan"] and self._planner is not None:
             return await self._plan(request, self._planner())

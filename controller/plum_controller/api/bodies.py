@@ -6,6 +6,7 @@ What cannot be read is refused with Kubernetes' words. Keys that are there twice
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from plum_schemas.base import KindInfo
@@ -70,7 +71,11 @@ def read_delete_options(request: ApiRequest) -> DeleteOptions:
     body: dict[str, Any] = {}
     if request.body.strip():
         body, _ = read_object(request)
-    query = request.query
+    return delete_options(body, request.query, request.user)
+
+
+def delete_options(body: Mapping[str, Any], query: Mapping[str, str], user: str) -> DeleteOptions:
+    """The same from a decoded body. Raises `ApiStatusError` 400, 422."""
     propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or None
     if propagation is None:
         orphan = body.get("orphanDependents")
@@ -95,7 +100,7 @@ def read_delete_options(request: ApiRequest) -> DeleteOptions:
         revision=_optional_text(preconditions, "resourceVersion"),
         grace_seconds=grace,
         dry_run=is_dry_run(dry_run, "DeleteOptions"),
-        user=request.user,
+        user=user,
     )
 
 

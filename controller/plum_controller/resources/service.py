@@ -3,6 +3,7 @@
     HTTP, controllers --> ResourceService --+-- writing.py    create, update, patch, apply: merge, default, prune, validate, admit
                                             +-- deletion.py   finalizers, propagation, preconditions
                                             +-- scale.py      the /scale subresource
+                                            +-- transactions.py  several writes, all or none
                                             +-- listing.py    lists, pages, selectors
                                             +-- history.py    time travel
                                             +-- watching.py   watches
@@ -38,6 +39,7 @@ from plum_controller.resources.options import (
 )
 from plum_controller.resources.registry import Registry
 from plum_controller.resources.scale import ScaleEndpoint
+from plum_controller.resources.transactions import Plan, Result, Transactor
 from plum_controller.resources.watching import Deliver, Ended, open_watch
 from plum_controller.resources.writing import Writer
 from plum_controller.store.base import Store
@@ -75,6 +77,7 @@ class ResourceService:
         self._deleter = Deleter(self._context)
         self._lister = Lister(self._context)
         self._scale = ScaleEndpoint(self._context, self._writer)
+        self._transactor = Transactor(self._context)
         self._cleaner = DefinitionCleaner(self._context, self._writer, self._deleter)
 
     async def start(self) -> None:
@@ -108,6 +111,10 @@ class ResourceService:
         """Delete every object of a list, each by the rules of `delete`. Answers with their last states."""
         listed = await self._lister.list(kind, which)
         return await self._deleter.delete_all(kind, listed.entries, options)
+
+    async def transact(self, plan: Plan) -> Result:
+        """Compare, then do one of two lists of operations: all or none, at one revision."""
+        return await self._transactor.run(plan)
 
     def get(self, kind: ResourceKind, key: ObjectKey, revision: str | None = None) -> bytes:
         """The object as JSON. `revision` is the `resourceVersion` parameter: not older than."""

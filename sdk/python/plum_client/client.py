@@ -17,9 +17,11 @@ from typing import Any, Generic, Literal, cast, overload
 import msgspec
 from plum_schemas.base import KindInfo, Object, ObjectKey
 
+from plum_client import transactions
 from plum_client.codec import AnyT, Codec, Head, JsonObject, T, codec_of, encode, head_of, metadata_of, revision_of
 from plum_client.discovery import Discovery
 from plum_client.errors import BadRequestError, NotFoundError, error_of
+from plum_client.transactions import TransactionResult
 from plum_client.transport import Request, Response, Transport
 from plum_client.watch import WatchEvent, watch_events
 from plum_client.writes import Written, record
@@ -309,6 +311,27 @@ class ApiClient:
         query = self._write_query(dry_run, "")
         await self._write("PATCH", info, _key(info, key), body, query, "scale", _PATCH_CONTENT_TYPES["merge"])
 
+    async def transact(
+        self,
+        then: Sequence[transactions.Operation],
+        *,
+        compare: Sequence[transactions.Comparison] = (),
+        otherwise: Sequence[transactions.Operation] = (),
+        dry_run: bool = False,
+        field_manager: str | None = None,
+    ) -> TransactionResult:
+        """Do `then` if every comparison holds and `otherwise` if not: all of it at one revision, or nothing.
+
+        The parts come from `plum_client.transactions`. Raises the error of the first operation that is refused.
+        """
+        body = transactions.body_of(compare, then, otherwise)
+        query = self._write_query(dry_run, "", field_manager)
+        response = await self.transport.send(Request("POST", transactions.INFO, query=query, body=body))
+        result = transactions.result_of(self._checked(response, "transaction").body, then, otherwise)
+        if not dry_run:
+            self._note_all(result)
+        return result
+
     # ---- discovery
 
     async def discover(self) -> Sequence[KindInfo]:
@@ -352,6 +375,14 @@ class ApiClient:
         revision = response.revision or (0 if deleted else head.revision)
         self.last_revision = max(self.last_revision, revision)
         record(Written(request.info, key, revision, b"" if deleted else response.body))
+
+    def _note_all(self, result: TransactionResult) -> None:
+        """The same for every write of a transaction."""
+        revision = revision_of(result.revision)
+        self.last_revision = max(self.last_revision, revision)
+        for one in result:
+            if one.operation.verb != "get" and not one.unchanged:
+                record(Written(one.operation.info, one.key, revision, b"" if one.deleted else one.value))
 
     def _checked(self, response: Response, what: str) -> Response:
         if self._on_warning is not None:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from plum_schemas.base import KindInfo, ObjectKey, ScalePaths
 from plum_schemas.selectors import SelectorError
 
+from plum_client import transactions
 from plum_client.codec import JsonObject, encode
 from plum_client.fake_objects import Objects, Outcome, RefusedError, decode_body
+from plum_client.fake_transactions import transact
 from plum_client.selection import EVERY_FIELD, Selection
 from plum_client.transport import Request, Response
 
@@ -38,6 +40,8 @@ class Answers:
         if request.method == "GET":
             return self._read(request, key)
         body = decode_body(request.body) if request.body else {}
+        if request.info is transactions.INFO:
+            return transact(self._objects, body, request.query.get("fieldManager", ""), dry_run)
         if request.method == "POST":
             return _written(self._objects.create(info, request.namespace, body, dry_run))
         if request.method == "PUT":

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import Any, NamedTuple, cast
 
@@ -82,6 +83,31 @@ class Objects:
         """Fields each manager applied last, for server-side apply."""
         self._clock = clock
         self._random = random
+        self._together = 0
+        """Revision of the transaction that is being done; 0 outside of one."""
+
+    # ---- transactions
+
+    @contextmanager
+    def together(self, *, keep: bool) -> Iterator[None]:
+        """Make the writes inside the block one revision; none of them, if it raises or is not to be kept."""
+        before = (self.revision, len(self.history), {name: dict(kept) for name, kept in self._by_resource.items()})
+        applied = dict(self._applied)
+        self._together = self.revision + 1
+        try:
+            yield
+        except BaseException:
+            keep = False
+            raise
+        finally:
+            self._together = 0
+            if not keep:
+                self.revision, count, stored = before
+                del self.history[count:]
+                for name, kept in self._by_resource.items():
+                    kept.clear()
+                    kept.update(stored.get(name, {}))
+                self._applied = applied
 
     # ---- reading
 
@@ -142,7 +168,8 @@ class Objects:
             return self.create(info, key.namespace, body, dry_run)
         live = self.read(info, key)
         self._check_identity(info, key, body)
-        if not (body.get("metadata") or {}).get("resourceVersion") and not info.strategic_merge:
+        written_before = live["metadata"]["resourceVersion"] == str(self._together)
+        if not (body.get("metadata") or {}).get("resourceVersion") and not info.strategic_merge and not written_before:
             message = "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
             raise self._invalid(info, key, "metadata.resourceVersion", message)
         return self._update(info, key, subresource, live, body, dry_run)
@@ -223,7 +250,7 @@ class Objects:
     ) -> Outcome:
         before, after = live["metadata"], body.get("metadata") or {}
         sent = after.get("resourceVersion")
-        if sent and sent != before["resourceVersion"]:
+        if sent and sent != before["resourceVersion"] and before["resourceVersion"] != str(self._together):
             message = (
                 f'Operation cannot be fulfilled on {info.resource} "{key.name}": the object has been modified; '
                 "please apply your changes to the latest version and try again"
@@ -261,7 +288,7 @@ class Objects:
             return Outcome(live, int(live["metadata"]["resourceVersion"]), False)
         if dry_run:
             return Outcome(new, 0, False, live is None)
-        self.revision += 1
+        self.revision = self._together or self.revision + 1
         new = {**new, "metadata": {**new["metadata"], "resourceVersion": str(self.revision)}}
         self.of(info)[key] = new
         self._log(Change(self.revision, info, key, live, new, encode(new)))
@@ -270,7 +297,7 @@ class Objects:
     def _remove(self, info: KindInfo, key: ObjectKey, last: JsonObject, dry_run: bool) -> Outcome:
         if dry_run:
             return Outcome(last, 0, False, gone=True)
-        self.revision += 1
+        self.revision = self._together or self.revision + 1
         live = self.of(info).pop(key)
         self._applied.pop((info.resource, key), None)
         last = {**live, "metadata": {**live["metadata"], "resourceVersion": str(self.revision)}}
@@ -278,9 +305,22 @@ class Objects:
         return Outcome(last, self.revision, True, gone=True)
 
     def _log(self, change: Change) -> None:
+        if self._together:
+            change = self._joined(change)
         self.history.append(change)
         if len(self.history) > 2 * HISTORY:
             self.compact(self.history[-HISTORY].revision - 1)
+
+    def _joined(self, change: Change) -> Change:
+        """One change for all writes of an object in a transaction."""
+        for index in range(len(self.history) - 1, -1, -1):
+            earlier = self.history[index]
+            if earlier.revision != change.revision:
+                break
+            if (earlier.info, earlier.key) == (change.info, change.key):
+                del self.history[index]
+                return change._replace(old=earlier.old)
+        return change
 
     def _check_identity(self, info: KindInfo, key: ObjectKey, body: Mapping[str, Any]) -> None:
         metadata = body.get("metadata") or {}
