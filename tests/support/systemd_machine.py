@@ -6,10 +6,14 @@
 
 Nothing that happens there reaches this machine: its root is an overlay whose changes live in memory, /proc/sys is read-only, and
 processes, network and control groups are its own. All of it ends with its first process.
+
+The project is seen at `PROJECT` over there, wherever it lies here: folders such as /tmp are empty on that machine and in its
+services, and an overlay shows no other file systems.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -24,6 +28,9 @@ import pytest
 from tests.support.docker_engine import install
 
 SYSTEMD = Path("/lib/systemd/systemd")
+PROJECT = Path("/opt/plum-project")
+_HERE = Path(__file__).resolve().parents[2]
+_PACKAGES = ("plum_schemas", "plum_proto", "plum_client", "plum_worker", "plum_controller", "plum_agent", "plum_cli")
 _EMPTY = "[Unit]\\nDefaultDependencies=no\\n"
 _BOOT = f"""
 set -eu
@@ -46,6 +53,9 @@ mknod -m 666 dev/urandom c 1 9
 mknod -m 666 dev/full c 1 7
 mknod -m 666 dev/tty c 5 0
 mkdir -p dev/shm dev/pts mnt
+mkdir -p "./$3" etc/systemd/system.conf.d
+mount --bind "$2" "./$3"
+printf '[Manager]\nDefaultEnvironment="PYTHONPATH=%s"\n' "$4" > etc/systemd/system.conf.d/plum-test.conf
 mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ip link set lo up
@@ -72,14 +82,21 @@ class Machine:
     def run(self, *command: str, ok: bool = True, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command over there, as root."""
         words = ["nsenter", "-t", str(self.pid), "-m", "-p", "-n", "-u", "-i", "-C", "--wd=/", *command]
-        kept = {"PATH": os.environ["PATH"], "HOME": "/root", "NO_COLOR": "1", "LANG": "C.UTF-8", **(env or {})}
+        kept = {
+            "PATH": os.environ["PATH"],
+            "HOME": "/root",
+            "NO_COLOR": "1",
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": sources(),
+            **(env or {}),
+        }
         done = subprocess.run(words, capture_output=True, text=True, timeout=50, env=kept)
         assert not ok or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
     def plum(self, *words: str, ok: bool = True, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run `plum` over there."""
-        return self.run(sys.executable, "-m", "plum_cli", *words, ok=ok, env=env)
+        return self.run(str(inside(Path(sys.executable))), "-m", "plum_cli", *words, ok=ok, env=env)
 
     def property(self, unit: str, name: str) -> str:
         """What systemd says of a unit."""
@@ -99,6 +116,17 @@ class Machine:
         return said
 
 
+def inside(path: Path) -> Path:
+    """Where a file of the project is over there. Others are where they are here."""
+    return PROJECT / path.relative_to(_HERE) if path.is_relative_to(_HERE) else path
+
+
+def sources() -> str:
+    """PYTHONPATH over there: what is installed in place is looked for in the project as it is seen from there."""
+    found = {inside(Path(next(iter(importlib.import_module(name).__path__))).parent) for name in _PACKAGES}
+    return ":".join(sorted(map(str, found)))
+
+
 @contextmanager
 def systemd_machine(folder: Path) -> Iterator[Machine]:
     """The machine, booted. Skips the test, with the reason, where there can be none."""
@@ -112,8 +140,8 @@ def systemd_machine(folder: Path) -> Iterator[Machine]:
     scratch.mkdir()
     group.mkdir()
     enter = "unshare --pid --fork --mount --cgroup --uts --ipc --net --kill-child"
-    script = f'echo $$ > "$1/cgroup.procs"; exec {enter} sh -c "$2" - "$3"'
-    command = ["sh", "-c", script, "-", str(group), _BOOT, str(scratch)]
+    script = f'echo $$ > "$1/cgroup.procs"; shift; exec {enter} sh -c "$@"'
+    command = ["sh", "-c", script, "-", str(group), _BOOT, "-", str(scratch), str(_HERE), str(PROJECT), sources()]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import plum_agent
 import pytest
 
-from tests.support.systemd_machine import Machine, systemd_machine
+from tests.support.systemd_machine import Machine, inside, sources, systemd_machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 INSTANCE = """
@@ -84,11 +84,13 @@ def test_workloads_do_not_notice_what_happens_to_the_agents_service(machine: Mac
 
 def test_a_new_release_of_the_agent_takes_over_what_the_old_one_started(machine: Machine) -> None:
     before, old = instance(machine), main_pid(machine)
-    source = Path(plum_agent.__path__[0])
+    source = inside(Path(plum_agent.__path__[0]))
     machine.write("/opt/next/plum_agent-9.9.9.dist-info/METADATA", "Metadata-Version: 2.1\nName: plum-agent\nVersion: 9.9.9\n")
     machine.run("cp", "-r", str(source), "/opt/next/")
 
-    machine.write("/etc/systemd/system/plum-agent.service.d/next.conf", "[Service]\nEnvironment=PYTHONPATH=/opt/next\n")
+    machine.write(
+        "/etc/systemd/system/plum-agent.service.d/next.conf", f"[Service]\nEnvironment=PYTHONPATH=/opt/next:{sources()}\n"
+    )
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", "plum-agent")
 
