@@ -15,11 +15,21 @@ from plum_schemas.rules import check_env, check_retry, map_to_list
 from plum_schemas.scalars import Duration
 from plum_schemas.service import ResolutionStrategy
 from plum_schemas.template import EnvVar, Resources, Toleration
-from plum_schemas.validation import FieldError, forbidden, required
+from plum_schemas.validation import FieldError, forbidden, invalid, required
 
-Executor = Literal["embedded", "service", "os_process", "container", "http"]
+Executor = Literal["embedded", "service", "os_process", "container", "http", "plugin"]
 BUILTIN_PREFIX = "builtin."
 """Tasks with this prefix are part of the controller; nobody may define others with it."""
+BUILTINS = (
+    "builtin.delay",
+    "builtin.echo",
+    "builtin.fail",
+    "builtin.kv",
+    "builtin.sleep",
+    "builtin.transform",
+    "builtin.wait",
+)
+"""Those there are."""
 
 
 class ServiceCall(Struct):
@@ -82,12 +92,21 @@ class HttpCall(Struct):
     """Body as JSON; the payload if absent."""
 
 
+class PluginCall(Struct):
+    """A call of an executor that was installed beside the controller."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    """Name of its entry point in the group `plum.executors`."""
+    config: FreeMap = {}
+    """What it is told besides the payload; the plugin says what it understands."""
+
+
 class TaskDefinitionSpec(Struct):
     """What the task does. The part that belongs to `executor` is set, the other parts are absent."""
 
     executor: Executor = "embedded"
     """embedded: a builtin or a registered worker; service: a call to an endpoint; os_process and container: on a node; http: any
-    address on the allow list."""
+    address on the allow list; plugin: an installed executor."""
     task: str = ""
     """For embedded: the name a worker registered, or a builtin such as `builtin.echo`; the name of the object if absent."""
     service: ServiceCall | None = None
@@ -98,6 +117,8 @@ class TaskDefinitionSpec(Struct):
     """For executor container."""
     http: HttpCall | None = None
     """For executor http."""
+    plugin: PluginCall | None = None
+    """For executor plugin."""
     node_selector: dict[str, str] = {}
     """Labels of the node or worker that executes it."""
     node_name: str = ""
@@ -164,6 +185,8 @@ class TaskDefinition(Object):
         normalize_task(data.get("spec"))
 
     def validate(self, old: TaskDefinition | None) -> Iterator[FieldError]:
+        if self.metadata.name.startswith(BUILTIN_PREFIX):
+            yield forbidden("metadata.name", f"names that begin with {BUILTIN_PREFIX} are those of the controller's own tasks")
         yield from check_task(self.spec, "spec")
 
 
@@ -180,7 +203,13 @@ def normalize_task(spec: Any) -> None:
 
 def check_task(spec: TaskDefinitionSpec, path: str) -> Iterator[FieldError]:
     """The part of the chosen executor is there and no other is; its details are sound."""
-    parts = {"service": spec.service, "os_process": spec.process, "container": spec.container, "http": spec.http}
+    parts: dict[str, Struct | None] = {
+        "service": spec.service,
+        "os_process": spec.process,
+        "container": spec.container,
+        "http": spec.http,
+        "plugin": spec.plugin,
+    }
     names = {"os_process": "process"}
     for executor, part in parts.items():
         field_path = f"{path}.{names.get(executor, executor)}"
@@ -190,6 +219,8 @@ def check_task(spec: TaskDefinitionSpec, path: str) -> Iterator[FieldError]:
             yield forbidden(field_path, f"executor is {spec.executor}")
     if spec.task and spec.executor != "embedded":
         yield forbidden(f"{path}.task", f"only for executor embedded, not {spec.executor}")
+    if spec.task.startswith(BUILTIN_PREFIX) and spec.task not in BUILTINS:
+        yield invalid(f"{path}.task", spec.task, f"there is no such builtin; there are {', '.join(BUILTINS)}")
     if spec.service is not None and spec.service.strategy in ("consistentHash", "sticky") and not spec.service.hash_key:
         yield required(f"{path}.service.hashKey", f"strategy {spec.service.strategy} needs one")
     for name, call in (("process", spec.process), ("container", spec.container)):

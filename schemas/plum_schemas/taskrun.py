@@ -14,9 +14,10 @@ from msgspec import Meta, field
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.markers import AnyJson, FreeMap, ListMap
 from plum_schemas.retry import Concurrency, Execution, RetryPolicy
+from plum_schemas.rules import check_retry
 from plum_schemas.scalars import Duration, NonNegative
-from plum_schemas.taskdefinition import TaskDefinitionSpec, check_task, normalize_task
-from plum_schemas.validation import FieldError, exactly_one, forbidden
+from plum_schemas.taskdefinition import BUILTIN_PREFIX, BUILTINS, TaskDefinitionSpec, check_task, normalize_task
+from plum_schemas.validation import FieldError, exactly_one, forbidden, invalid
 
 TaskPhase = Literal["Queued", "Pending", "Running", "Succeeded", "Failed", "Timeout", "Canceled", "Unknown"]
 """Queued waits for a place, Pending for a worker or node. Unknown is for at-most-once runs whose end nobody saw."""
@@ -145,6 +146,8 @@ class TaskRunStatus(Struct):
     """End of the standard error output, up to 1 MiB."""
     report: AttemptReport | None = None
     """End of the current attempt as its node saw it, until the controller has recorded it."""
+    concurrency_key: str = ""
+    """What its concurrency key came to; runs with the same one share the limit."""
     task: TaskDefinitionSpec | None = None
     """What is executed: the definition when the run was admitted, with what the run says instead. It never changes."""
     attempts: list[Attempt] = []
@@ -194,6 +197,10 @@ class TaskRun(Object):
     def validate(self, old: TaskRun | None) -> Iterator[FieldError]:
         spec = self.spec
         yield from exactly_one("spec", {"taskRef": spec.task_ref or None, "task": spec.task})
+        if spec.task_ref.startswith(BUILTIN_PREFIX) and spec.task_ref not in BUILTINS:
+            yield invalid("spec.taskRef", spec.task_ref, f"there is no such builtin; there are {', '.join(BUILTINS)}")
+        if spec.retry is not None:
+            yield from check_retry(spec.retry, "spec.retry")
         if spec.task is not None:
             yield from check_task(spec.task, "spec.task")
         if old is None:

@@ -24,6 +24,7 @@ from plum_controller.resources.kinds import kinds_of, served
 from plum_controller.resources.namespaces import NamespaceRules
 from plum_controller.resources.object_rules import ConfigMapRules, LeaseRules, SecretRules
 from plum_controller.resources.rules import NO_RULES, KindRules
+from plum_controller.resources.task_rules import TaskDefinitionRules, TaskRunRules
 from plum_controller.store.base import Key, Store
 from plum_controller.store.cache import Indexed, WatchCache, Watcher, WatchEvent
 
@@ -33,6 +34,8 @@ RULES: dict[str, KindRules] = {
     "configmaps": ConfigMapRules(),
     "leases.coordination.k8s.io": LeaseRules(),
     "artifacts.plum.dev": ArtifactRules(),
+    "taskdefinitions.plum.dev": TaskDefinitionRules(),
+    "taskruns.plum.dev": TaskRunRules(),
     DEFINITIONS: DefinitionRules(),
 }
 """Kinds with rules of their own, by resource."""
