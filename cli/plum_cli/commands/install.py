@@ -192,6 +192,11 @@ def _check(args: argparse.Namespace, choice: Choice, unit_file: Path) -> None:
                 f"the user of the service cannot enter {closed}, where the interpreter {choice.command[0]} is; "
                 "install Plum elsewhere (plum bundle install --to /opt/plum), or use --run-as"
             )
+        if any(Path(path).is_relative_to(folder) for path in _paths(choice.command[0]) for folder in ("/tmp", "/var/tmp")):  # noqa: S108
+            raise CliError(
+                f"the service has a /tmp of its own and does not see the interpreter {choice.command[0]}, which a reboot may "
+                "delete as well; install Plum elsewhere (plum bundle install --to /opt/plum)"
+            )
 
 
 def _closed_folder(interpreter: str) -> str:

@@ -171,4 +171,6 @@ def test_an_interpreter_that_the_service_cannot_reach_is_refused_before_anything
     assert main(["install", "systemd", "controller", "--python", str(closed / "bin/python")]) == FAILED
 
     assert "cannot enter" in capsys.readouterr().err
+    assert main(["install", "systemd", "controller", "--python", "/tmp/plum-that-is-not-there/bin/python"]) == FAILED
+    assert "has a /tmp of its own" in capsys.readouterr().err
     assert not (tmp_path / "units").exists()
