@@ -71,7 +71,9 @@ def _put(objects: Objects, key: ObjectKey, given: JsonObject) -> Outcome:
         spec["key"] = given["key"]
     live = objects.of(KV.info).get(key)
     if live is None:
-        return objects.create(KV.info, key.namespace, {"metadata": {"name": key.name}, "spec": {"type": type_of(spec["value"])} | spec}, False)
+        return objects.create(
+            KV.info, key.namespace, {"metadata": {"name": key.name}, "spec": {"type": type_of(spec["value"])} | spec}, False
+        )
     spec.setdefault("type", live["spec"].get("type", "json"))
     return objects.patch(KV.info, key, "", "json", [{"op": "replace", "path": "/spec", "value": spec}], False)
 
