@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,7 @@ from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
 from plum_controller.store.base import Key
 from plum_controller.store.blobs import BlobStore, NoRoomError, NoUploadError, Upload
+from plum_controller.store.events import WatchEvent
 
 if TYPE_CHECKING:
     from plum_client.packages.check import Package
@@ -93,8 +94,8 @@ class ArtifactsApi:
                 await self._collector
             self._collector = None
 
-    def _on_change(self, event: Any) -> None:
-        if event.type == "DELETED":
+    def _on_change(self, events: Sequence[WatchEvent]) -> None:
+        if any(event.type == "DELETED" for event in events):
             self._deleted.set()
 
     async def _collect(self) -> None:

@@ -181,19 +181,21 @@ async def test_an_artifact_in_use_is_not_deleted_and_the_refusal_names_its_users
 
 
 async def test_bytes_go_with_the_last_artifact_that_names_them(server: RunningServer, api: ApiClient, namespace: str) -> None:
-    data = good_zip({**BASE, "own": namespace.encode()})
-    await push(server, namespace, data)
-    await push(server, namespace, data, "?version=2")
+    for number in range(2):  # the first time might be the work of the search that follows a start
+        data = good_zip({**BASE, "own": f"{namespace} {number}".encode()})
+        await push(server, namespace, data)
+        await push(server, namespace, data, "?version=2")
 
-    await api.delete(Artifact, ObjectKey(namespace, "demo-app-1.0.0"))
-    await asyncio.sleep(0)
-    assert sha256(data) in blobs(server)
-    await api.delete(Artifact, ObjectKey(namespace, "demo-app-2"))
+        await api.delete(Artifact, ObjectKey(namespace, "demo-app-1.0.0"))
+        await asyncio.sleep(0)
+        assert sha256(data) in blobs(server)
+        await api.delete(Artifact, ObjectKey(namespace, "demo-app-2"))
 
-    deadline = time.monotonic() + 20
-    while sha256(data) in blobs(server):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.1)
+        deadline = time.monotonic() + 20
+        while sha256(data) in blobs(server):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+    assert "watcher failed" not in server.log.read_text()
 
 
 async def test_a_checksum_in_a_manifest_does_not_give_the_bytes_away(
