@@ -14,7 +14,7 @@ from plum_schemas.markers import FreeMap, ListMap
 from plum_schemas.node_types import EventMatch
 from plum_schemas.scalars import Duration, Name, NonNegative, Positive
 from plum_schemas.template import KeyRef
-from plum_schemas.validation import FieldError, exactly_one, invalid, required
+from plum_schemas.validation import FieldError, exactly_one, forbidden, invalid, required
 from plum_schemas.workflow import ConcurrencyPolicy
 from plum_schemas.workflowrun import RunPhase
 
@@ -147,12 +147,16 @@ class TriggerStatus(Struct):
     """Firings that were too late, forbidden or dropped."""
     true_since: datetime | None = None
     """Condition: since when the expression is true."""
+    condition_fired: bool = False
+    """Condition: it has fired since the expression is true."""
     observed_schedule: str = ""
     """Cron: schedule and time zone that lastScheduledTime is of. Another one counts from when it was seen."""
     queue: list[datetime] = []
     """Cron with policy Queue: times that wait for a run to end."""
     observed_revision: str = ""
     """Event and run: changes up to this revision are dealt with."""
+    observed_changes: list[str] = []
+    """Event and run: changes after it that have fired."""
     firings: list[Firing] = []
     """What it did last, newest first."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
@@ -202,5 +206,9 @@ class Trigger(Object):
                 yield invalid("spec.cron.schedule", schedule, "must have five fields, or be an alias such as @daily")
             if parse_duration(spec.cron.jitter) > MAX_JITTER_SECONDS:
                 yield invalid("spec.cron.jitter", spec.cron.jitter, "must not be longer than a day")
+        if spec.run is not None and spec.run.workflow_ref == spec.workflow_ref:
+            yield invalid("spec.run.workflowRef", spec.run.workflow_ref, "its own runs would start it for ever")
+        if spec.event is not None and spec.event.kind and spec.event.type:
+            yield forbidden("spec.event.type", "may not be set together with kind")
         if spec.event is not None and not spec.event.kind and not spec.event.type:
             yield required("spec.event.kind", "name a kind, or the type of an event somebody sends")

@@ -9,7 +9,7 @@ Built-in controllers use it, so they see exactly what any other client sees. Byt
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from plum_client.errors import ApiUnavailableError
@@ -18,7 +18,7 @@ from plum_client.transport import Request, Response, Stream
 from plum_controller.api import instance_log
 from plum_controller.api.api import Api
 from plum_controller.api.identity import CONTROLLER
-from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, error_answer
+from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, error_answer, parse_query, split_path
 from plum_controller.api.sockets import QueueSink
 from plum_controller.api.watch import WatchPlan, error_line
 from plum_controller.logs import fields
@@ -41,6 +41,28 @@ class LocalTransport:
         answer = await self._answer(self._request(request))
         if isinstance(answer, WatchAnswer):
             raise ApiUnavailableError("a watch is read with stream, not with send")
+        return Response(answer.status, answer.body, answer.revision, answer.warnings)
+
+    async def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> Response:
+        """A call on any path, as discovery makes it."""
+        if self._closed:
+            raise ApiUnavailableError("the API of this process was closed")
+        path, _, query = path.partition("?")
+        named = {name.lower(): value for name, value in (headers or {}).items()}
+        answer = await self._answer(
+            ApiRequest(
+                method,
+                split_path(path.encode()),
+                parse_query(query.encode()),
+                body,
+                named.get("accept", ""),
+                named.get("content-type", "application/json"),
+                self._user_agent,
+                CONTROLLER,
+            )
+        )
+        if isinstance(answer, WatchAnswer):
+            raise ApiUnavailableError("a watch is read with stream, not with request")
         return Response(answer.status, answer.body, answer.revision, answer.warnings)
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Stream]:

@@ -29,6 +29,7 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
         scheduler,
         service,
         token_expiry,
+        trigger,
     )
 
     deployment.add_to(manager, settings.failover_enabled)
@@ -38,6 +39,7 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
         endpoint.add_to(manager)
         endpoint_health.add_to(manager)
         service.add_to(manager)
+        trigger.add_to(manager)
     garbage.add_to(manager)
     namespace.add_to(manager)
     event_expiry.add_to(manager)
