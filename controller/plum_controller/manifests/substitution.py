@@ -64,7 +64,7 @@ def _replace(node: yaml.ScalarNode, values: Mapping[str, str], failures: list[tu
         return ""
 
     node.value = _VARIABLE.sub(value_of, node.value)
-    if node.style is None and node.tag == TAG + "str":
+    if not node.style and node.tag == TAG + "str":
         node.tag = _RESOLVER.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
 
 
