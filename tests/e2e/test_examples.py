@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -24,54 +23,11 @@ from plum_schemas.instance import Instance
 from plum_schemas.node import Node
 
 from tests.support.docker_engine import Engine, shared_engine
+from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_PROGRAMS, Site
 from tests.support.kubernetes_clients import kubeconfig
-from tests.support.programs import PROJECT, Program, Sandbox, is_running, sandbox
+from tests.support.programs import PROJECT, Program, is_running, sandbox
 
-MANIFESTS = PROJECT / "manifests"
-EXAMPLES = sorted(path.name for path in MANIFESTS.glob("[0-9][0-9]-*") if any(path.iterdir()))
-NAMESPACE = "example"
-
-
-class Site:
-    """A controller, two nodes, and a namespace of its own for one example."""
-
-    def __init__(self, box: Sandbox) -> None:
-        self.box = box
-
-    async def plum(self, line: str, *, code: int = 0) -> str:
-        """Run a command line as a README writes it. Both outputs."""
-        done = await self.box.plum(*shlex.split(line), "-n", NAMESPACE, ok=False)
-        assert done.code == code, f"plum {line} ended with {done.code}\n{done.out}{done.err}"
-        return done.out + done.err
-
-    async def apply(self, path: str, *, wait: bool = True) -> str:
-        return await self.plum(f"apply -f manifests/{path}" + (" --wait --timeout 30s" if wait else ""))
-
-    async def instances(self, deployment: str) -> list[Instance]:
-        return await self.box.instances(deployment, NAMESPACE)
-
-    async def ready(self, deployment: str) -> list[Instance]:
-        found = await self.instances(deployment)
-        return found if found and all(i.status.ready for i in found) else []
-
-    async def nodes(self, deployment: str) -> list[str]:
-        return sorted(i.spec.node_name for i in await self.ready(deployment))
-
-    async def until(self, condition: Callable[[], Coroutine[Any, Any, Any]], seconds: float = 20.0, what: str = "") -> Any:
-        return await self.box.until(condition, seconds, what=what)
-
-    async def until_nodes(self, deployment: str, *nodes: str) -> None:
-        async def there() -> bool:
-            return await self.nodes(deployment) == list(nodes)
-
-        await self.until(there, what=f"{deployment} runs on {nodes}")
-
-    def folder(self, instance: Instance) -> Path:
-        """The working folder of an instance."""
-        return self.box.root / "agents" / instance.spec.node_name / f"{NAMESPACE}_{instance.metadata.name}" / "work"
-
-    def agent(self, node: str) -> int:
-        return next(p.pid for p in reversed(self.box.programs) if p.name == f"agent-{node}")
+EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS]
 
 
 @pytest.fixture
@@ -508,7 +464,7 @@ async def test_the_example_does_what_its_readme_says(example: str, site: Site) -
     await STORIES[example](site)
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", ALL)
 def test_the_readme_names_files_that_exist(example: str) -> None:
     readme = (MANIFESTS / example / "README.md").read_text()
 
