@@ -11,6 +11,11 @@ import sys
 from plum_client import Resolver, ServiceClient, connect
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, http: ServiceClient, service: str) -> None:
     """One client, one request after the other."""
     try:
@@ -21,7 +26,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, http
                 status, body = answer.status, answer.body
             except Exception as error:
                 status, body = 502, f"{error}\n".encode()
-                print("lost:", repr(error), flush=True)
+                say(f"lost: {error!r}")
             writer.write(b"HTTP/1.1 %d -\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -33,7 +38,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, http
 async def main(port: int, service: str) -> None:
     async with Resolver(connect()) as resolver, ServiceClient(resolver) as http:
         server = await asyncio.start_server(lambda *ends: serve(*ends, http, service), "127.0.0.1", port)
-        print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/ leads to {service}", flush=True)
+        say(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/ leads to {service}")
         async with server:
             await server.serve_forever()
 
