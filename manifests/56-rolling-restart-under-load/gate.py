@@ -1,6 +1,6 @@
 """A gate: passes each GET on to an instance of a service, which it finds by name. Run it as `gate.py PORT SERVICE`.
 
-    client --HTTP--> gate --Resolver (a watch of the endpoints)--> the next endpoint that takes requests
+client --HTTP--> gate --Resolver (a watch of the endpoints)--> the next endpoint that takes requests
 """
 
 from __future__ import annotations
