@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from plum_controller.api.asgi import Mounted
     from plum_controller.api.server import ApiServer
     from plum_controller.pki.serving import Serving
+    from plum_controller.rpc.server import WorkerServer
     from plum_controller.store.base import Store
 
 logger = logging.getLogger("plum_controller")
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parse_address(settings.listen)
         if settings.secure_listen:
             parse_address(settings.secure_listen)
+        if settings.worker_listen not in ("", "off"):
+            parse_address(settings.worker_listen)
     except (SettingError, StartError) as error:
         sys.stderr.write(f"plum-controller: {error}\n")
         return EXIT_USAGE
@@ -193,7 +196,7 @@ def planned_controllers(settings: Settings) -> Callable[[Manager], None]:
 
 
 @contextlib.asynccontextmanager
-async def running_controllers(api: Api, settings: Settings) -> AsyncIterator[None]:
+async def running_controllers(api: Api, settings: Settings, own_ports: Collection[int] = ()) -> AsyncIterator[None]:
     """The built-in controllers, as tasks of this process. A failure of their machinery ends the program, so that it is seen."""
     if not settings.controllers_enabled:
         yield
@@ -203,10 +206,14 @@ async def running_controllers(api: Api, settings: Settings) -> AsyncIterator[Non
 
     from plum_controller.api.local import LocalTransport
     from plum_controller.controllers import build as build_controllers
+    from plum_controller.outgoing import OutgoingClient
+    from plum_controller.tasks import execution
 
     transport = LocalTransport(api)
     manager = Manager(ApiClient(transport, field_manager="plum-controller"))
     build_controllers(manager, settings)
+    outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
+    tasks = execution.add_to(manager, settings, outgoing)
     task = asyncio.create_task(manager.run(), name="controllers")
     task.add_done_callback(_controllers_ended)
     try:
@@ -214,6 +221,7 @@ async def running_controllers(api: Api, settings: Settings) -> AsyncIterator[Non
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await tasks.close()
         await transport.close()
 
 
@@ -230,22 +238,30 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     listeners = [bind(*parse_address(address)) for address in (settings.listen, settings.secure_listen) if address]
+    worker_listener = bind_for_workers(settings)
+    own_ports = {listener.getsockname()[1] for listener in listeners}
     from plum_client.service_manager import keep_telling, notify
 
     from plum_controller.store.compactor import Compactor, KeepWindow
 
     async with build(settings) as api:
-        servers, serving = _servers(api, settings, listeners)
+        servers, serving = _servers(api, settings, listeners, worker_listener)
         for server in servers:
             await server.start()
         compactor = Compactor(api.store, KeepWindow(settings.history_seconds, settings.history_revisions))
         compactor.start()
         try:
-            async with running_controllers(api, settings):
+            async with (
+                running_workers(api, settings, worker_listener, serving) as workers,
+                running_controllers(api, settings, own_ports),
+            ):
                 urls = {"url": servers[0].url} | ({"secureUrl": servers[1].url} if len(servers) > 1 else {})
+                urls |= {"workers": workers.address} if workers is not None else {}
                 sys.stdout.write(json.dumps({"event": "ready", **urls}) + "\n")
                 sys.stdout.flush()
                 logger.info("controller ready", extra=fields(**urls, start_seconds=round(time.monotonic() - started, 3)))
+                if workers is not None:
+                    workers.start()
                 telling = asyncio.create_task(keep_telling(), name="service-manager")
                 await stop.wait()
                 telling.cancel()
@@ -260,7 +276,36 @@ async def _serve(settings: Settings) -> None:
     logger.info("controller stopped")
 
 
-def _servers(api: Api, settings: Settings, listeners: Sequence[socket.socket]) -> tuple[list[ApiServer], Serving | None]:
+@contextlib.asynccontextmanager
+async def running_workers(
+    api: Api, settings: Settings, listener: socket.socket | None, serving: Serving | None
+) -> AsyncIterator[WorkerServer | None]:
+    """The gateway that gives runs to workers, and the listener they connect to; gRPC itself is loaded with the first of them."""
+    from plum_controller.api.limits import is_loopback
+    from plum_controller.api.worker_access import WorkerDoor
+    from plum_controller.rpc.gateway import Gateway
+    from plum_controller.rpc.server import WorkerServer
+    from plum_controller.rpc.sessions import Timing
+
+    gateway = Gateway(api.service, Timing(settings.worker_lease_seconds))
+    await gateway.start()
+    api.on_revoked = gateway.revoke
+    server = None
+    if listener is not None:
+        secure = not is_loopback(listener.getsockname()[0])
+        certificates = serving.pair if secure and serving is not None else None
+        server = WorkerServer(gateway, WorkerDoor(api.authenticator, api.gate), listener, certificates)
+    try:
+        yield server
+    finally:
+        await gateway.stop()
+        if server is not None:
+            await server.stop()
+
+
+def _servers(
+    api: Api, settings: Settings, listeners: Sequence[socket.socket], worker_listener: socket.socket | None
+) -> tuple[list[ApiServer], Serving | None]:
     """A server per listener. Plain HTTP stays on this machine: every other address gets TLS. Raises `StartError`."""
     from plum_controller.api.limits import is_loopback
     from plum_controller.api.server import ApiServer
@@ -272,7 +317,8 @@ def _servers(api: Api, settings: Settings, listeners: Sequence[socket.socket]) -
         return build_docs(api)
 
     secure = [number > 0 or not is_loopback(listener.getsockname()[0]) for number, listener in enumerate(listeners)]
-    serving = _make_serving(settings) if any(secure) else None
+    workers_secure = worker_listener is not None and not is_loopback(worker_listener.getsockname()[0])
+    serving = _make_serving(settings) if any(secure) or workers_secure else None
     servers = []
     for listener, with_tls in zip(listeners, secure, strict=True):
         context = serving.context if serving is not None and with_tls else None
@@ -335,6 +381,22 @@ def bind(host: str, port: int) -> socket.socket:
         raise StartError(f"the address {host}:{port} cannot be taken: {error.strerror or error}; use another --listen") from error
     listener.setblocking(False)
     return listener
+
+
+def bind_for_workers(settings: Settings) -> socket.socket | None:
+    """The address for workers, not listening yet. One that was asked for must be free; the default gives way to another port."""
+    if settings.worker_listen == "off":
+        return None
+    if settings.worker_listen:
+        return bind(*parse_address(settings.worker_listen))
+    port = 9090 if parse_address(settings.listen)[1] else 0
+    try:
+        return bind("127.0.0.1", port)
+    except StartError:
+        listener = bind("127.0.0.1", 0)
+        taken = fields(wanted=f"127.0.0.1:{port}", address=f"127.0.0.1:{listener.getsockname()[1]}")
+        logger.warning("the address for workers is taken, using another one; CONTROLLER_GRPC_ADDR sets it", extra=taken)
+        return listener
 
 
 if __name__ == "__main__":

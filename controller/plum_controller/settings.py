@@ -62,6 +62,16 @@ def _days(text: str) -> float:
     return value
 
 
+def _lease(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("use a number of seconds") from None
+    if not 1 <= value <= 3600:
+        raise ValueError("use 1 to 3600 seconds")
+    return value
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -98,6 +108,18 @@ class Settings:
         "PLUM_SECURE_LISTEN",
         "",
         "Address and port of a second listener, with TLS and authentication: `0.0.0.0:8443`. None if empty.",
+    )
+    worker_listen: str = _setting(
+        "CONTROLLER_GRPC_ADDR",
+        "",
+        "Address and port of the listener for workers (gRPC), or `off`. Default: `127.0.0.1:9090`, or a free port if that one is "
+        "taken or the API was given port 0; the ready line names it. Addresses other than loopback get TLS and need tokens.",
+    )
+    worker_lease_seconds: float = _setting(
+        "PLUM_WORKER_LEASE_SECONDS",
+        15.0,
+        "How long a silent worker keeps what it holds; then it is given to others. Workers send a sign of life every third of it.",
+        _lease,
     )
     tls_cert_file: str = _setting(
         "PLUM_TLS_CERT_FILE", "", "Certificate chain (PEM) to serve instead of Plum's own; read again when it changes."

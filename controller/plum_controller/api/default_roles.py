@@ -74,8 +74,10 @@ _VIEW = [
 _EDIT = [
     _rule(WRITE, ["plum.dev"], [
         "artifacts", "deployments", "deployments/scale", "endpoints", "instances", "kvs", "operations", "resources", "services",
-        "taskdefinitions", "taskruns", "triggers", "workflowruns", "workflows",
+        "taskdefinitions", "taskruns", "triggers", "workers", "workflowruns", "workflows",
     ]),
+    _rule(["execute"], ["plum.dev"], ["taskdefinitions"]),
+    _rule(["create"], ["plum.dev"], ["triggers/backfill", "triggers/fire"]),
     _rule([*READ, *WRITE], [""], ["configmaps", "events", "secrets", "serviceaccounts"]),
     _rule(WRITE, [""], ["pods", "pods/attach", "pods/exec", "pods/portforward"]),
     _rule(["get"], [""], ["pods/attach", "pods/exec", "pods/portforward"]),
@@ -89,6 +91,11 @@ _ADMIN = [
     _rule(["create"], ["authorization.k8s.io"], ["localsubjectaccessreviews"]),
     _rule(["create"], [""], ["serviceaccounts/token"]),
 ]
+_WORKER = [
+    _rule(["create"], ["plum.dev"], ["workers"]),
+    _rule(["execute"], ["plum.dev"], ["taskdefinitions"]),
+]
+"""What a worker needs to connect, and nothing else."""
 _BASIC = [
     _rule(["create"], ["authorization.k8s.io"], ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
     _rule(["create"], ["authentication.k8s.io"], ["selfsubjectreviews"]),
@@ -103,6 +110,7 @@ CLUSTER_ROLES: list[Json] = [
     _role("system:aggregate-to-edit", _EDIT, {f"{AGGREGATE}edit": "true"}),
     _role("system:aggregate-to-view", _VIEW, {f"{AGGREGATE}view": "true"}),
     _role("system:basic-user", _BASIC),
+    _role("plum:worker", _WORKER),
     _role("system:discovery", [{"verbs": ["get"], "nonResourceURLs": sorted(DISCOVERY_PATHS)}]),
     _role("system:public-info-viewer", [{"verbs": ["get"], "nonResourceURLs": OPEN_PATHS}]),
     _role("system:monitoring", [{"verbs": ["get"], "nonResourceURLs": ["/metrics", *OPEN_PATHS]}]),

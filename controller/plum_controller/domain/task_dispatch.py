@@ -12,9 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import NamedTuple
+
+from plum_schemas.taskdefinition import BUILTIN_PREFIX
+from plum_schemas.taskrun import TaskRun, TaskRunStatus
+
+from plum_controller.domain.task_retry import order
+from plum_controller.domain.task_states import move
 
 IDLE_LINES = 256
 """Lines without runs that are remembered, so that who serves them need not be found again for the next run."""
@@ -291,3 +297,32 @@ def _choose(line: _Line, avoid: str) -> _Worker:
     turn = iter(line.free)
     first = next(turn)
     return next(turn, first) if avoid and first.offer.name == avoid else first
+
+
+def place_of(run: TaskRun) -> Place | None:
+    """What a run asks of a worker; None for one that workers do not execute."""
+    task = run.status.task or run.spec.task
+    if task is None or task.executor != "embedded":
+        return None
+    name = task.task or run.spec.task_ref
+    if not name or name.startswith(BUILTIN_PREFIX):
+        return None
+    selector = {**task.node_selector, **run.spec.node_selector}
+    return Place(run.metadata.namespace, name, run.spec.node_name or task.node_name, frozenset(selector.items()))
+
+
+def waiting_of(run: TaskRun, avoid: str = "") -> Waiting | None:
+    """The run as one that waits for a worker; None when it does not."""
+    if run.status.phase != "Pending" or run.spec.canceled or run.metadata.deletion_timestamp is not None:
+        return None
+    place = place_of(run)
+    if place is None:
+        return None
+    priority, _, _ = order(run)
+    since = run.status.queued_at or run.metadata.creation_timestamp or datetime.min.replace(tzinfo=UTC)
+    return Waiting(run.metadata.uid, place, -priority, since, avoid)
+
+
+def hand_back(status: TaskRunStatus, reason: str, message: str, now: datetime) -> TaskRunStatus:
+    """Running -> Pending for an attempt that was not begun: it keeps its number, and the next holder gets a new token."""
+    return move(status, "Pending", now, worker="", node="", lease_expires_at=None, reason=reason, error=message)

@@ -81,6 +81,11 @@ class Serving:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    def pair(self) -> tuple[bytes, bytes]:
+        """Key and certificate chain as they are served now, for listeners that are not made of our context. Raises `OSError`."""
+        certificate, key = self._files or (str(self._directory / "server.pem"),) * 2
+        return Path(key).read_bytes(), Path(certificate).read_bytes()
+
     @property
     def trust(self) -> bytes:
         """What clients need to trust us; empty for a certificate that the operator brought."""

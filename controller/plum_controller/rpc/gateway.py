@@ -1,0 +1,473 @@
+r"""The gateway: pending runs on one side, workers on the other, leases between them.
+
+    watch TaskRuns, Workers, Nodes --\
+    register, disconnect, heartbeat --+-> Dispatcher.take() -> write Running with worker, token, lease -> Link.assign
+    places that become free ---------/
+
+A worker gets a run only after the store says so; what it then says about it is judged by `leases.py`. After a restart the
+gateway knows from the store who held what, and gives everybody a full lease to come back. It knows no gRPC: protocols call it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+from plum_client.clock import Clock, SystemClock
+from plum_schemas.base import ObjectKey
+from plum_schemas.durations import parse_duration
+from plum_schemas.taskrun import TaskRun, TaskRunStatus
+
+from plum_controller.domain import task_states
+from plum_controller.domain.task_dispatch import Dispatcher, place_of, waiting_of
+from plum_controller.domain.task_states import TransitionError
+from plum_controller.logs import fields
+from plum_controller.resources.encode import decode
+from plum_controller.resources.errors import ApiStatusError
+from plum_controller.resources.service import ResourceService
+from plum_controller.rpc.leases import Leases
+from plum_controller.rpc.runs import TASKRUNS, Runs, run_of
+from plum_controller.rpc.sessions import Hello, Lease, LeaseState, Link, Session, Timing
+from plum_controller.rpc.worker_objects import FORGET_SECONDS, WORKERS, WorkerObjects, decode_worker
+from plum_controller.store.cache import Watcher, WatchEvent
+
+logger = logging.getLogger(__name__)
+
+NODES = "nodes.plum.dev"
+AGAIN_SECONDS = 1.0
+"""Before a run is offered again that could not be written as taken."""
+
+
+class AlreadyConnectedError(Exception):
+    """Another process is connected under the same worker id."""
+
+
+class Welcome:
+    """What a worker is told when it has registered."""
+
+    def __init__(self, session: Session, resumed: Sequence[Lease], lost: Sequence[tuple[str, int]]) -> None:
+        self.session = session
+        self.resumed = resumed
+        self.lost = lost
+
+
+class Gateway:
+    """One per store, from `start` to `stop`. All methods are for the event loop."""
+
+    def __init__(
+        self, service: ResourceService, timing: Timing | None = None, clock: Clock | None = None, random: Random | None = None
+    ) -> None:
+        self.timing = timing or Timing()
+        self._service = service
+        self._clock = clock or SystemClock()
+        self.runs = Runs(service)
+        self.objects = WorkerObjects(service, self._clock)
+        self.leases = Leases(self.runs, self._clock, self.timing, self._changed, random or Random())  # noqa: S311  jitter
+        self.sessions: dict[ObjectKey, Session] = {}
+        self._dispatcher = Dispatcher()
+        self._keys: dict[str, ObjectKey] = {}
+        """Runs that wait, by uid."""
+        self._uids: dict[ObjectKey, str] = {}
+        self._later: dict[str, asyncio.TimerHandle] = {}
+        """Runs whose next attempt starts at a later time."""
+        self._nodes: dict[str, dict[str, str]] = {}
+        self._watchers: list[Watcher] = []
+        self._locks: dict[ObjectKey, asyncio.Lock] = {}
+        self._pumping = False
+        self._ticking: asyncio.Task[None] | None = None
+        self.is_stopping = False
+
+    # ---- starting and stopping
+
+    async def start(self) -> None:
+        """Know what waits, who was connected, and who holds what."""
+        cache = self._service.cache
+        self._watchers.append(cache.watch(NODES, "", None, None, None, self._nodes_changed))
+        self._remember_workers()
+        self._watchers.append(cache.watch(TASKRUNS, "", None, None, None, self._runs_changed))
+        self._watchers.append(cache.watch(WORKERS, "", None, None, None, self._workers_changed))
+        await self._remember_leases()
+
+    async def stop(self) -> None:
+        """Say goodbye to everybody. What they hold goes on, and they come back with it."""
+        self.is_stopping = True
+        for watcher in self._watchers:
+            watcher.close()
+        for handle in self._later.values():
+            handle.cancel()
+        for session in self.sessions.values():
+            if session.link is not None:
+                session.link.go_away("the controller stops", 0.5)
+                session.link.close("the controller stops")
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        await self.leases.close()
+        await self.objects.close()
+
+    def _remember_workers(self) -> None:
+        for entry in self._service.cache.list(WORKERS):
+            worker = decode_worker(entry.value)
+            if worker.spec.protocol == "http":
+                continue  # its connections ended with the controller before
+            spec = worker.spec
+            hello = Hello(
+                worker.key, tuple(spec.tasks), spec.capacity, worker.metadata.labels, spec.protocol,
+                node=spec.node_name, instance=spec.instance_name, app=spec.app_name, app_version=spec.app_version,
+            )  # fmt: skip
+            session = self._put(self._session(worker.status.session, hello, unschedulable=spec.unschedulable))
+            session.lost = worker.status.phase == "Lost"
+
+    async def _remember_leases(self) -> None:
+        soon = self._clock.now() + timedelta(seconds=2 * self.timing.lease_seconds)
+        late = []
+        for entry in self._service.cache.list(TASKRUNS):
+            if entry.field("status.phase") != "Running" or not (name := entry.field("status.worker")) or "/" in name:
+                continue
+            run = run_of(entry.value)
+            if place_of(run) is None:
+                continue
+            key = ObjectKey(run.metadata.namespace, name)
+            session = self.sessions.get(key)
+            if session is None:  # its object is gone, or it is an http worker: nobody will tell how it ended
+                session = self._put(self._session("", Hello(key, (), 1, {}, "grpc")))
+            lease = self.leases.add(session, run, acknowledged=True)
+            lease.written_until = 0.0  # the first sign of life writes it
+            if run.status.lease_expires_at is None or run.status.lease_expires_at < soon:
+                late.append(self.leases.renew(session, lease))
+            self.leases.run_changed(run.key, run)
+        await asyncio.gather(*late)
+
+    def _session(self, session_id: str, hello: Hello, *, unschedulable: bool = False) -> Session:
+        return Session(
+            session_id or secrets.token_hex(8),
+            hello,
+            None,
+            self._clock.now(),
+            self._clock.monotonic(),
+            unschedulable=unschedulable,
+            node_labels=self._nodes.get(hello.node, {}),
+        )
+
+    def _put(self, session: Session) -> Session:
+        self.sessions[session.key] = session
+        if self._ticking is None:
+            self._ticking = asyncio.create_task(self._tick_for_ever(), name="worker-leases")
+        return session
+
+    # ---- workers come and go
+
+    async def register(self, hello: Hello, link: Link) -> Welcome:
+        """A worker has connected. It gets runs after `activate`. Raises `AlreadyConnectedError`, `ApiStatusError`."""
+        lock = self._locks.setdefault(hello.key, asyncio.Lock())
+        async with lock:
+            session = self._take_up(hello, link)
+            resumed, lost = self._take_over(session, hello)
+            try:
+                await self.objects.register(session)
+            except ApiStatusError:
+                self.disconnect(session, link)
+                raise
+            return Welcome(session, resumed, lost)
+
+    def _take_up(self, hello: Hello, link: Link) -> Session:
+        known = self.sessions.get(hello.key)
+        now = self._clock.monotonic()
+        is_same = known is not None and (hello.protocol != "grpc" or hello.session_id == known.id)
+        if known is not None and known.link is not None:
+            if not is_same and not known.lost:
+                raise AlreadyConnectedError(
+                    f"worker {hello.key} is connected from another process, heard {now - known.heard_at:.0f} s ago; "
+                    "give each process a WORKER_ID of its own"
+                )
+            known.link.close("this worker has connected again")
+            known.link = None
+        if known is not None and is_same:
+            known.hello = hello
+            session = known
+        else:
+            if known is not None:
+                self.leases.lose_all(known, "WorkerRestarted", f"worker {hello.key.name} came back as another process")
+            session = self._put(self._session("", hello))
+        worker = self.objects.get(hello.key)
+        session.unschedulable = worker is not None and worker.spec.unschedulable
+        session.node_labels = self._nodes.get(hello.node, {})
+        session.link, session.heard_at, session.connected_at = link, now, self._clock.now()
+        session.draining = session.lost = False
+        session.resting_until, session.failures = float("inf"), 0  # until it is told that it is registered
+        return session
+
+    def _take_over(self, session: Session, hello: Hello) -> tuple[list[Lease], list[tuple[str, int]]]:
+        """What it says it holds, against what is known."""
+        resumed: list[Lease] = []
+        lost: list[tuple[str, int]] = []
+        if hello.protocol != "grpc":
+            return resumed, lost
+        named = set()
+        for uid, token, finished in hello.held:
+            lease = session.leases.get(uid)
+            if lease is not None and lease.fencing_token == token and lease.is_held:
+                if lease.state is LeaseState.ASSIGNED:
+                    lease.state = LeaseState.RUNNING
+                named.add(uid)
+                resumed.append(lease)
+                if lease.cancel_by and session.link is not None and not finished:
+                    session.link.cancel(lease, "the run was cancelled", max(0.0, lease.cancel_by - self._clock.monotonic()))
+            else:
+                lost.append((uid, token))
+        for lease in list(session.leases.values()):
+            if lease.uid in named:
+                continue
+            if lease.state is LeaseState.OVER:
+                self.leases.drop(session, lease)
+            elif lease.state is LeaseState.ASSIGNED:
+                message = f"worker {session.key.name} came back without it: it was never begun there"
+                self.leases.return_unbegun(session, lease, "NotDelivered", message)
+            elif lease.state is LeaseState.RUNNING:
+                self.leases.lose(session, lease, "Dropped", f"worker {session.key.name} came back without it")
+        return resumed, lost
+
+    def activate(self, session: Session) -> None:
+        """The worker knows that it is registered: it may get runs."""
+        session.resting_until = 0.0
+        self._dispatcher.set_worker(session.offer(), session.free(self._clock.monotonic()))
+        self._pump_soon()
+        hello = session.hello
+        logger.info(
+            "worker registered",
+            extra=fields(worker=str(session.key), protocol=hello.protocol, tasks=len(hello.tasks), capacity=hello.capacity),
+        )
+
+    def disconnect(self, session: Session, link: Link) -> None:
+        """A connection has ended. What the worker holds goes on until its lease runs out."""
+        if session.link is not link:
+            return
+        session.link = None
+        if session.hello.protocol != "grpc":
+            session.heard_at = self._clock.monotonic()
+        self._changed(session)
+        if session.draining and not session.leases and not self.is_stopping:
+            self._lose(session, "it has ended its work")
+        logger.info("worker disconnected", extra=fields(worker=str(session.key), holds=len(session.leases)))
+
+    def heard(self, session: Session) -> None:
+        """A sign of life."""
+        session.heard_at = self._clock.monotonic()
+        if session.lost:
+            session.lost = False
+            self.objects.touch(session)
+            self._changed(session)
+
+    def drain(self, session: Session) -> None:
+        """The worker wants nothing new."""
+        session.draining = True
+        self._changed(session)
+        self.objects.touch(session)
+
+    def forget(self, key: ObjectKey) -> None:
+        """A worker is not coming back: what it holds is given to others."""
+        session = self.sessions.pop(key, None)
+        if session is None:
+            return
+        if session.link is not None:
+            session.link.go_away("the Worker object was deleted", 1.0)
+            session.link.close("the Worker object was deleted")
+            session.link = None
+        self._dispatcher.remove_worker(key.namespace, key.name)
+        self.leases.lose_all(session, "WorkerDeleted", f"worker {key.name} was deleted")
+
+    def revoke(self, credential: str) -> None:
+        """A token is worth nothing any more: whoever came with it has to go."""
+        for session in list(self.sessions.values()):
+            caller = session.hello.caller
+            if session.link is not None and caller is not None and caller.credential == credential:
+                session.link.close("the token was revoked", unauthenticated=True)
+
+    # ---- what changed
+
+    def _runs_changed(self, events: Sequence[WatchEvent]) -> None:
+        for event in events:
+            entry, is_gone = event.entry, event.type == "DELETED"
+            key = ObjectKey(entry.key.namespace, entry.key.name)
+            if not is_gone and entry.field("status.phase") == "Pending":
+                self._offer_run(run_of(entry.value))
+            elif (uid := self._uids.get(key)) is not None:
+                self._unoffer(uid)
+            if self.leases.holds(key):
+                self.leases.run_changed(key, None if is_gone else run_of(entry.value))
+        self._pump_soon()
+
+    def _offer_run(self, run: TaskRun) -> None:
+        avoid = self.leases.gave_back.get(run.metadata.uid, "")
+        if not avoid and run.status.attempts:
+            avoid = run.status.attempts[-1].worker
+        waiting = waiting_of(run, avoid)
+        self._unoffer(run.metadata.uid)
+        if waiting is None:
+            return
+        self._keys[waiting.uid], self._uids[run.key] = run.key, waiting.uid
+        start = run.status.next_attempt_at
+        wait = (start - self._clock.now()).total_seconds() if start is not None else 0.0
+        if wait > 0:
+            loop = asyncio.get_running_loop()
+            self._later[waiting.uid] = loop.call_later(min(wait, 3600.0), self._offer_again, run.key)
+        else:
+            self._dispatcher.put(waiting)
+
+    def _offer_again(self, key: ObjectKey) -> None:
+        run = self.runs.get(key)
+        if run is not None and not self.is_stopping:
+            self._offer_run(run)
+            self._pump_soon()
+
+    def _unoffer(self, uid: str) -> None:
+        key = self._keys.pop(uid, None)
+        if key is not None:
+            self._uids.pop(key, None)
+        handle = self._later.pop(uid, None)
+        if handle is not None:
+            handle.cancel()
+        self._dispatcher.remove(uid)
+
+    def _workers_changed(self, events: Sequence[WatchEvent]) -> None:
+        for event in events:
+            key = ObjectKey(event.entry.key.namespace, event.entry.key.name)
+            session = self.sessions.get(key)
+            if session is None:
+                continue
+            if event.type == "DELETED":
+                self.forget(key)
+                continue
+            worker = decode_worker(event.entry.value)
+            if worker.spec.unschedulable != session.unschedulable:
+                session.unschedulable = worker.spec.unschedulable
+                self._changed(session)
+                self.objects.touch(session)
+
+    def _nodes_changed(self, events: Sequence[WatchEvent]) -> None:
+        for event in events:
+            name = event.entry.key.name
+            labels = {} if event.type == "DELETED" else decode(event.entry.value)["metadata"].get("labels") or {}
+            if self._nodes.get(name) == labels:
+                continue
+            self._nodes[name] = labels
+            for session in self.sessions.values():
+                if session.hello.node == name:
+                    session.node_labels = labels
+                    if session.link is not None:
+                        self._dispatcher.set_worker(session.offer(), session.free(self._clock.monotonic()))
+
+    def _changed(self, session: Session) -> None:
+        """Places of a worker, or what it does, are not what they were."""
+        if self.sessions.get(session.key) is not session:
+            return  # another process has taken its place
+        self._dispatcher.set_free(*session.key, session.free(self._clock.monotonic()))
+        self._pump_soon()
+        self.objects.touch(session, at_once=False)
+
+    # ---- giving runs to workers
+
+    def _pump_soon(self) -> None:
+        if not self._pumping and not self.is_stopping:
+            self._pumping = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pumping = False
+        if self.is_stopping:
+            return
+        for uid, name in self._dispatcher.assignments():
+            key = self._keys[uid]
+            session = self.sessions[ObjectKey(key.namespace, name)]
+            session.reserved += 1
+            self.leases.spawn(self._assign(session, uid, key))
+
+    async def _assign(self, session: Session, uid: str, key: ObjectKey) -> None:
+        def step(run: TaskRun) -> TaskRunStatus:
+            if waiting_of(run) is None:
+                raise TransitionError(f"taskrun {key} does not wait any more")
+            return task_states.take(run.status, session.holder, self._clock.now(), self.leases.lease_until())
+
+        try:
+            run = await self.runs.step(key, uid, step)
+        except TransitionError as error:
+            logger.debug("run was not given to a worker", extra=fields(key=str(key), error=error.message))
+            return
+        except ApiStatusError as error:
+            logger.warning("run was not given to a worker, again later", extra=fields(key=str(key), error=error.message))
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._offer_again, key)
+            return
+        else:
+            self.leases.gave_back.pop(uid, None)
+            lease = self.leases.add(session, run, acknowledged=session.hello.protocol != "grpc")
+            if session.link is not None:
+                session.link.assign(lease, run)
+            self.leases.run_changed(key, self.runs.get(key))
+            if self.sessions.get(session.key) is not session:  # it was forgotten meanwhile
+                self.leases.lose_all(session, "WorkerLost", f"worker {session.key.name} has gone")
+        finally:
+            session.reserved -= 1
+            self._changed(session)
+
+    # ---- time
+
+    async def _tick_for_ever(self) -> None:
+        seconds = self.timing.tick_seconds
+        last = self._clock.monotonic()
+        while self.sessions:
+            await asyncio.sleep(seconds)
+            now = self._clock.monotonic()
+            late = now - last - seconds
+            last = now
+            for session in list(self.sessions.values()):
+                if late > self.timing.heartbeat_seconds:  # we were stopped, not they: what they sent is still to be read
+                    session.heard_at += late
+                self._tick(session, now)
+        self._ticking = None
+
+    def _tick(self, session: Session, now: float) -> None:
+        caller = session.hello.caller
+        if session.link is not None and caller is not None and caller.expires and caller.expires <= time.time():
+            session.link.close("the token has expired", unauthenticated=True)
+        limit = self._limit(session)
+        silent = now - session.heard_at
+        if limit and silent > limit and not session.lost:
+            self._lose(session, f"it was not heard for {silent:.0f} s")
+        elif session.lost and session.link is None and silent > FORGET_SECONDS:
+            self.leases.spawn(self.objects.forget(session.key))
+            self.forget(session.key)
+            return
+        self.leases.tick(session, now)
+        if session.resting_until and session.resting_until <= now:
+            session.resting_until = 0.0
+            self._changed(session)
+
+    def _limit(self, session: Session) -> float:
+        """After how many silent seconds a worker is lost; 0: its connection says whether it is there."""
+        match session.hello.protocol:
+            case "grpc":
+                return self.timing.lease_seconds
+            case "classic":
+                return self.timing.lease_seconds if session.link is None else 0.0
+            case _:
+                return parse_duration(session.hello.ttl) if session.hello.ttl else 0.0
+
+    def _lose(self, session: Session, why: str) -> None:
+        session.lost = True
+        self._dispatcher.set_free(*session.key, 0)
+        if session.hello.protocol != "http":  # a request under way has its own end
+            self.leases.lose_all(session, "WorkerLost", f"worker {session.key.name} is lost: {why}")
+        self.objects.touch(session)
+        logger.info("worker lost", extra=fields(worker=str(session.key), why=why))
+
+    def change(self, session: Session, hello: Hello) -> None:
+        """A worker that is known by its object has changed."""
+        session.hello = replace(hello, caller=session.hello.caller)
+        self._dispatcher.set_worker(session.offer(), session.free(self._clock.monotonic()))
+        self._pump_soon()

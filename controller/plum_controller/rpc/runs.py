@@ -1,0 +1,71 @@
+"""TaskRuns as the gateway reads and writes them.
+
+    get -> decide (domain) -> write the status with the resourceVersion it was decided from -> 409: get, decide again
+
+So every step is taken once, and a decision that no longer holds is refused by the table of states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from plum_schemas.base import ObjectKey
+from plum_schemas.taskrun import TaskRun, TaskRunStatus
+
+from plum_controller.domain.task_states import TransitionError
+from plum_controller.resources.encode import decode
+from plum_controller.resources.errors import ApiStatusError
+from plum_controller.resources.options import WriteOptions
+from plum_controller.resources.service import ResourceService
+from plum_controller.store.base import Key
+
+TASKRUNS = "taskruns.plum.dev"
+MANAGER = "plum-workers"
+MAX_ATTEMPTS = 20
+_OPTIONS = WriteOptions(field_manager=MANAGER, subresource="status", user="system:plum-controller")
+_decode_run = msgspec.json.Decoder(TaskRun).decode
+
+Step = Callable[[TaskRun], TaskRunStatus]
+
+
+def run_of(value: bytes) -> TaskRun:
+    """A stored run, typed."""
+    return _decode_run(value)
+
+
+class Runs:
+    """Reads from the watch cache, writes through the resource service."""
+
+    def __init__(self, service: ResourceService) -> None:
+        self._service = service
+        self._kind = service.registry.require(TASKRUNS)
+
+    def get(self, key: ObjectKey) -> TaskRun | None:
+        entry = self._service.cache.get(Key(TASKRUNS, key.namespace, key.name))
+        return _decode_run(entry.value) if entry is not None else None
+
+    async def step(self, key: ObjectKey, uid: str, step: Step) -> TaskRun:
+        """Take one step of a run. Answers with the run after it.
+
+        Raises `TransitionError` when the run cannot take it (any more), `ApiStatusError` when it cannot be written.
+        """
+        for _ in range(MAX_ATTEMPTS):
+            entry = self._service.cache.get(Key(TASKRUNS, key.namespace, key.name))
+            run = _decode_run(entry.value) if entry is not None else None
+            if entry is None or run is None or run.metadata.uid != uid:
+                raise TransitionError(f"taskrun {key} is gone")
+            status = step(run)
+            body = decode(entry.value)
+            body["status"] = msgspec.to_builtins(status)
+            body["metadata"]["resourceVersion"] = str(entry.revision)
+            try:
+                written = await self._service.update(self._kind, key, body, _OPTIONS)
+            except ApiStatusError as error:
+                if error.code == 404:
+                    raise TransitionError(f"taskrun {key} is gone") from error
+                if error.code != 409 or error.reason != "Conflict":
+                    raise
+                continue
+            return _decode_run(written.value)
+        raise ApiStatusError(503, "ServiceUnavailable", f"taskrun {key} is being written by many; try again")
