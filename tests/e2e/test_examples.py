@@ -181,6 +181,61 @@ async def exclusive_failover(site: Site) -> None:
     Path("/tmp/plum-writer.log").unlink(missing_ok=True)
 
 
+async def device_bound_exclusive(site: Site) -> None:
+    bus = site.box.root / "bus"
+    bus.touch()
+    for number in (1, 2):
+        await next(p for p in reversed(site.box.programs) if p.name == f"agent-node-{number}").stop()
+        await site.box.agent(f"node-{number}", site.url, "--device", f"bus={bus}")
+    await site.box.agent("node-3", site.url)
+    await site.apply("55-device-bound-exclusive/nodes.yaml", wait=False)
+    await site.until(lambda: _has_device(site, "node-1", healthy=True), what="the device is announced")
+    await site.apply("55-device-bound-exclusive/master.yaml")
+    (before,) = await site.ready("bus-master")
+    first = before.spec.node_name
+    second = {"node-1": "node-2", "node-2": "node-1"}[first]
+
+    def masters() -> list[str]:
+        """Who wrote to the bus, one after the other."""
+        names = [line.split()[0] for line in bus.read_text().splitlines()]
+        return [name for position, name in enumerate(names) if position == 0 or names[position - 1] != name]
+
+    stopped = [site.agent(first), site.agent(second)]
+    try:
+        os.kill(stopped[0], signal.SIGSTOP)
+        await site.until_nodes_of("bus-master", second)
+        os.kill(stopped[1], signal.SIGSTOP)
+
+        async def nowhere() -> bool:
+            return "node-3: DeviceMissing: node-3 has no healthy device bus" in await site.plum("explain deployment/bus-master")
+
+        await site.until(nowhere, what="nobody takes over where there is no bus")
+        os.kill(stopped[0], signal.SIGCONT)
+        await site.until_nodes_of("bus-master", first)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert masters() == [first, second, first], "one after the other, never two at once"
+    await site.until(lambda: site.box.node_is(second, "True"), what="the node is back")
+
+    bus.unlink()
+    await site.until(lambda: _has_device(site, first, healthy=False), what="the device is gone")
+    (holder,) = await site.ready("bus-master")
+    os.kill(holder.status.pid or 0, signal.SIGKILL)
+
+    async def waits() -> bool:
+        return f"device bus is not there: {bus} does not exist" in await site.plum("explain deployment/bus-master")
+
+    await site.until(waits, what="it says what it waits for")
+    bus.touch()
+    await site.until_nodes("bus-master", first)
+
+
+async def _has_device(site: Site, node: str, *, healthy: bool) -> bool:
+    found = await site.box.api().get(Node, node)
+    return found is not None and [device.healthy for device in found.status.devices] == [healthy]
+
+
 async def canary(site: Site) -> None:
     await site.apply("08-canary/v1")
     old = {i.metadata.labels[REVISION_LABEL] for i in await site.ready("api")}
@@ -455,6 +510,7 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "45-image": image,
     "46-zip-in-base-image": zip_in_base_image,
     "50-two-services": two_services,
+    "55-device-bound-exclusive": device_bound_exclusive,
 }
 
 

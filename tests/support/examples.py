@@ -68,6 +68,14 @@ class Site:
 
         await self.until(there, what=f"{deployment} runs on {nodes}")
 
+    async def until_nodes_of(self, deployment: str, *nodes: str) -> None:
+        """Those that are ready; others may be on nodes that are away."""
+
+        async def there() -> bool:
+            return sorted(i.spec.node_name for i in await self.instances(deployment) if i.status.ready) == list(nodes)
+
+        await self.until(there, what=f"{deployment} is ready on {nodes}")
+
     def folder(self, instance: Instance) -> Path:
         """The working folder of an instance."""
         return self.box.root / "agents" / instance.spec.node_name / f"{self.namespace}_{instance.metadata.name}" / "work"
