@@ -35,12 +35,13 @@ RETRY_PAUSE_SECONDS = 0.05
 ENDED = ("Succeeded", "Failed")
 
 
-def add_to(manager: Manager) -> None:
-    """Register the controller."""
-    scheduler = SchedulerReconciler(manager)
+def add_to(manager: Manager, accounting: Accounting | None = None) -> SchedulerReconciler:
+    """Register the controller. `accounting` may be shared with others that place things on nodes."""
+    scheduler = SchedulerReconciler(manager, accounting or Accounting())
     watches = [Watch(Instance, scheduler.to_place)]
     scheduler.controller = Controller("scheduler", scheduler, watches=watches, workers=WORKERS)
     manager.add(scheduler.controller)
+    return scheduler
 
 
 def needs_node(instance: Instance) -> bool:
@@ -52,11 +53,11 @@ class SchedulerReconciler:
 
     controller: Controller
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, accounting: Accounting) -> None:
         self._api = manager.api
         self._clock = manager.clock
         self._recorder = manager.recorder("scheduler")
-        self._accounting = Accounting()
+        self._accounting = accounting
         self._placer = Placer(self._accounting)
         self._demands: dict[tuple[str, str], Demand] = {}
         """Instances of one owner and template ask for the same."""
@@ -82,7 +83,7 @@ class SchedulerReconciler:
             if old is None or old.spec.node_name != new.spec.node_name or old.status.phase in ENDED:
                 self._accounting.place(new.metadata.uid, new.spec.node_name, self._demand(new))
         elif (new is None or new.status.phase in ENDED) and self._accounting.release(instance.metadata.uid):
-            self._look_again()
+            self.look_again()
         if new is None:
             self._waiting.pop(instance.key, None)
 
@@ -90,10 +91,10 @@ class SchedulerReconciler:
         node = new or old
         if node is not None:
             self._accounting.set_node(node.metadata.name, new)
-            self._look_again()
+            self.look_again()
 
-    def _look_again(self) -> None:
-        """Have the waiting instances tried soon, the most important and oldest first."""
+    def look_again(self) -> None:
+        """There may be more room: have the waiting instances tried soon, the most important and oldest first."""
         if self._waiting and self._retry is None:
             self._retry = asyncio.get_running_loop().call_later(RETRY_PAUSE_SECONDS, self._enqueue_waiting)
 

@@ -206,21 +206,25 @@ class Resolver:
         version: str = "",
         protocol: str = "",
         key: str = "",
+        strategy: str = "",
+        timeout_seconds: float | None = None,
         judge: Callable[[R], str] = lambda answer: "",
     ) -> R:
         """Ask one endpoint, and others where the Service says so. Raises what the last attempt raised, or `NoEndpointError`.
 
         `judge` gives the reason why an answer is a failure, such as `503`, or nothing. `Service.spec.retries.on` says which
-        reasons are tried again; without it only those where nobody was reached. Each attempt has `Service.spec.timeout`.
+        reasons are tried again; without it only those where nobody was reached. Each attempt has `Service.spec.timeout`, unless
+        `timeout_seconds` says otherwise.
         """
         spec = await self.policy(service)
+        limit = parse_duration(spec.timeout) if timeout_seconds is None else timeout_seconds
         tried: list[str] = []
         while True:
             last = len(tried) >= spec.retries.limit
-            found = await self.resolve(service, version=version, protocol=protocol, key=key, without=tried)
+            found = await self.resolve(service, version=version, protocol=protocol, key=key, strategy=strategy, without=tried)
             tried.append(found.address)
             try:
-                async with self.request(service, found.endpoint) as outcome, asyncio.timeout(parse_duration(spec.timeout)):
+                async with self.request(service, found.endpoint) as outcome, asyncio.timeout(limit):
                     answer = await attempt(found.endpoint)
                     outcome.fail(judge(answer))
             except Exception as error:

@@ -1,0 +1,1 @@
+"""Tasks that the controller itself executes: builtins, calls to services and addresses, plugins."""
