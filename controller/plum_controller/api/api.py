@@ -100,6 +100,8 @@ class Api:
         self.joining = Joining(service, settings.node_certificate_days)
         self.certified = CertifiedConnections()
         self.authenticator.on_revoked = self._revoke
+        self.on_revoked: Callable[[str], None] = lambda credential: None
+        """Told the name of a Token that is not worth anything any more; for connections that are not made here."""
         self.roles.follow(service.cache)
         self.authenticator.follow(service.cache)
         self.objects = ObjectsApi(service, self.hub, self.gate)
@@ -168,6 +170,7 @@ class Api:
         self.hub.revoke(credential)
         self.tunnels.revoke(credential)
         self.certified.close(self.authenticator.certificate_of(credential))
+        self.on_revoked(credential)
 
     def _make_planner(self, add_controllers: AddControllers) -> Callable[[], Planner]:
         """The planner, loaded with the first plan."""
