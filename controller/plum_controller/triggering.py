@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
 
 import msgspec
 from plum_client import transactions as tx
 from plum_client.client import ApiClient
-from plum_client.clock import Clock
 from plum_client.errors import AlreadyExistsError, ConflictError, ForbiddenError, InvalidObjectError, NotFoundError
 from plum_schemas.base import ObjectKey
 from plum_schemas.trigger import Firing, Trigger, TriggerStatus
@@ -40,6 +41,13 @@ ATTEMPTS = 20
 """For whoever fires once and is told: others may write the status of the trigger meanwhile."""
 
 
+class Timepiece(Protocol):
+    """What time it is."""
+
+    def now(self) -> datetime:
+        """UTC and aware."""
+
+
 @dataclass(slots=True)
 class Fired:
     """What was done."""
@@ -53,7 +61,7 @@ class Fired:
 
 async def fire(
     api: ApiClient,
-    clock: Clock,
+    clock: Timepiece,
     trigger: Trigger,
     starts: Sequence[Start],
     *,
@@ -63,8 +71,8 @@ async def fire(
 ) -> Fired:
     """Start these runs, at most `AT_ONCE`, and write the status that tells of it.
 
-    `status` is what else changes in it, `before` what else happened, `operations` what else belongs into the transaction. Writes
-    nothing when there is nothing new. Raises `ConflictError` when the trigger was changed since it was read: decide anew.
+    `status` is what else changes in it, `before` what else happened, `operations` what else belongs to the runs that are made.
+    Writes nothing when there is nothing new. Raises `ConflictError` when the trigger was changed since it was read: decide anew.
     """
     now = clock.now()
     base = trigger.status if status is None else status
@@ -90,7 +98,7 @@ async def fire(
     try:
         runs = [run for _, run in wanted]
         told_all = [*told, *(started(start, run.metadata.name, now) for start, run in wanted)]
-        await _write(api, trigger, runs, record(base, told_all, trigger.spec.keep_firings), operations)
+        await _write(api, trigger, runs, record(base, told_all, trigger.spec.keep_firings), operations if runs else ())
     except AlreadyExistsError as error:
         raise ConflictError(error.message, error.status) from error  # somebody was faster: look again
     except (InvalidObjectError, ForbiddenError) as error:
@@ -107,7 +115,7 @@ async def fire(
 
 
 async def fire_now(
-    api: ApiClient, clock: Clock, key: ObjectKey, starts: Sequence[Start], operations: Sequence[tx.Operation] = ()
+    api: ApiClient, clock: Timepiece, key: ObjectKey, starts: Sequence[Start], operations: Sequence[tx.Operation] = ()
 ) -> tuple[Trigger, Fired]:
     """Start runs on request: look again for as long as others write the trigger. Raises `NotFoundError`, `ConflictError`."""
     for attempt in range(ATTEMPTS):

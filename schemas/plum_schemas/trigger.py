@@ -58,6 +58,8 @@ class WebhookTrigger(Struct):
     alone."""
     tolerance: Duration = "5m"
     """How far the time that a request carries may be from the controller's."""
+    when: str = ""
+    """Expression over `event` that must be true; other requests are answered and start nothing."""
     max_body_bytes: Annotated[int, Meta(ge=0, le=3 * 1024 * 1024)] = 256 * 1024
     """Largest body; a larger one is refused."""
 

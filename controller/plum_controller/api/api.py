@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plum_controller.api import agent_statuses, reviews, transactions
-from plum_controller.api.access import Gate
+from plum_controller.api.access import FIRING, HOOKS, Gate
 from plum_controller.api.artifacts import ArtifactsApi
 from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from plum_client.manager import Manager
 
     from plum_controller.api.plan import Planner
+    from plum_controller.api.triggers import TriggersApi
 
 AddControllers = Callable[["Manager"], None]
 
@@ -123,6 +124,8 @@ class Api:
         """Raises `ApiStatusError`."""
         path = request.path
         first = path[0]
+        if (first == HOOKS or path[-1] in FIRING) and (fired := await self.triggers.answer(request)) is not None:
+            return fired
         if first in ("apis", "api"):
             if len(path) <= (3 if first == "apis" else 2):
                 return self._document(self.discovery.answer(request), request)
@@ -156,6 +159,13 @@ class Api:
         body, _ = read_object(request)
         namespace, manager = body.get("namespace") or "default", body.get("fieldManager") or "plum"
         return Answer(msgspec.json.encode(await planner.plan(body.get("manifests"), str(namespace), str(manager))))
+
+    @cached_property
+    def triggers(self) -> TriggersApi:
+        """Fires triggers on request; loaded with the first one."""
+        from plum_controller.api.triggers import TriggersApi
+
+        return TriggersApi(self, self.service.clock)
 
     def close(self) -> None:
         """End all watches and logs cleanly, and say so to whoever asks."""

@@ -78,6 +78,7 @@ _EDIT = [
     ]),
     _rule(["execute"], ["plum.dev"], ["taskdefinitions"]),
     _rule(["create"], ["plum.dev"], ["triggers/backfill", "triggers/fire"]),
+    _rule(["create"], ["plum.dev"], ["triggers/backfill", "triggers/fire"]),
     _rule([*READ, *WRITE], [""], ["configmaps", "events", "secrets", "serviceaccounts"]),
     _rule(WRITE, [""], ["pods", "pods/attach", "pods/exec", "pods/portforward"]),
     _rule(["get"], [""], ["pods/attach", "pods/exec", "pods/portforward"]),

@@ -25,6 +25,7 @@ from plum_controller.resources.namespaces import NamespaceRules
 from plum_controller.resources.object_rules import ConfigMapRules, LeaseRules, SecretRules
 from plum_controller.resources.rules import NO_RULES, KindRules
 from plum_controller.resources.task_rules import TaskDefinitionRules, TaskRunRules
+from plum_controller.resources.trigger_rules import TRIGGERS, TriggerRules
 from plum_controller.store.base import Key, Store
 from plum_controller.store.cache import Indexed, WatchCache, Watcher, WatchEvent
 
@@ -36,6 +37,7 @@ RULES: dict[str, KindRules] = {
     "artifacts.plum.dev": ArtifactRules(),
     "taskdefinitions.plum.dev": TaskDefinitionRules(),
     "taskruns.plum.dev": TaskRunRules(),
+    TRIGGERS: TriggerRules(),
     DEFINITIONS: DefinitionRules(),
 }
 """Kinds with rules of their own, by resource."""

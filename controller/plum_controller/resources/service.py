@@ -72,6 +72,7 @@ class ResourceService:
         """`random_bytes` is where uids and generated names come from; simulations pass a seeded source."""
         self.registry = registry
         self.cache = cache
+        self.clock = clock
         self._context = Context(store, cache, registry, clock, random_bytes)
         self._writer = Writer(self._context)
         self._deleter = Deleter(self._context)
