@@ -190,6 +190,8 @@ class InventoryItem(Struct):
     """Name of the object."""
     pending_delete: bool = False
     """It left the source and could not be deleted yet."""
+    hash: str = ""
+    """Of the manifest that was applied last: tells a change of the source from a change of the object."""
     result: Literal["Pending", "Applied", "Failed", "Deleting"] = "Pending"
     """What became of it. Pending waits for others before it."""
     health: Literal["", "Healthy", "Progressing", "Degraded", "Unknown"] = ""

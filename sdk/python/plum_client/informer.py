@@ -116,6 +116,11 @@ class Informer(Generic[AnyT]):
     def get(self, key: ObjectKey) -> AnyT | None:
         return self._cache.get(key)
 
+    def value(self, key: ObjectKey) -> bytes | None:
+        """An object as it came, not decoded."""
+        entry = self._cache.entry(key)
+        return None if entry is None else entry.value
+
     def list(self, namespace: str = "") -> Objects[AnyT]:
         """All objects, of one namespace or (empty) of all."""
         return self._cache.list(namespace)
