@@ -9,7 +9,9 @@ would act on, and at most once an hour for the rest.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
+import msgspec
 from plum_client.link import Link, Outage
 from plum_schemas import node
 
@@ -18,6 +20,10 @@ LOOK_SECONDS = 15.0
 HOURLY = timedelta(hours=1)
 SLOWER_MILLISECONDS = 50.0
 """An answer time that moved by this much, and by half of what was told, is news."""
+LEAST_SECONDS = 5.0
+"""Between two writes of figures alone: each comes back as an event, and a mistake here would never come to rest."""
+LEAST_SEGMENTS = 100
+"""Packets with data before losses are told. The kernel repeats a first packet on a whim, and one of twenty is no 5 %."""
 LOSS_POINTS = 1.0
 """Percentage points of losses that are news."""
 
@@ -29,7 +35,7 @@ def figures(link: Link, queued: int, now: datetime, monotonic: float) -> node.Li
         measured_at=now.replace(microsecond=0),
         answer_milliseconds=round(link.answer_seconds * 1000, 1),
         round_trip_milliseconds=round(link.network_seconds * 1000, 1),
-        loss_percent=round(link.loss * 100, 1),
+        loss_percent=round(link.loss * 100, 1) if counted.segments >= LEAST_SEGMENTS else 0.0,
         timeout_seconds=round(link.timeout, 1),
         breaker=link.breaker.value,
         requests=counted.requests,
@@ -47,6 +53,8 @@ def worth_telling(told: node.Link | None, now: node.Link) -> bool:
     """Whether a person would look differently at the node with the new figures."""
     if told is None or told.outages != now.outages or told.breaker != now.breaker:
         return True
+    if now.measured_at - told.measured_at < timedelta(seconds=LEAST_SECONDS) and now.requests >= told.requests:
+        return False
     if now.requests < told.requests or (told.queued and not now.queued):
         return True  # another agent, or what waited is delivered
     slower = abs(now.answer_milliseconds - told.answer_milliseconds)
@@ -55,6 +63,13 @@ def worth_telling(told: node.Link | None, now: node.Link) -> bool:
     if abs(now.loss_percent - told.loss_percent) >= LOSS_POINTS:
         return True
     return now.requests != told.requests and now.measured_at - told.measured_at >= HOURLY
+
+
+def patch_of(link: node.Link) -> dict[str, Any]:
+    """The figures as a merge patch. Zeros stand in it: what is left out of a merge patch stays as it was told before."""
+    every = {field.encode_name: getattr(link, field.name) for field in msgspec.structs.fields(link)}
+    patch: dict[str, Any] = msgspec.to_builtins(every)
+    return patch
 
 
 def _outage(outage: Outage, now: datetime, monotonic: float) -> node.LinkOutage:

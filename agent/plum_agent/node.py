@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ from plum_schemas.node import ARCH_LABEL, ENGINE_LABEL, HOSTNAME_LABEL, OS_LABEL
 
 from plum_agent.devices import Devices
 from plum_agent.drain import end_drain
-from plum_agent.link_figures import LOOK_SECONDS, worth_telling
+from plum_agent.link_figures import LOOK_SECONDS, patch_of, worth_telling
+from plum_agent.pressure import Pressure, disk_of
 
 if TYPE_CHECKING:
     from plum_agent.container_runtime import ContainerRuntime
@@ -57,13 +59,16 @@ class Facts:
     boot_id: str
     agent_version: str
     runtimes: tuple[str, ...]
+    disk: str = ""
+    """Size of the disk of the agent's data; empty where no data is kept."""
 
     def labels(self, node: str) -> dict[str, str]:
         return {ARCH_LABEL: self.arch, OS_LABEL: "linux", HOSTNAME_LABEL: node}
 
     def status(self) -> dict[str, Any]:
         """The agent's fields of the status, as a merge patch."""
-        capacity = {"cpu": self.cpu, "memory": self.memory, "instances": str(MAX_INSTANCES)}
+        disk = {"disk": self.disk} if self.disk else {}
+        capacity = {"cpu": self.cpu, "memory": self.memory, **disk, "instances": str(MAX_INSTANCES)}
         return {
             "capacity": capacity,
             "allocatable": capacity,
@@ -77,8 +82,8 @@ class Facts:
         }
 
 
-def read_facts(boot_id: str, controller: str, runtimes: Sequence[str], address: str = "") -> Facts:
-    """Look at the machine. `address` overrides the one that leads to the controller."""
+def read_facts(boot_id: str, controller: str, runtimes: Sequence[str], address: str = "", folder: Path | None = None) -> Facts:
+    """Look at the machine. `address` overrides the one that leads to the controller. `folder` is that of the agent's data."""
     names = os.uname()
     return Facts(
         arch=names.machine,
@@ -91,6 +96,7 @@ def read_facts(boot_id: str, controller: str, runtimes: Sequence[str], address: 
         boot_id=boot_id,
         agent_version=_version(),
         runtimes=tuple(runtimes),
+        disk=disk_of(folder) if folder is not None else "",
     )
 
 
@@ -139,8 +145,9 @@ class NodeReporter:
         link: Callable[[], Link] | None = None,
         identity: NodeIdentity | None = None,
         devices: Devices | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
-        """`link` gives the figures of the way to the controller; without it none are told."""
+        """`link` gives the figures of the way to the controller; without it none are told. `pressure`: the same of shortages."""
         self._api = api
         self._name = name
         self._facts = facts
@@ -149,6 +156,7 @@ class NodeReporter:
         self._link = link
         self._identity = identity
         self._devices = devices or Devices()
+        self._pressure = pressure
         self._informer: Informer[Node] = Informer(api, Node, fields=f"metadata.name={name}", relist_after=RELIST_SECONDS)
         self._informer.add_raw_handler(lambda key, old, new: self.check_soon())
         self._wake = asyncio.Event()
@@ -207,8 +215,12 @@ class NodeReporter:
         wanted = self._facts.status() | engine | seen | self._link_status(node)
         if differs(node, wanted):
             await self._api.patch(Node, self._name, {"status": wanted}, subresource="status")
+        conditions = list(node.status.conditions)
         if self._identity is not None:
-            await self._tell_conditions(node, self._identity.conditions(node.status.conditions))
+            conditions = self._identity.conditions(conditions)
+        if self._pressure is not None:
+            conditions = self._pressure.conditions(conditions, datetime.now(UTC))
+        await self._tell_conditions(node, conditions)
 
     async def _tell_conditions(self, node: Node, conditions: list[Condition]) -> None:
         """Others have conditions in the same list: written only over the version that was read."""
@@ -229,7 +241,7 @@ class NodeReporter:
         if self._link is None:
             return {}
         now = self._link()
-        return {"link": msgspec.to_builtins(now)} if worth_telling(node.status.link, now) else {}
+        return {"link": patch_of(now)} if worth_telling(node.status.link, now) else {}
 
     async def _register(self) -> None:
         """Apply only our labels: with a create the defaults of the spec would be ours, and nobody could apply `leaseSeconds`."""

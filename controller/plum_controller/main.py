@@ -252,7 +252,7 @@ async def _serve(settings: Settings) -> None:
         compactor.start()
         try:
             async with (
-                running_workers(api, settings, worker_listener, serving) as workers,
+                running_workers(api, settings, worker_listener, serving, own_ports) as workers,
                 running_controllers(api, settings, own_ports),
             ):
                 urls = {"url": servers[0].url} | ({"secureUrl": servers[1].url} if len(servers) > 1 else {})
@@ -278,18 +278,26 @@ async def _serve(settings: Settings) -> None:
 
 @contextlib.asynccontextmanager
 async def running_workers(
-    api: Api, settings: Settings, listener: socket.socket | None, serving: Serving | None
+    api: Api, settings: Settings, listener: socket.socket | None, serving: Serving | None, own_ports: Collection[int]
 ) -> AsyncIterator[WorkerServer | None]:
     """The gateway that gives runs to workers, and the listener they connect to; gRPC itself is loaded with the first of them."""
+    if not settings.controllers_enabled:
+        yield None
+        return
     from plum_controller.api.limits import is_loopback
     from plum_controller.api.worker_access import WorkerDoor
+    from plum_controller.outgoing import OutgoingClient
     from plum_controller.rpc.gateway import Gateway
+    from plum_controller.rpc.http_workers import HttpWorkers
     from plum_controller.rpc.server import WorkerServer
     from plum_controller.rpc.sessions import Timing
 
     gateway = Gateway(api.service, Timing(settings.worker_lease_seconds))
     await gateway.start()
+    http_workers = HttpWorkers(api.service, gateway, OutgoingClient("*", own_ports))
+    http_workers.start()
     api.on_revoked = gateway.revoke
+    api.classic_workers.presence = gateway
     server = None
     if listener is not None:
         secure = not is_loopback(listener.getsockname()[0])
@@ -298,6 +306,7 @@ async def running_workers(
     try:
         yield server
     finally:
+        http_workers.stop()
         await gateway.stop()
         if server is not None:
             await server.stop()
@@ -385,7 +394,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def bind_for_workers(settings: Settings) -> socket.socket | None:
     """The address for workers, not listening yet. One that was asked for must be free; the default gives way to another port."""
-    if settings.worker_listen == "off":
+    if settings.worker_listen == "off" or not settings.controllers_enabled:
         return None
     if settings.worker_listen:
         return bind(*parse_address(settings.worker_listen))

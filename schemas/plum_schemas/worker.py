@@ -9,7 +9,7 @@ from msgspec import Meta, field
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.markers import SET, ListMap
-from plum_schemas.scalars import NonNegative, Positive
+from plum_schemas.scalars import Duration, NonNegative, Positive
 
 
 class WorkerSpec(Struct):
@@ -31,6 +31,8 @@ class WorkerSpec(Struct):
     """How it is reached: plum.worker.v1, the classic stream plum.task, or a POST to `url`."""
     url: str = ""
     """Address of an http worker."""
+    ttl: Duration | None = None
+    """An http worker without a heartbeat for so long is lost. It needs none if absent."""
     unschedulable: bool = False
     """It gets nothing new and finishes what it holds."""
 

@@ -26,6 +26,7 @@ from plum_controller.api.node_access import NodeAccess
 from plum_controller.api.requests import ApiRequest, flag
 from plum_controller.api.roles import RoleIndex
 from plum_controller.domain.access import Attributes
+from plum_controller.domain.worker_names import worker_name
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError, bad_request
 
@@ -62,6 +63,8 @@ def attributes_of(request: ApiRequest) -> Attributes:
         return _app_attributes(request)
     if first == "v1" and len(path) > 1 and path[1] in ("services", "discovery"):
         return _service_attributes(request)
+    if first == "v1" and len(path) > 1 and path[1] in ("workers", "embedded-workers"):
+        return _worker_attributes(request)
     if first not in ("api", "apis") or len(path) <= (2 if first == "api" else 3):
         return Attributes(method.lower() if method != "HEAD" else "get", path="/" + "/".join(path))
     group, rest = ("", path[2:]) if first == "api" else (path[1], path[3:])
@@ -111,6 +114,16 @@ def _service_attributes(request: ApiRequest) -> Attributes:
     if verb == "create" and request.path[-1] == "heartbeat":
         verb = "update"
     return Attributes(verb, "plum.dev", "endpoints", "", namespace)
+
+
+def _worker_attributes(request: ApiRequest) -> Attributes:
+    """Registering is creating a Worker, a heartbeat is changing it."""
+    namespace, path = request.query.get("namespace") or "default", request.path
+    name = worker_name(path[2]) if len(path) > 2 and path[2] not in ("register", "heartbeat") else ""
+    verb = _VERBS.get(request.method, "get" if name else "list")
+    if verb == "create" and path[-1] == "heartbeat":
+        verb = "update"
+    return Attributes(verb, "plum.dev", "workers", "", namespace, name)
 
 
 def _single(fields: str) -> str:

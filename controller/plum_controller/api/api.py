@@ -24,6 +24,7 @@ from plum_controller.api.bodies import read_object
 from plum_controller.api.certified import CertifiedConnections
 from plum_controller.api.classic.apps import ClassicApps
 from plum_controller.api.classic.services import ClassicServices
+from plum_controller.api.classic.workers import ClassicWorkers
 from plum_controller.api.discovery import Discovery
 from plum_controller.api.joining import Joining
 from plum_controller.api.measures import Measures
@@ -111,6 +112,7 @@ class Api:
         self.directory = ServiceDirectory(service.cache)
         self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
         self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
+        self.classic_workers = ClassicWorkers(service, self.gate)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
@@ -141,6 +143,8 @@ class Api:
         if first == "openapi":
             return self._document(self.openapi.answer(request), request)
         if first == "v1" and (classic := await self.classic_services.answer(request)) is not None:
+            return classic
+        if first == "v1" and (classic := await self.classic_workers.answer(request)) is not None:
             return classic
         if first == "v1" and (classic := await self.classic_apps.answer(request)) is not None:
             return classic

@@ -78,7 +78,6 @@ _EDIT = [
     ]),
     _rule(["execute"], ["plum.dev"], ["taskdefinitions"]),
     _rule(["create"], ["plum.dev"], ["triggers/backfill", "triggers/fire"]),
-    _rule(["create"], ["plum.dev"], ["triggers/backfill", "triggers/fire"]),
     _rule([*READ, *WRITE], [""], ["configmaps", "events", "secrets", "serviceaccounts"]),
     _rule(WRITE, [""], ["pods", "pods/attach", "pods/exec", "pods/portforward"]),
     _rule(["get"], [""], ["pods/attach", "pods/exec", "pods/portforward"]),
@@ -93,7 +92,7 @@ _ADMIN = [
     _rule(["create"], [""], ["serviceaccounts/token"]),
 ]
 _WORKER = [
-    _rule(["create"], ["plum.dev"], ["workers"]),
+    _rule(["create", "update"], ["plum.dev"], ["workers"]),
     _rule(["execute"], ["plum.dev"], ["taskdefinitions"]),
 ]
 """What a worker needs to connect, and nothing else."""

@@ -18,12 +18,12 @@ from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TaskRun
 
 from plum_controller.domain.task_states import Outcome
+from plum_controller.domain.worker_names import worker_name
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.rpc.gateway import Gateway
 from plum_controller.rpc.sessions import Doorkeeper, Hello, Lease, Session
 from plum_controller.rpc.streams import EndOfStreamError, Outbox, end_of, peer_of, serve, token_in
-from plum_controller.rpc.worker_objects import worker_name
 
 logger = logging.getLogger(__name__)
 

@@ -264,6 +264,30 @@ class Gateway:
             self.objects.touch(session)
             self._changed(session)
 
+    def heard_of(self, key: ObjectKey) -> bool:
+        """A sign of life from outside a connection. False: it is not known."""
+        session = self.sessions.get(key)
+        if session is None:
+            return False
+        if session.hello.protocol == "http" or session.link is not None:
+            self.heard(session)
+        return True
+
+    def last_heard(self, key: ObjectKey) -> float:
+        """Unix seconds; 0 for one that is not known."""
+        session = self.sessions.get(key)
+        if session is None:
+            return 0.0
+        return self._clock.now().timestamp() - (self._clock.monotonic() - session.heard_at)
+
+    def attach(self, hello: Hello, link: Link, *, unschedulable: bool) -> Session:
+        """A worker that is known by its object, and needs no connection."""
+        session = self._put(self._session("", hello, unschedulable=unschedulable))
+        session.link = link
+        self.objects.touch(session)
+        self.activate(session)
+        return session
+
     def drain(self, session: Session) -> None:
         """The worker wants nothing new."""
         session.draining = True

@@ -28,6 +28,8 @@ LABEL_WORKER, LABEL_APP, LABEL_NODE, LABEL_INSTANCE = (
 )
 """Labels that every worker has, so that a selector can name it, its application, node or instance."""
 
+UNREACHABLE_AFTER = 3
+"""Calls of an http worker in a row that did not reach it."""
 WorkerProtocol = Literal["grpc", "classic", "http"]
 
 
@@ -201,7 +203,12 @@ class Session:
         return Offer(hello.key.name, hello.key.namespace, frozenset(hello.tasks), labels, hello.node)
 
     @property
+    def is_unreachable(self) -> bool:
+        """An http worker that could not be called several times in a row."""
+        return self.hello.protocol == "http" and self.failures >= UNREACHABLE_AFTER
+
+    @property
     def phase(self) -> Literal["Ready", "Draining", "Lost"]:
-        if self.lost:
+        if self.lost or self.is_unreachable:
             return "Lost"
         return "Draining" if self.draining else "Ready"

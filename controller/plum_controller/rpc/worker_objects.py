@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -22,6 +20,7 @@ from plum_schemas.base import Condition, ObjectKey, OwnerReference
 from plum_schemas.instance import Instance
 from plum_schemas.worker import Worker, WorkerStatus
 
+from plum_controller.domain.worker_names import WORKER_ID, label_problem
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.resources.options import DeleteOptions, WriteOptions
@@ -33,27 +32,12 @@ from plum_controller.store.base import Key
 logger = logging.getLogger(__name__)
 
 WORKERS, INSTANCES = "workers.plum.dev", "instances.plum.dev"
-WORKER_ID = "plum.dev/worker-id"
-"""Annotation: what a worker calls itself, where that is no name of an object."""
 COUNT_SECONDS = 5.0
 """Between two writes of how much a worker does and did."""
 FORGET_SECONDS = 600.0
 """After which the object of a lost worker goes."""
-_VALID = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]+")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
-_LABEL_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _decode_worker = msgspec.json.Decoder(Worker).decode
 _decode_instance = msgspec.json.Decoder(Instance).decode
-
-
-def worker_name(worker_id: str) -> str:
-    """A name for the object of a worker: its id where that is one, else one made from it."""
-    if len(worker_id) <= 253 and _VALID.fullmatch(worker_id) and ".." not in worker_id:
-        return worker_id
-    digest = blake2b(worker_id.encode(), digest_size=4).hexdigest()
-    text = _NOT_IN_NAMES.sub("-", worker_id.lower()).replace("..", ".").strip("-.")[:200].strip("-.")
-    return f"{text}-{digest}" if text else f"worker-{digest}"
 
 
 def decode_worker(value: bytes) -> Worker:
@@ -135,7 +119,9 @@ class WorkerObjects:
     def _manifest(self, session: Session) -> dict[str, Any]:
         hello = session.hello
         marks = {LABEL_APP: hello.app, LABEL_NODE: hello.node, LABEL_INSTANCE: hello.instance}
-        labels = {name: value for name, value in (*hello.labels.items(), *marks.items()) if value and _is_label(name, value)}
+        labels = {
+            name: value for name, value in (*hello.labels.items(), *marks.items()) if value and not label_problem(name, value)
+        }
         metadata: dict[str, Any] = {"name": hello.key.name, "namespace": hello.key.namespace, "labels": labels}
         if hello.worker_id and hello.worker_id != hello.key.name:
             metadata["annotations"] = {WORKER_ID: hello.worker_id}
@@ -183,7 +169,9 @@ class WorkerObjects:
 
 def _status_of(session: Session, worker: Worker, now: datetime) -> WorkerStatus:
     reason, message = "Connected", ""
-    if session.lost:
+    if session.is_unreachable:
+        reason, message = "Unreachable", "its url does not answer; it is tried again"
+    elif session.lost:
         reason, message = "NotHeard", "it was not heard for a whole lease, or has gone; what it held was given to others"
     elif session.draining:
         reason, message = "Draining", "it asked for nothing new and finishes what it holds"
@@ -215,11 +203,6 @@ def _status_of(session: Session, worker: Worker, now: datetime) -> WorkerStatus:
 def _cleared(status: WorkerStatus) -> dict[str, None]:
     """Fields that are there now: a merge patch takes away those that the next status leaves out."""
     return dict.fromkeys(msgspec.to_builtins(status))
-
-
-def _is_label(name: str, value: str) -> bool:
-    """Others can still be selected by, and are not shown."""
-    return len(value) <= 63 and _LABEL_VALUE.fullmatch(value) is not None and _LABEL_NAME.fullmatch(name) is not None
 
 
 def _user(session: Session) -> str:

@@ -8,11 +8,14 @@ from random import Random
 import msgspec
 import pytest
 from plum_agent.link_figures import figures, worth_telling
+from plum_agent.node import Facts, NodeReporter
 from plum_cli.node_link import link as lines
+from plum_client.fake import FakeApi
 from plum_client.link import FAILURES, Link
 from plum_schemas import node
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+FACTS = Facts("x86_64", "host", "Linux", "6.1", "2", "1000Ki", "10.0.0.1", "boot", "1", ("process",))
 TOLD = node.Link(measured_at=NOW, answer_milliseconds=100.0, loss_percent=1.0, requests=50, queued=0)
 
 
@@ -31,6 +34,9 @@ def later(seconds: float, **changes: object) -> node.Link:
         (later(15, loss_percent=1.9), False),
         (later(15, loss_percent=2.1), True),
         (later(15, outages=1), True),
+        (later(1, outages=1), True),
+        (later(1, answer_milliseconds=1600.0), False),
+        (later(1, requests=3), True),
         (later(15, breaker="Open"), True),
         (later(15, requests=3), True),
         (later(3601), False),
@@ -45,6 +51,41 @@ def test_the_first_figures_and_the_end_of_a_queue_are_told() -> None:
     assert worth_telling(None, TOLD)
     assert worth_telling(later(0, queued=3), later(15, queued=0))
     assert not worth_telling(later(0, queued=3), later(15, queued=2))
+
+
+async def test_a_queue_that_was_told_and_is_empty_again_is_told_once_and_then_it_rests() -> None:
+    api, queued, minutes = FakeApi(), [1], [0]
+
+    def now() -> node.Link:
+        return later(60 * minutes[0], requests=50 + minutes[0], queued=queued[0])
+
+    reporter = NodeReporter(api.client(), "node-1", FACTS, lambda seconds: None, link=now)
+
+    async def look() -> node.Link:
+        minutes[0] += 1
+        await reporter.ensure(await api.client().get(node.Node, "node-1"))
+        found = await api.client().get(node.Node, "node-1")
+        assert found is not None
+        assert found.status.link is not None
+        return found.status.link
+
+    await look()
+    assert (await look()).queued == 1
+    queued[0] = 0
+    assert (await look()).queued == 0
+    writes = api.writes
+    for _ in range(5):
+        await look()
+
+    assert api.writes == writes, "a fleet at rest does not write"
+
+
+def test_losses_are_told_once_there_is_enough_to_lose() -> None:
+    link = Link(lambda: 0.0, Random(1))
+    link.counters.segments, link.counters.segments_again = 20, 1
+    assert figures(link, 0, NOW, 0.0).loss_percent == 0.0
+    link.counters.segments, link.counters.segments_again = 200, 10
+    assert figures(link, 0, NOW, 0.0).loss_percent == 5.0
 
 
 def test_an_outage_is_told_with_its_beginning_and_its_length() -> None:
