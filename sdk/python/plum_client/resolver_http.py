@@ -89,19 +89,20 @@ class ServiceClient:
         url = f"{scheme}://{identity(endpoint)}"
         transport = self._transports.get(url)
         if transport is None:
-            await self._drop_withdrawn()
             transport = self._transports[url] = HttpTransport(
                 url, user_agent=self._user_agent, max_connections=self._max_connections, timeout=86_400.0
             )  # the time of one attempt is the resolver's business
+            await self._drop_withdrawn()
         return transport
 
     async def _drop_withdrawn(self) -> None:
         """Close transports to what is no longer an endpoint, unless requests are under way there."""
         known = {identity(e) for service in self._services for e in (await self._resolver.follow(service)).list()}
-        for url in list(self._transports):
-            address = urlsplit(url).netloc
-            if address not in known and not self._resolver.under_way(address):
-                await self._transports.pop(url).close()
+        addresses = {url: urlsplit(url).netloc for url in self._transports}
+        gone = [url for url, address in addresses.items() if address not in known and not self._resolver.under_way(address)]
+        # All at once: whoever waits for a close while others change the map would drop the same one twice.
+        closing = [self._transports.pop(url) for url in gone]
+        await asyncio.gather(*(transport.close() for transport in closing))
 
 
 def key_of(spec: ServiceSpec, path: str, headers: Mapping[str, str]) -> str:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import Collection
+from contextlib import AsyncExitStack
 
 import pytest
 from plum_client.client import ApiClient
@@ -104,3 +106,29 @@ async def test_the_http_client_tries_elsewhere_when_nobody_is_reached(site: Site
             assert (await http.request("GET", "orders", "/")).status == 503
             with pytest.raises(NoEndpointError, match="has no endpoints"):
                 await http.request("GET", "nobody", "/")
+
+
+async def test_the_http_client_lets_go_of_withdrawn_endpoints_while_many_ask(site: Site) -> None:
+    async with AsyncExitStack() as stack:
+        devices = [await stack.enter_async_context(device()) for _ in range(6)]
+        old, new = {f"old-{one.port}": one.port for one in devices[:3]}, {f"new-{one.port}": one.port for one in devices[3:]}
+        for name, port in old.items():
+            await site.put(name, "127.0.0.1", port)
+        resolver = await stack.enter_async_context(Resolver(site.api, site.namespace))
+        http = await stack.enter_async_context(ServiceClient(resolver))
+
+        async def ask(count: int) -> set[str]:
+            answers = await asyncio.gather(*(http.request("GET", "orders", "/") for _ in range(count)))
+            return {answer.endpoint.metadata.name for answer in answers}
+
+        async def known(names: Collection[str]) -> bool:
+            return {endpoint.metadata.name for endpoint in (await resolver.follow("orders")).list()} == set(names)
+
+        assert await ask(6) == set(old)
+        for name, port in new.items():
+            await site.put(name, "127.0.0.1", port)
+        for name in old:
+            await site.api.delete(Endpoint, ObjectKey(site.namespace, name))
+        await until_async(lambda: known(new), lambda done: done)
+
+        assert await ask(12) == set(new)
