@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -27,7 +28,7 @@ from plum_schemas.validation import FieldError, forbidden, invalid, required
 MAX_KEY_LENGTH = 1024
 """Characters."""
 MAX_VALUE_BYTES = 1024 * 1024
-"""As JSON; for type bytes, after decoding base64."""
+"""Of text as UTF-8, of bytes after decoding base64, of everything else as JSON."""
 _INT64 = 2**63
 
 
@@ -43,7 +44,9 @@ class KVSpec(Struct):
     ttl: Duration | None = None
     """Time after the last write at which the entry is deleted; never if absent."""
     lease: str = ""
-    """Name of a Lease in the namespace; the entry is deleted when it runs out."""
+    """Name of a Lease in the namespace; the entry is deleted when it runs out or is gone."""
+    expires_at: datetime | None = None
+    """When the entry is deleted. Set by the server from `ttl`, anew with every write that changes the entry."""
 
 
 class KV(Object):
@@ -60,7 +63,7 @@ class KV(Object):
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Key", ".spec.key", priority=1),
         ),
-        selectable_fields=(".spec.key", ".spec.type", ".spec.lease"),
+        selectable_fields=(".spec.key", ".spec.type", ".spec.lease", ".spec.expiresAt"),
     )
 
     spec: KVSpec = msgspec.field(default_factory=KVSpec)
@@ -124,12 +127,18 @@ def check_value(kind: str, value: Any, path: str) -> Iterator[FieldError]:
         yield invalid(path, _short(value), f"must be of type {kind}")
         return
     try:
-        size = len(base64.b64decode(value, validate=True)) if kind == "bytes" else len(msgspec.json.encode(value))
+        size = _size_of(kind, value)
     except (binascii.Error, ValueError):
         yield invalid(path, _short(value), "must be base64")
         return
     if size > MAX_VALUE_BYTES:
         yield invalid(path, f"{size} bytes", f"must not be larger than {MAX_VALUE_BYTES} bytes")
+
+
+def _size_of(kind: str, value: Any) -> int:
+    if kind == "bytes":
+        return len(base64.b64decode(value, validate=True))
+    return len(value.encode()) if kind == "string" else len(msgspec.json.encode(value))
 
 
 def _short(value: Any) -> Any:

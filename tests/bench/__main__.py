@@ -1,6 +1,6 @@
 """`make bench`: measures the numbers of docs/architecture.md and prints them beside the goal.
 
-    python -m tests.bench [PART ...]      parts: yardstick store objects fanout fleet agent links services together cli
+    python -m tests.bench [PART ...]      parts: yardstick store objects kv fanout fleet agent links services together cli
 
 Every part starts the real programs with a store on disk in a temporary folder and flushes on. No test asserts these
 figures: a busy machine must not fail a build.
@@ -13,13 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import agent_memory, calibration, command, fanout, fleet, links, objects, services, store, together
+from tests.bench import agent_memory, calibration, command, fanout, fleet, kv, links, objects, services, store, together
 from tests.bench.table import Row, render
 
 PARTS = {
     "yardstick": calibration.measure,
     "store": store.rows,
     "objects": objects.measure,
+    "kv": kv.measure,
     "fanout": fanout.measure,
     "fleet": fleet.measure,
     "agent": agent_memory.measure,

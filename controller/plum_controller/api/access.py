@@ -22,6 +22,7 @@ from plum_controller.api.identity import (
     UNAUTHENTICATED,
     Identity,
 )
+from plum_controller.api.kv.paths import place_of, rights_of
 from plum_controller.api.node_access import NodeAccess
 from plum_controller.api.requests import ApiRequest, flag
 from plum_controller.api.roles import RoleIndex
@@ -53,10 +54,15 @@ CA_PATH, JOIN_PATH = "/agent/v1/ca", "/agent/v1/join"
 USER, GROUP, UID, EXTRA = b"impersonate-user", b"impersonate-group", b"impersonate-uid", b"impersonate-extra-"
 
 
-def attributes_of(request: ApiRequest) -> Attributes:
-    """What a request wants, by its method and path alone. Paths that name no objects are taken as paths."""
+def attributes_of(request: ApiRequest) -> Attributes | None:
+    """What a request wants, by its method and path alone; None where its parts want something, each for itself. Paths that
+    name no objects are taken as paths."""
     path, method = request.path, request.method
     first = path[0]
+    if first == "kv":
+        return rights_of(method, place_of(request.raw_path, request.query), request.query)
+    if path == TRANSACTIONS:
+        return None
     if first == "v1" and len(path) > 2 and path[1] == "artifacts":
         return _artifact_attributes(method, path)
     if first == "artifacts" or (first == "v1" and len(path) > 1 and path[1] == "apps"):
@@ -147,9 +153,11 @@ class Gate:
         identity = request.identity
         if identity.may_all or request.path[0] == HOOKS:  # each webhook says who may call it
             return
-        if request.path == TRANSACTIONS and not identity.is_anonymous:
-            return  # each operation is judged by itself
         wanted = attributes_of(request)
+        if wanted is None and not identity.is_anonymous:
+            return  # each part of it is judged by itself
+        if wanted is None:
+            wanted = Attributes(request.method.lower(), path="/" + "/".join(request.path))
         if not self.allows(identity, wanted, request.query.get("fieldSelector", "")):
             if wanted.subresource in STREAMED:
                 key = f"{wanted.namespace}/{wanted.name}"

@@ -27,6 +27,7 @@ from plum_controller.api.classic.services import ClassicServices
 from plum_controller.api.classic.workers import ClassicWorkers
 from plum_controller.api.discovery import Discovery
 from plum_controller.api.joining import Joining
+from plum_controller.api.kv.routes import KvApi
 from plum_controller.api.measures import Measures
 from plum_controller.api.metrics import Metrics, Sample
 from plum_controller.api.node_access import NodeAccess
@@ -108,6 +109,7 @@ class Api:
         self.authenticator.follow(service.cache)
         self.objects = ObjectsApi(service, self.hub, self.gate)
         self.transactions = transactions.Transactions(service, self.gate)
+        self.kv = KvApi(service, self.gate, self.transactions)
         self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
         self.directory = ServiceDirectory(service.cache)
         self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
@@ -138,6 +140,8 @@ class Api:
             if path == transactions.PATH:
                 return await self.transactions.answer(request)
             return await self.objects.answer(request)
+        if first == "kv":
+            return await self.kv.answer(request)
         if path == ["openapi", "v2"]:
             return self._document(await self.openapi_v2.answer(request), request)
         if first == "openapi":
@@ -177,6 +181,7 @@ class Api:
         self.hub.close()
         self.tunnels.close()
         self.authenticator.close()
+        self.kv.close()
         self.roles.close()
 
     def _revoke(self, credential: str) -> None:

@@ -83,12 +83,13 @@ class Asgi:
     def answer_now(self, scope: Scope) -> Answer | None:
         """The answer to a read that needs no waiting; None when the long way has to be taken. Never raises."""
         path: bytes = scope["raw_path"]
-        if not path.startswith(b"/api") or scope["query_string"]:
+        is_entry = path.startswith(b"/kv/")
+        if not (is_entry or path.startswith(b"/api")) or scope["query_string"]:
             return None
         started = time.perf_counter()
         try:
             request = self._head(scope)
-            answer = self.api.objects.answer_now(request)
+            answer = self.api.kv.answer_now(request) if is_entry else self.api.objects.answer_now(request)
             if answer is None or wants_compressed(request.headers, len(answer.body)):
                 return None
         except Exception as error:
@@ -185,6 +186,7 @@ class Asgi:
             self._identity(scope, rest, peer) if secure or b"authorization" in rest else LOCAL,
             headers=rest,
             peer=peer,
+            raw_path=scope["raw_path"],
         )
         if USER in rest or GROUP in rest:
             groups = [value.decode("utf-8", "replace") for name, value in scope["headers"] if name == GROUP]

@@ -85,6 +85,7 @@ class LocalTransport:
             request.content_type,
             self._user_agent,
             CONTROLLER,
+            raw_path=request.path.encode(),
         )
 
     async def _answer(self, request: ApiRequest) -> Answer | WatchAnswer:

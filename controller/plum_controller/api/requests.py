@@ -43,6 +43,8 @@ class ApiRequest:
     """The rarely needed headers, by lower-case name."""
     peer: str = ""
     """Address it came from; empty inside this process."""
+    raw_path: bytes = b""
+    """The path as it was sent, without the query."""
 
     @property
     def user(self) -> str:

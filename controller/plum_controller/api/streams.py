@@ -36,13 +36,12 @@ BACKUP_PIECE = 1024 * 1024
 
 
 async def send_watch(api: Api, plan: WatchPlan, receive: Receive, send: Send, connection: Connection | None) -> None:
-    head: list[tuple[bytes, bytes]] = [(b"content-type", b"application/json"), (b"cache-control", b"no-cache, private")]
+    head: list[tuple[bytes, bytes]] = [(b"content-type", plan.content_type), (b"cache-control", b"no-cache, private")]
     try:
         stream = api.hub.open(plan)
     except ApiStatusError as error:
-        if error.code != 410:
+        if error.code != 410 or not plan.tells_expiry_inside:
             raise
-        # An expired revision is told inside the stream: clients list again only when they read it there.
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": error_line(error), "more_body": False})
         return

@@ -76,8 +76,8 @@ class Transactions:
             raise bad_request(f"a transaction may hold no field twice: {', '.join(duplicates)}")
         return self.plan(body, request, lambda: self.read(request))
 
-    def plan(self, body: Json, request: ApiRequest, again: Callable[[], Plan]) -> Plan:
-        """The plan of a decoded body. Raises `ApiStatusError`."""
+    def plan(self, body: Json, request: ApiRequest, again: Callable[[], Plan], namespace: str = "default") -> Plan:
+        """The plan of a decoded body; `namespace` is that of parts that name none. Raises `ApiStatusError`."""
         unknown = sorted(body.keys() - _FIELDS)
         if unknown:
             raise bad_request(f"{unknown[0]} is no field of a transaction; use compare, then and else")
@@ -87,7 +87,7 @@ class Transactions:
             raise bad_request(f"a transaction may hold {MAX_OPERATIONS} comparisons and operations together, not {count}")
         if not count:
             raise bad_request("the transaction is empty; give it at least one comparison or operation")
-        reader = _Reader(self._service, self._gate, request)
+        reader = _Reader(self._service, self._gate, request, namespace)
         return Plan(
             [reader.compare(item, f"compare[{index}]") for index, item in enumerate(parts["compare"])],
             [reader.operation(item, f"then[{index}]") for index, item in enumerate(parts["then"])],
@@ -100,9 +100,10 @@ class Transactions:
 class _Reader:
     """Reads the parts of one transaction."""
 
-    def __init__(self, service: ResourceService, gate: Gate, request: ApiRequest) -> None:
+    def __init__(self, service: ResourceService, gate: Gate, request: ApiRequest, namespace: str) -> None:
         self._service = service
         self._gate = gate
+        self._namespace = namespace
         self._identity: Identity = request.identity
         self._manager = request.query.get("fieldManager") or request.user_agent.partition("/")[0] or "unknown"
         self._validation = request.query.get("fieldValidation") or "Warn"
@@ -237,8 +238,7 @@ class _Reader:
             raise bad_request(f"{where}: no kind {_shown(name)} of version {_shown(api_version)} is stored here")
         return kind
 
-    @staticmethod
-    def _key(kind: ResourceKind, namespace: Any, name: Any, where: str, *, needs_name: bool = True) -> ObjectKey:
+    def _key(self, kind: ResourceKind, namespace: Any, name: Any, where: str, *, needs_name: bool = True) -> ObjectKey:
         if not isinstance(name, str) or (needs_name and not name):
             raise bad_request(f"{where}.name is {_shown(name)}; use the name of the object")
         if not kind.info.namespaced:
@@ -246,7 +246,7 @@ class _Reader:
                 raise bad_request(f"{where}.namespace is {_shown(namespace)}; a {kind.info.kind} is in no namespace")
             return ObjectKey("", name)
         if namespace is None:
-            namespace = "default"
+            namespace = self._namespace
         if not isinstance(namespace, str) or not namespace:
             raise bad_request(f"{where}.namespace is {_shown(namespace)}; use the name of a namespace")
         return ObjectKey(namespace, name)

@@ -65,6 +65,11 @@ class WatchPlan:
     timeout_seconds: float | None = None
     credential: str = ""
     """Name of the Token that the watch was opened with; it ends with it."""
+    make: Callable[[WatchHub, WatchPlan], WatchStream] | None = None
+    """Makes the stream, where it writes something else than lines of JSON."""
+    content_type: bytes = b"application/json"
+    tells_expiry_inside: bool = True
+    """An expired revision is told in the stream. Kubernetes' clients list again only when they read it there."""
 
 
 def chunk(line: bytes) -> bytes:
@@ -97,7 +102,7 @@ class WatchHub:
 
     def open(self, plan: WatchPlan) -> WatchStream:
         """Begin a watch; what it delivers waits until `attach`. Raises `ApiStatusError` that is the answer to the request."""
-        stream = WatchStream(self, plan)
+        stream = WatchStream(self, plan) if plan.make is None else plan.make(self, plan)
         stream.open()
         return stream
 

@@ -36,6 +36,7 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
         endpoint_health,
         event_expiry,
         garbage,
+        kv_expiry,
         namespace,
         node,
         scheduler,
@@ -66,4 +67,5 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
     garbage.add_to(manager)
     namespace.add_to(manager)
     event_expiry.add_to(manager)
+    kv_expiry.add_to(manager)
     token_expiry.add_to(manager)

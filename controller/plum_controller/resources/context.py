@@ -105,6 +105,10 @@ class Context:
             self._timestamp = self._second.strftime("%Y-%m-%dT%H:%M:%SZ")
         return self._timestamp
 
+    def moment(self) -> datetime:
+        """The time, exactly: UTC and aware."""
+        return self._clock.now()
+
     def new_uid(self) -> str:
         """A random UUID, version 4."""
         digits = self._take(16).hex()

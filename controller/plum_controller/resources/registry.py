@@ -21,6 +21,7 @@ from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.indexing import Indexer, empty_index
 from plum_controller.resources.kinds import ResourceKind as ResourceKind
 from plum_controller.resources.kinds import kinds_of, served
+from plum_controller.resources.kv_rules import EntryRules
 from plum_controller.resources.namespaces import NamespaceRules
 from plum_controller.resources.object_rules import ConfigMapRules, LeaseRules, SecretRules
 from plum_controller.resources.rules import NO_RULES, KindRules
@@ -37,6 +38,7 @@ RULES: dict[str, KindRules] = {
     "artifacts.plum.dev": ArtifactRules(),
     "taskdefinitions.plum.dev": TaskDefinitionRules(),
     "taskruns.plum.dev": TaskRunRules(),
+    "kvs.plum.dev": EntryRules(),
     TRIGGERS: TriggerRules(),
     DEFINITIONS: DefinitionRules(),
 }

@@ -25,6 +25,7 @@ from plum_controller.resources.definitions import DefinitionCleaner
 from plum_controller.resources.deletion import Deleter
 from plum_controller.resources.history import read_history, read_version
 from plum_controller.resources.kinds import ResourceKind
+from plum_controller.resources.kv import Entries
 from plum_controller.resources.listing import Lister
 from plum_controller.resources.namespaces import bootstrap
 from plum_controller.resources.options import (
@@ -79,6 +80,8 @@ class ResourceService:
         self._lister = Lister(self._context)
         self._scale = ScaleEndpoint(self._context, self._writer)
         self._transactor = Transactor(self._context)
+        self.entries = Entries(self._context, self._transactor)
+        """Of the key-value store, by their keys."""
         self._cleaner = DefinitionCleaner(self._context, self._writer, self._deleter)
 
     async def start(self) -> None:

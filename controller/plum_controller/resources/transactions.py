@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -142,6 +143,9 @@ class Staging(Context):
 
     def now(self) -> str:
         return self._base.now()
+
+    def moment(self) -> datetime:
+        return self._base.moment()
 
     def new_uid(self) -> str:
         return self._base.new_uid()

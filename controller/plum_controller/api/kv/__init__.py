@@ -1,0 +1,1 @@
+"""The key-value store over HTTP: `/kv/NAMESPACE/KEY`, values as they are."""
