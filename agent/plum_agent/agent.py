@@ -45,6 +45,7 @@ from plum_agent.link_figures import figures
 from plum_agent.node import Facts, NodeReporter
 from plum_agent.output import OutputKeeper
 from plum_agent.ports import PortBook
+from plum_agent.pressure import Pressure
 from plum_agent.starter import Starter
 from plum_agent.status_sending import StatusSender
 from plum_agent.streams import InstanceStreams
@@ -136,7 +137,7 @@ class NodeAgent:
         link_figures = None if shared.link is None else partial(self._link_figures, shared.link)
         self.reporter = NodeReporter(
             shared.api, name, shared.facts, self._set_lease_seconds, shared.containers, link_figures, shared.identity,
-            shared.devices,
+            shared.devices, None if directory is None else Pressure(directory.absolute()),
         )  # fmt: skip
         if shared.identity is not None:
             shared.identity.on_change = self.reporter.check_soon

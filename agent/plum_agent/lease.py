@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -40,6 +41,7 @@ MOST_FENCE_SECONDS = 3.0
 short cut of the network."""
 
 
+AGAIN_SECONDS = 1.0
 JITTER = 0.3
 """Share of a pause after a failure that is random, so that nodes that lost the same controller do not return in step."""
 
@@ -58,6 +60,7 @@ class NodeLease:
         self.held = False
         self.fence_file = fence_file
         self._clock = clock
+        self._is_written = True
         self._load()
 
     def change(self, seconds: float) -> None:
@@ -66,12 +69,24 @@ class NodeLease:
         self.wake()
 
     def acknowledged(self, sent_at: float) -> None:
-        """A renewal that was sent at this monotonic time has been acknowledged."""
-        self.deadline = sent_at + self.seconds - max(0.1, self.seconds / 20)
+        """A renewal that was sent at this monotonic time has been acknowledged. Where that cannot be written down, exclusive
+        runs end when the deadline that is written says, and the node goes on."""
+        deadline = sent_at + self.seconds - max(0.1, self.seconds / 20)
         self.held = True
         if self.fence_file is not None:
-            left = self.deadline - self._clock.monotonic()
-            _replace(self.fence_file, f"{uptime_centiseconds() + int(left * 100)}\n")
+            left = deadline - self._clock.monotonic()
+            try:
+                _replace(self.fence_file, f"{uptime_centiseconds() + int(left * 100)}\n")
+            except OSError as error:
+                if self._is_written:
+                    logger.warning(
+                        "deadline of exclusive runs cannot be written; they end by the last one",
+                        extra={"node": self.node, "error": str(error)},
+                    )
+                self._is_written = False
+                return
+            self._is_written = True
+        self.deadline = deadline
 
     def fence(self) -> Fence:
         """What exclusive runs may do now."""
@@ -201,7 +216,12 @@ class LeaseThread:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         api = self._make_api()
         try:
-            await self._keeper.run(api)
+            while True:
+                try:
+                    await self._keeper.run(api)
+                except Exception:  # without renewals the node would be lost, whatever else of the agent works
+                    logger.exception("renewing the lease failed, and begins again")
+                    await asyncio.sleep(AGAIN_SECONDS)
         finally:
             await api.close()
 
@@ -212,7 +232,17 @@ def _call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) ->
 
 
 def _replace(path: Path, text: str) -> None:
-    """Readers see the old or the new deadline, never half of one. Not flushed to the disk: a reboot ends what it guards."""
+    """Readers see the old or the new deadline, never half of one. Not flushed to the disk: a reboot ends what it guards.
+    Raises `OSError`."""
     temporary = path.with_suffix(".new")
-    temporary.write_text(text, encoding="ascii")
-    temporary.rename(path)
+    try:
+        temporary.write_text(text, encoding="ascii")
+        temporary.rename(path)
+    except OSError:
+        # A full disk has no room for a second file. The first is written over in its place: one short line, read at once.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(descriptor, text.encode("ascii"), 0)
+            os.ftruncate(descriptor, len(text))
+        finally:
+            os.close(descriptor)

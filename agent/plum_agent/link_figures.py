@@ -9,9 +9,7 @@ would act on, and at most once an hour for the rest.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
-import msgspec
 from plum_client.link import Link, Outage
 from plum_schemas import node
 
@@ -63,13 +61,6 @@ def worth_telling(told: node.Link | None, now: node.Link) -> bool:
     if abs(now.loss_percent - told.loss_percent) >= LOSS_POINTS:
         return True
     return now.requests != told.requests and now.measured_at - told.measured_at >= HOURLY
-
-
-def patch_of(link: node.Link) -> dict[str, Any]:
-    """The figures as a merge patch. Zeros stand in it: what is left out of a merge patch stays as it was told before."""
-    every = {field.encode_name: getattr(link, field.name) for field in msgspec.structs.fields(link)}
-    patch: dict[str, Any] = msgspec.to_builtins(every)
-    return patch
 
 
 def _outage(outage: Outage, now: datetime, monotonic: float) -> node.LinkOutage:

@@ -90,7 +90,8 @@ async def _run(given: settings.Settings, identity: NodeIdentity | None) -> None:
     containers = _make_containers(given)
     driver = _make_driver(given, clock, containers)
     boot = boot_id()
-    facts = read_facts(boot, given.controller, driver.runtimes, given.address)
+    folder = given.data_directory.absolute() if keeps_runs else None
+    facts = read_facts(boot, given.controller, driver.runtimes, given.address, folder)
     keeper = OutputKeeper() if keeps_runs else None
     events = EventRecorder(api, "plum-agent", clock)
 

@@ -23,12 +23,13 @@ import msgspec
 from plum_client.client import ApiClient
 from plum_client.errors import ApiError
 from plum_client.informer import Informer
+from plum_client.merge_patch import replacing
 from plum_schemas.base import Condition, ObjectKey
 from plum_schemas.node import ARCH_LABEL, ENGINE_LABEL, HOSTNAME_LABEL, OS_LABEL, Link, Node
 
 from plum_agent.devices import Devices
 from plum_agent.drain import end_drain
-from plum_agent.link_figures import LOOK_SECONDS, patch_of, worth_telling
+from plum_agent.link_figures import LOOK_SECONDS, worth_telling
 from plum_agent.pressure import Pressure, disk_of
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ class NodeReporter:
         if self._link is None:
             return {}
         now = self._link()
-        return {"link": patch_of(now)} if worth_telling(node.status.link, now) else {}
+        return {"link": replacing(now)} if worth_telling(node.status.link, now) else {}
 
     async def _register(self) -> None:
         """Apply only our labels: with a create the defaults of the spec would be ours, and nobody could apply `leaseSeconds`."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-import msgspec
 from plum_client.conditions import find_condition, remove_condition, set_condition
+from plum_client.merge_patch import replacing
 from plum_schemas.base import Condition
 from plum_schemas.instance import BoundPort, Exit, Instance, InstanceStatus, Phase
 
@@ -226,8 +226,8 @@ def exit_of(seen: base.Exit, started_at: datetime | None, finished_at: datetime,
 
 def builtins_of(status: InstanceStatus) -> dict[str, Any]:
     """The agent's fields as a merge patch: what is absent is removed, conditions are not in it."""
-    given: dict[str, Any] = msgspec.to_builtins(status)
-    return {_CAMEL[name]: given.get(_CAMEL[name]) for name in OWN_FIELDS}
+    given = replacing(status)
+    return {_CAMEL[name]: given[_CAMEL[name]] for name in OWN_FIELDS}
 
 
 def merge_conditions(known: Sequence[Condition], own: Sequence[Condition]) -> list[Condition]:

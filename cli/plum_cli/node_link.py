@@ -32,7 +32,9 @@ def link(item: Mapping[str, Any], now: datetime) -> Iterator[str]:
         f"{_size(figures.get('bytesReceived', 0))} received"
     )
     queued = figures.get("queued", 0)
-    waits = f"{queued} statuses wait to be delivered" if queued else "no status waits to be delivered"
+    waits = "no status waits to be delivered"
+    if queued:
+        waits = "1 status waits to be delivered" if queued == 1 else f"{queued} statuses wait to be delivered"
     yield f"  breaker {str(figures.get('breaker', 'Closed')).lower()}, {waits}"
     last = figures.get("lastOutage")
     if last:

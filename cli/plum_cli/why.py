@@ -33,7 +33,12 @@ from plum_cli.findings import (
 from plum_cli.times import age, parse_time
 from plum_cli.why_instances import explain_instance
 
-NEGATIVE = frozenset({"Paused", "ReplicaFailure", "Stalled", "DiskPressure", "Degraded"})
+NEGATIVE = frozenset(
+    {
+        "Paused", "ReplicaFailure", "Stalled", "Degraded", "CertificateExpiring",
+        "DiskPressure", "MemoryPressure", "PIDPressure",
+    }
+)  # fmt: skip
 """Conditions that are good news when they are False."""
 RECENT_SECONDS = 900.0
 """A warning that happened within this time is shown beside what does not work."""

@@ -25,6 +25,15 @@ ENGINE_LABEL = "plum.dev/container-engine"
 HOSTNAME_LABEL = "plum.dev/hostname"
 """Set by the agent: name of the node; the topology key for "the same machine"."""
 
+DISK_PRESSURE, MEMORY_PRESSURE, PID_PRESSURE = "DiskPressure", "MemoryPressure", "PIDPressure"
+"""Conditions that the agent sets: `True` while the machine runs short of it."""
+PRESSURE_TAINTS = {
+    DISK_PRESSURE: "plum.dev/disk-pressure",
+    MEMORY_PRESSURE: "plum.dev/memory-pressure",
+    PID_PRESSURE: "plum.dev/pid-pressure",
+}
+"""Set while the condition is `True`: nothing new is placed there."""
+
 TAINT_NOT_READY = "plum.dev/not-ready"
 """Set while the agent reports that it is not ready."""
 TAINT_UNREACHABLE = "plum.dev/unreachable"
@@ -158,7 +167,7 @@ class NodeStatus(Struct):
     observed_generation: int = 0
     """Generation of the spec this status speaks of."""
     capacity: dict[str, Quantity] = {}
-    """All the machine has: cpu, memory, instances."""
+    """All the machine has: cpu, memory, disk (that of the agent's data), instances."""
     allocatable: dict[str, Quantity] = {}
     """What instances may use."""
     addresses: Annotated[list[NodeAddress], ListMap("type")] = []
@@ -184,7 +193,7 @@ class NodeStatus(Struct):
     last_seen: datetime | None = None
     """When the node was last known to be alive; written when it is lost, not at every heartbeat."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
-    """Ready, Drained, DiskPressure, ResourceLimits."""
+    """Ready, Drained, DiskPressure, MemoryPressure, PIDPressure, CertificateExpiring."""
 
 
 class Node(Object):

@@ -75,6 +75,20 @@ async def test_pre_stop_runs_before_the_stop_signal_and_after_ready_is_taken_bac
         assert stopped.last_exit.code == 0
 
 
+async def test_an_exit_says_nothing_of_the_one_before_it(tmp_path: Path) -> None:
+    async with running_site(tmp_path) as site:
+        script = "if [ -e once ]; then exit 3; fi; touch once; kill -9 $$"
+        await site.create("web", ["sh", "-c", script], backoff={"initial": "300ms", "factor": 1, "max": "300ms"})
+
+        first = await site.wait("web", lambda status: status.last_exit)
+        later = await site.wait("web", lambda status: status.last_exit and status.last_exit.code == 3)
+
+        assert first.last_exit is not None
+        assert (first.last_exit.code, first.last_exit.signal) == (137, "SIGKILL")
+        assert later.last_exit is not None
+        assert (later.last_exit.signal, later.last_exit.message) == ("", "")
+
+
 async def test_a_crashing_instance_waits_longer_each_time_and_says_so(tmp_path: Path) -> None:
     async with running_site(tmp_path) as site:
         await site.create(

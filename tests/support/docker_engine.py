@@ -18,7 +18,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -37,8 +37,10 @@ START_SECONDS = 40.0
 class Engine:
     """One dockerd and its folder."""
 
-    def __init__(self, folder: Path, has_networks: bool) -> None:
+    def __init__(self, folder: Path, has_networks: bool, prefix: Sequence[str] = ()) -> None:
+        """`prefix` goes before the program, such as what moves it to another machine of a test."""
         self.folder = folder
+        self._prefix = prefix
         self.socket = folder / "engine.sock"
         self._has_networks = has_networks
 
@@ -57,7 +59,7 @@ class Engine:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "pid").unlink(missing_ok=True)
         command = [
-            "dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
+            *self._prefix, "dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
             "--host", f"unix://{self.socket}", "--pidfile", str(self.folder / "pid"), "--storage-driver", "overlay2",
             "--exec-opt", "native.cgroupdriver=cgroupfs", *flags,
         ]  # fmt: skip
@@ -228,10 +230,10 @@ def own_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def own_engine(folder: Path, *flags: str) -> Iterator[Engine]:
+def own_engine(folder: Path, *flags: str, prefix: Sequence[str] = ()) -> Iterator[Engine]:
     """An engine that one test may do anything to, in a folder of `own_folder`."""
     require_engine()
-    engine = Engine(folder / "e", has_networks=False)
+    engine = Engine(folder / "e", has_networks=False, prefix=prefix)
     try:
         engine.start(*flags)
         engine.make_image()

@@ -83,6 +83,9 @@ class Network:
         )
         return self.address(name)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._machines
+
     def address(self, name: str) -> str:
         return f"10.77.{list(self._machines).index(name) + 1}.2"
 
@@ -238,14 +241,17 @@ class FleetSite:
     """Where the test reaches the controller, whatever is cut."""
     agents: dict[str, Program] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    engines: dict[str, Path] = field(default_factory=dict)
+    """Sockets of container engines, for the nodes that have one."""
 
     @property
     def secure_url(self) -> str:
         return f"https://{self.net.address('controller')}:{SECURE_PORT}"
 
     async def add_node(self, name: str, lease_seconds: int, env: Mapping[str, str] | None = None) -> None:
-        """A machine with an agent that has nothing but its node's token."""
-        self.net.add(name)
+        """A machine with an agent that has nothing but its node's token. It may have been added to the network before."""
+        if name not in self.net:
+            self.net.add(name)
         await self.box.api().create(Node(metadata=ObjectMeta(name=name), spec=NodeSpec(lease_seconds=lease_seconds)))
         made = await self.box.plum("token", "create", "--node", name, "--ttl", "0", url=self.url)
         self.tokens[name] = next(line for line in made.out.splitlines() if line.startswith("plum_"))
@@ -256,7 +262,7 @@ class FleetSite:
         """Start the agent of a machine. `boot` goes before it, such as `another_boot(...)`."""
         trust = str(self.controller.data_dir / "pki" / "ca.crt")
         self.agents[name] = await self.box.agent(
-            name, self.secure_url, "--ca-file", trust, "--engine", "none",
+            name, self.secure_url, "--ca-file", trust, "--engine", str(self.engines.get(name, "none")),
             env={"PLUM_TOKEN": self.tokens[name], **(env or {})}, prefix=[*self.net.prefix(name), *boot],
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 from plum_schemas.base import KindInfo
+from plum_schemas.node import PRESSURE_TAINTS
 
 from plum_controller.api.jsonpath import compile_path
 
@@ -269,8 +270,9 @@ def _restarts(value: dict[str, Any], now: datetime) -> str:
 def _node_status(value: dict[str, Any], now: datetime) -> str:
     conditions = (value.get("status") or {}).get("conditions") or ()
     ready = next((condition.get("status") for condition in conditions if condition.get("type") == "Ready"), "Unknown")
-    word = {"True": "Ready", "False": "NotReady"}.get(str(ready), "Unknown")
-    return f"{word},SchedulingDisabled" if (value.get("spec") or {}).get("unschedulable") else word
+    words = [{"True": "Ready", "False": "NotReady"}.get(str(ready), "Unknown")]
+    words += [one["type"] for one in conditions if one.get("status") == "True" and one.get("type") in PRESSURE_TAINTS]
+    return ",".join([*words, "SchedulingDisabled"] if (value.get("spec") or {}).get("unschedulable") else words)
 
 
 def _joined(path: str) -> Cell:

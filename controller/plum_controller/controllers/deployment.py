@@ -20,6 +20,7 @@ import msgspec
 from plum_client.controller import Controller, Watch
 from plum_client.errors import AlreadyExistsError
 from plum_client.manager import Manager
+from plum_client.merge_patch import replacing
 from plum_client.reconciler import Result
 from plum_schemas.base import ObjectKey, ObjectMeta, OwnerReference
 from plum_schemas.deployment import DEPLOYMENT_LABEL, REVISION_LABEL, Deployment
@@ -182,7 +183,7 @@ class DeploymentReconciler:
         elif todo.rollout.failed_at is not None and status.available_at is None and status.failed_at is None:
             status = RevisionStatus(failed_at=now, reason="ProgressDeadlineExceeded", conditions=status.conditions)
         if status != revision.status:
-            await self._api.patch(Revision, revision.key, {"status": msgspec.to_builtins(status)}, subresource="status")
+            await self._api.patch(Revision, revision.key, {"status": replacing(status)}, subresource="status")
 
     # ---- instances
 

@@ -19,6 +19,7 @@ from plum_client.conditions import find_condition, set_condition
 from plum_client.controller import Controller, Watch
 from plum_client.errors import ApiError, ConflictError, NotFoundError
 from plum_client.manager import Manager
+from plum_client.merge_patch import replacing
 from plum_client.reconciler import Result
 from plum_schemas.base import Condition, ObjectKey
 from plum_schemas.instance import INSTANCE_FINALIZER, Instance, Scheduling
@@ -180,7 +181,7 @@ class SchedulerReconciler:
             "phase": phase,
             "reason": condition.reason if refused else "",
             "message": condition.message if refused else "",
-            "scheduling": msgspec.to_builtins(scheduling),
+            "scheduling": None if scheduling is None else replacing(scheduling),
             "conditions": msgspec.to_builtins(set_condition(instance.status.conditions, condition, self._clock.now())),
         }
         patch = {"metadata": {"resourceVersion": instance.metadata.resource_version}, "status": status}

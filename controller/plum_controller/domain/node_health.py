@@ -17,7 +17,7 @@ import msgspec
 from plum_schemas.base import Condition
 from plum_schemas.durations import parse_duration
 from plum_schemas.instance import Instance
-from plum_schemas.node import TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, Node, Taint
+from plum_schemas.node import PRESSURE_TAINTS, TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, Node, Taint
 
 from plum_controller.domain.members import LOST_CONDITION
 from plum_controller.domain.node_fit import stay_seconds
@@ -26,7 +26,7 @@ FENCE_SECONDS = 1.0
 """Beyond the lease before an exclusive instance may start elsewhere: time for the SIGKILL of its shim to take effect."""
 PAUSE_SECONDS = 2.0
 """A tick of one second that comes this late means that this process stood still, not that the nodes were silent."""
-OWN_TAINTS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE)
+OWN_TAINTS = (TAINT_NOT_READY, TAINT_UNREACHABLE, TAINT_UNSCHEDULABLE, *PRESSURE_TAINTS.values())
 
 
 @dataclass(slots=True)
@@ -102,6 +102,8 @@ def wanted_taints(node: Node, reported: bool, alive: bool, now: datetime) -> lis
         ours.append((TAINT_NOT_READY, "NoSchedule"))
     elif not alive:
         ours += [(TAINT_UNREACHABLE, "NoSchedule"), (TAINT_UNREACHABLE, "NoExecute")]
+    true = {c.type for c in node.status.conditions if c.status == "True"}
+    ours += [(taint, "NoSchedule") for condition, taint in PRESSURE_TAINTS.items() if condition in true]
     known = {(taint.key, taint.effect): taint for taint in node.spec.taints}
     taints = [taint for taint in node.spec.taints if taint.key not in OWN_TAINTS]
     added = now.replace(microsecond=0)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from plum_agent.drivers.procfs import uptime_centiseconds
 from plum_agent.lease import LeaseKeeper, LeaseThread, NodeLease
 from plum_client.clock import SystemClock
@@ -135,3 +138,40 @@ async def test_the_thread_renews_while_the_agents_loop_is_blocked() -> None:
         lease.change(0.15)
     finally:
         thread.stop()
+
+
+def no_room(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_has_room_for_the_next_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = NodeLease("n1", 10.0, SystemClock(), tmp_path / "fence")
+    lease.acknowledged(time.monotonic() - 8)
+    number = (tmp_path / "fence").stat().st_ino
+    monkeypatch.setattr(Path, "write_text", no_room)
+
+    lease.acknowledged(time.monotonic())
+
+    assert (tmp_path / "fence").stat().st_ino == number, "written over in its place"
+    left = (int((tmp_path / "fence").read_text()) - uptime_centiseconds()) / 100
+    assert 9.2 < left < 9.6
+    assert lease.fence().may_start
+
+
+async def test_a_deadline_that_cannot_be_written_ends_exclusive_runs_and_not_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = FakeApi()
+    lease = NodeLease("n1", 0.6, SystemClock(), tmp_path / "fence")
+    await keep(api, lease, 0.1)
+    written, before = (tmp_path / "fence").read_text(), lease.deadline
+    monkeypatch.setattr(Path, "write_text", no_room)
+    monkeypatch.setattr(os, "pwrite", no_room)
+
+    await keep(api, lease, 0.7)
+
+    assert api.writes >= 3, "the lease is renewed all the same"
+    assert lease.held
+    assert (tmp_path / "fence").read_text() == written
+    assert lease.deadline == before, "never later than what the shims know"
+    assert not lease.fence().may_start
