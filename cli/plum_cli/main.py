@@ -65,6 +65,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("history", "Look", "revisions of an object: when, who, what changed"),
     Command("node", "Nodes", "join, revoke, cordon, uncordon, drain"),
     Command("run", "Tasks", "run a task or a workflow"),
+    Command("trigger", "Tasks", "fire triggers, fill back, see what they did, send events"),
     Command("token", "Care", "bearer tokens for people, programs and agents"),
     Command("kubeconfig", "Care", "print a kubeconfig for kubectl and other clients"),
     Command("doctor", "Care", "check this machine and the server, and say how to fix what is wrong"),
