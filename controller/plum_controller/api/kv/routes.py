@@ -200,9 +200,9 @@ class KvApi:
         if identity.expires:
             left = max(0.1, identity.expires - time.time())
             seconds = min(seconds or left, left)
-        check_key(query.get("prefix", ""))
-        key = query.get("exact", "")
-        return stream.plan(self._entries.kind, place.namespace, query.get("prefix", ""), key, since, seconds, identity.credential)
+        kind, prefix = self._entries.kind, query.get("prefix", "")
+        check_key(prefix)
+        return stream.plan(kind, place.namespace, prefix, place.key, since, seconds, identity.credential)
 
     async def _batch(self, request: ApiRequest, namespace: str) -> Answer:
         body, _ = read_object(request)
