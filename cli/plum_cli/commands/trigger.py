@@ -48,9 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data", metavar="JSON", help="fire, emit: what expressions see as event.data")
     parser.add_argument("--key", default="", metavar="TEXT", help="fire: repeating it starts nothing more")
-    parser.add_argument(
-        "--from", dest="begin", metavar="TIME", help="backfill: first time, such as 2026-03-01 or 2026-03-01T08:00Z"
-    )
+    parser.add_argument("--from", dest="begin", metavar="TIME", help="backfill: first time: 2026-03-01, 2026-03-01T08:00Z")
     parser.add_argument("--to", dest="end", metavar="TIME", help="backfill: last time; default: now")
     parser.add_argument("--max", type=arguments.count, default=100, metavar="N", help="backfill: most runs; default: 100")
     parser.add_argument("--dry-run", action="store_true", help="backfill: only show the runs")
@@ -118,16 +116,10 @@ async def show(args: argparse.Namespace, session: Session, action: str, name: st
         print(f"next: {', '.join(_local(time, (spec.get('cron') or {}).get('timezone', 'UTC')) for time in times)}")
     if status.get("queue"):
         print(f"waiting for a run to end: {', '.join(status['queue'])}")
-    rows = [
-        [
-            f"{age(one['at'], now)} ago",
-            one["result"],
-            one.get("source", ""),
-            one.get("run") or one.get("reason", ""),
-            _detail(one),
-        ]
-        for one in status.get("firings") or ()
-    ]
+    rows = []
+    for one in status.get("firings") or ():
+        what = one.get("run") or one.get("reason", "")
+        rows.append([f"{age(one['at'], now)} ago", one["result"], one.get("source", ""), what, _detail(one)])
     if rows:
         print_rows(["WHEN", "RESULT", "BY", "RUN OR REASON", "DETAIL"], rows)
     return OK
