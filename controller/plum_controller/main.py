@@ -207,13 +207,16 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     from plum_controller.api.local import LocalTransport
     from plum_controller.controllers import build as build_controllers
     from plum_controller.outgoing import OutgoingClient
+    from plum_controller.store.journal import StoreJournal
     from plum_controller.tasks import execution
+    from plum_controller.workflows import engine
 
     transport = LocalTransport(api)
     manager = Manager(ApiClient(transport, field_manager="plum-controller"))
     build_controllers(manager, settings)
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
     tasks = execution.add_to(manager, settings, outgoing)
+    workflows = engine.add_to(manager, StoreJournal(api.store))
     task = asyncio.create_task(manager.run(), name="controllers")
     task.add_done_callback(_controllers_ended)
     try:
@@ -221,6 +224,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await workflows.close()
         await tasks.close()
         await transport.close()
 

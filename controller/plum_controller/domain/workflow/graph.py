@@ -225,7 +225,8 @@ def _fill(planned: NodePlan, names: Names, after_branch: frozenset[int]) -> None
     inside = Names(names.variables | LOOP_ROOTS, names.members | frozenset(n.name for n in (node.body or Graph()).nodes))
     planned.while_ = condition(node.while_, inside)
     planned.until = condition(node.until, inside)
-    for edge in planned.preds:
+    # A node of type parallel goes on until the nodes after it have ended: with a place of its own it could wait for itself.
+    for edge in planned.preds if node.type != "parallel" else ():
         before = planned.graph.nodes[edge.at]
         if before.type == "parallel" and before.node.max_parallel is not None and planned.group < 0:
             planned.group = edge.at

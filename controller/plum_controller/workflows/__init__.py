@@ -1,0 +1,1 @@
+"""The workflow engine: carries out what `domain/workflow` decides, durably, one transaction per step."""

@@ -1,0 +1,398 @@
+"""Carries out what decisions ask for.
+
+builtins that only compute      at once, in this process
+task                            a TaskRun named after run, node and attempt: asking twice makes one
+subworkflow                     a WorkflowRun, in the same way
+steps                           a `StepRunner`, as a task of this process
+waits for events, conditions    a `Waiter`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from plum_client.client import ApiClient
+from plum_client.clock import Clock
+from plum_client.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ApiUnavailableError,
+    BadRequestError,
+    ForbiddenError,
+    InvalidObjectError,
+    NotFoundError,
+    TooManyRequestsError,
+)
+from plum_client.informer import Informer
+from plum_schemas.base import ObjectKey, ObjectMeta, OwnerReference
+from plum_schemas.core import Secret
+from plum_schemas.taskdefinition import TaskDefinitionSpec
+from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun, TaskRunSpec
+from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowRunSpec
+
+from plum_controller.domain.expressions import Redactor, UnresolvedError, secret_values
+from plum_controller.domain.expressions.expression import References
+from plum_controller.domain.expressions.secret_values import secret_names
+from plum_controller.domain.workflow import phases
+from plum_controller.domain.workflow.graph import NodePlan
+from plum_controller.domain.workflow.messages import Abort, Await, Effect, Execute, Refused
+from plum_controller.tasks.builtins import run_builtin
+from plum_controller.tasks.calls import Call, Surroundings, TaskFailedError
+from plum_controller.workflows.actor import Actor
+from plum_controller.workflows.steps import Step, StepRunner
+from plum_controller.workflows.waiting import Waiter
+
+logger = logging.getLogger(__name__)
+
+RUN_LABEL = "plum.dev/workflow-run"
+"""On everything that is made for a run: its name."""
+NODE_ANNOTATION = "plum.dev/workflow-node"
+"""Key of the node it was made for."""
+ATTEMPT_ANNOTATION = "plum.dev/workflow-attempt"
+KEY_ANNOTATION = "plum.dev/idempotency-key"
+DEPTH_LABEL = "plum.dev/workflow-depth"
+MAX_DEPTH = 16
+"""Workflows inside workflows: deeper ones call themselves."""
+RETRY_SECONDS = 0.5
+"""Before the API is asked again that did not answer."""
+
+
+class Effects:
+    """One for all runs."""
+
+    def __init__(
+        self,
+        api: ApiClient,
+        clock: Clock,
+        tasks: Informer[TaskRun],
+        runs: Informer[WorkflowRun],
+        steps: Mapping[str, StepRunner],
+        refused: Callable[[Actor, Refused], None],
+    ) -> None:
+        self._api = api
+        self._clock = clock
+        self._tasks = tasks
+        self._runs = runs
+        self._steps = steps
+        self._refused = refused
+        self._around = Surroundings(api, clock.now)
+        self._waiter = Waiter(api)
+
+    def carry_out(self, actor: Actor, effect: Effect) -> None:
+        """Start one effect. Its end is told to the actor."""
+        match effect:
+            case Execute():
+                self._execute(actor, effect)
+            case Await():
+                fresh = effect.since is None or (self._clock.now() - effect.since).total_seconds() < 1.0
+                self._spawn(actor, effect.key, effect.attempt, self._wait(actor, effect, fresh))
+            case Abort():
+                self._abort(actor, effect)
+            case Refused():
+                self._refused(actor, effect)
+
+    # ---- starting
+
+    def _execute(self, actor: Actor, effect: Execute) -> None:
+        if effect.node.inline and not effect.node.reads.paths_of("secrets"):
+            try:
+                payload = effect.node.payload.evaluate(effect.values)["payload"]
+            except UnresolvedError as error:
+                actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
+                return
+            self._compute(actor, effect, payload)
+            return
+        self._spawn(actor, effect.key, effect.attempt, self._carry(actor, effect))
+
+    def _compute(self, actor: Actor, effect: Execute, payload: Mapping[str, Any]) -> None:
+        """A builtin that waits for nothing."""
+        name = effect.node.node.task_ref
+        if name == "builtin.echo":
+            actor.done(effect.key, effect.attempt, phases.SUCCEEDED, payload)
+            return
+        call = Call(effect.key, actor.key.namespace, TaskDefinitionSpec(task=name), payload, attempt=effect.attempt)
+        try:
+            output = _without_waiting(run_builtin(name, payload, call, self._around))
+        except TaskFailedError as error:
+            actor.done(effect.key, effect.attempt, phases.FAILED, None, error.reason, error.message, retryable=error.retryable)
+        else:
+            actor.done(effect.key, effect.attempt, phases.SUCCEEDED, output)
+
+    async def _carry(self, actor: Actor, effect: Execute) -> None:
+        """Fill in the expressions, then hand the node to whoever carries it out."""
+        try:
+            given = effect.node.payload.evaluate({**effect.values, **await self._secrets(actor, effect.node.reads)})
+        except UnresolvedError as error:
+            actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
+            return
+        if effect.node.inline:
+            self._compute(actor, effect, given["payload"])
+        elif effect.node.type == "task":
+            await self._make_task_run(actor, effect, given["payload"])
+        elif effect.node.type == "subworkflow":
+            await self._make_run(actor, effect, given["params"])
+        else:
+            await self._step(actor, effect, given)
+
+    async def _secrets(self, actor: Actor, references: References) -> dict[str, Any]:
+        if not references.paths_of("secrets"):
+            return {}
+        return {"secrets": secret_values(references, await self.read_secrets(actor.key.namespace, references))}
+
+    async def read_secrets(self, namespace: str, references: References) -> dict[str, dict[str, str]]:
+        """Keys and values of the Secrets that are named. Raises `UnresolvedError`."""
+        found: dict[str, dict[str, str]] = {}
+        for name in secret_names(references):
+            secret = await self._api.get(Secret, name, namespace)
+            if secret is not None:
+                found[name] = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in secret.data.items()}
+        return found
+
+    async def redactor(self, namespace: str, references: References) -> Redactor:
+        """What hides the values of the Secrets that a definition names."""
+        secrets = await self.read_secrets(namespace, references)
+        return Redactor(value for keys in secrets.values() for value in keys.values())
+
+    # ---- task runs
+
+    async def _make_task_run(self, actor: Actor, effect: Execute, payload: Mapping[str, Any]) -> None:
+        key = ObjectKey(actor.key.namespace, effect.name)
+        found = self._tasks.get(key) if effect.again else None
+        if found is None:
+            run = self._task_run(actor, effect, payload)
+            made = await self._create(actor, effect, run)
+            if not made:
+                return
+            found = self._tasks.get(key)
+        if found is not None:
+            self.task_moved(actor, found)
+
+    def _task_run(self, actor: Actor, effect: Execute, payload: Mapping[str, Any]) -> TaskRun:
+        node = effect.node.node
+        priority = node.priority if node.priority is not None else actor.spec.priority
+        spec = TaskRunSpec(
+            task_ref=node.task_ref,
+            payload=dict(payload),
+            timeout=node.timeout,
+            retry=node.retry,
+            priority=priority if priority is not None else actor.run.plan.spec.priority or None,
+            execution=node.execution,
+            concurrency=node.concurrency,
+            node_name=node.node_name,
+            node_selector=node.node_selector,
+        )
+        return TaskRun(metadata=self._metadata(actor, effect), spec=spec)
+
+    def _metadata(self, actor: Actor, effect: Execute) -> ObjectMeta:
+        owner = OwnerReference(
+            api_version=WorkflowRun.info.api_version, kind="WorkflowRun", name=actor.key.name, uid=actor.run.uid, controller=True
+        )
+        return ObjectMeta(
+            name=effect.name,
+            namespace=actor.key.namespace,
+            labels={RUN_LABEL: label_of(actor.key.name)},
+            annotations={
+                NODE_ANNOTATION: effect.key,
+                ATTEMPT_ANNOTATION: str(effect.attempt),
+                KEY_ANNOTATION: f"{actor.run.uid}/{effect.key}",
+            },
+            owner_references=[owner],
+        )
+
+    def task_moved(self, actor: Actor, run: TaskRun) -> None:
+        """A TaskRun of this run changed: tell how it ended, if it has."""
+        status = run.status
+        place = place_of(run)
+        if status.phase not in TERMINAL_PHASES or place is None:
+            return
+        key, attempt = place
+        if status.phase == "Succeeded":
+            actor.done(key, attempt, phases.SUCCEEDED, status.output)
+        elif status.phase == "Canceled":
+            actor.done(key, attempt, phases.CANCELED, None, status.reason or "Canceled", status.error)
+        else:
+            actor.done(key, attempt, phases.FAILED, status.output, status.reason or status.phase, status.error, retryable=False)
+
+    # ---- runs inside of runs
+
+    async def _make_run(self, actor: Actor, effect: Execute, params: Mapping[str, Any]) -> None:
+        key = ObjectKey(actor.key.namespace, effect.name)
+        found = self._runs.get(key) if effect.again else None
+        if found is None:
+            depth = int(actor.run.facts.get("depth") or 0) + 1
+            if depth > MAX_DEPTH:
+                text = f"workflows are nested more than {MAX_DEPTH} deep: does {effect.node.node.workflow_ref} call itself?"
+                actor.done(effect.key, effect.attempt, phases.FAILED, None, "NestedTooDeep", text, retryable=False)
+                return
+            metadata = self._metadata(actor, effect)
+            metadata.labels[DEPTH_LABEL] = str(depth)
+            spec = WorkflowRunSpec(
+                workflow_ref=effect.node.node.workflow_ref, params=dict(params), timeout=effect.node.node.timeout,
+                priority=actor.spec.priority, triggered_by=f"run/{actor.key.name}",
+            )  # fmt: skip
+            if not await self._create(actor, effect, WorkflowRun(metadata=metadata, spec=spec)):
+                return
+            found = self._runs.get(key)
+        if found is not None:
+            self.run_moved(actor, found)
+
+    def run_moved(self, actor: Actor, run: WorkflowRun) -> None:
+        """A run inside of this one changed: tell how it ended, if it has."""
+        place = place_of(run)
+        if run.status.phase not in TERMINAL_RUN_PHASES or place is None:
+            return
+        key, attempt = place
+        message = f"run {run.metadata.name}: {run.status.message or run.status.phase}"
+        if run.status.phase == "Succeeded":
+            actor.done(key, attempt, phases.SUCCEEDED, run.status.outputs)
+        elif run.status.phase == "Canceled":
+            actor.done(key, attempt, phases.CANCELED, None, "Canceled", message)
+        else:
+            actor.done(key, attempt, phases.FAILED, None, run.status.reason or run.status.phase, message)
+
+    async def _create(self, actor: Actor, effect: Execute, made: TaskRun | WorkflowRun) -> bool:
+        """Create an object that may be there already. False: it can never be made, and the actor was told."""
+        while True:
+            try:
+                await self._api.create(made)
+                return True
+            except AlreadyExistsError:
+                found = await self._api.get(type(made), made.key)
+                if found is not None and any(owner.uid == actor.run.uid for owner in found.metadata.owner_references):
+                    if isinstance(found, TaskRun):
+                        self.task_moved(actor, found)
+                    else:
+                        self.run_moved(actor, found)
+                    return True
+                if found is not None:
+                    text = f"{made.kind} {made.metadata.name} is there and belongs to something else"
+                    actor.done(effect.key, effect.attempt, phases.FAILED, None, "NameTaken", text, retryable=False)
+                    return False
+            except (InvalidObjectError, NotFoundError, ForbiddenError, BadRequestError) as error:
+                actor.done(effect.key, effect.attempt, phases.FAILED, None, "Refused", error.message, retryable=False)
+                return False
+            except (ApiUnavailableError, TooManyRequestsError) as error:
+                logger.info("object cannot be made now", extra={"key": str(made.key), "error": str(error)})
+                await asyncio.sleep(RETRY_SECONDS)
+
+    # ---- steps and waits
+
+    async def _step(self, actor: Actor, effect: Execute, given: Mapping[str, Any]) -> None:
+        node = effect.node
+        runner = self._steps.get(node.type)
+        if runner is None:
+            text = f"nothing here carries out nodes of type {node.type}; use a task"
+            actor.done(effect.key, effect.attempt, phases.FAILED, None, "NoRunner", text, retryable=False)
+            return
+        step = Step(
+            node.type, given["config"], given["payload"], actor.key.namespace, actor.key.name, actor.run.uid, effect.key,
+            effect.attempt, f"{actor.run.uid}/{effect.key}", node.timeout,
+        )  # fmt: skip
+        await self._tell(actor, effect.key, effect.attempt, runner.run(step))
+
+    async def _wait(self, actor: Actor, effect: Await, fresh: bool) -> None:
+        waits = self._waiter.wait(actor.key.namespace, effect.node, effect.values, effect.since, fresh)
+        await self._tell(actor, effect.key, effect.attempt, waits)
+
+    async def _tell(self, actor: Actor, key: str, attempt: int, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            output = await work
+        except TaskFailedError as error:
+            actor.done(key, attempt, phases.FAILED, None, error.reason, error.message, retryable=error.retryable)
+        except ExceptionGroup as group:
+            failed = next((one for one in group.exceptions if isinstance(one, TaskFailedError)), None)
+            reason = failed.reason if failed is not None else "Error"
+            actor.done(key, attempt, phases.FAILED, None, reason, str(failed or group.exceptions[0]))
+        else:
+            actor.done(key, attempt, phases.SUCCEEDED, output)
+
+    def _spawn(self, actor: Actor, key: str, attempt: int, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(actor, key, attempt, work))
+        actor.under_way[key, attempt] = task
+        task.add_done_callback(lambda done: _forget(actor, key, attempt, done))
+
+    async def _guarded(self, actor: Actor, key: str, attempt: int, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except (ApiError, UnresolvedError) as error:
+            actor.done(key, attempt, phases.FAILED, None, type(error).__name__.removesuffix("Error"), str(error))
+        except Exception as error:
+            logger.exception("node failed in the controller", extra={"key": str(actor.key), "node": key})
+            actor.done(key, attempt, phases.FAILED, None, "Error", f"{type(error).__name__}: {error}")
+
+    # ---- stopping
+
+    def _abort(self, actor: Actor, effect: Abort) -> None:
+        task = actor.under_way.get((effect.key, effect.attempt))
+        found = actor.run.find(effect.key)
+        node: NodePlan | None = found[0].graph.nodes[found[1]] if found is not None else None
+        made = node is None or (not node.inline and node.type in ("task", "subworkflow"))
+        if task is not None and not made:
+            task.cancel()
+        if made:
+            self._spawn(actor, f"{effect.key}/stop", effect.attempt, self._stop_made(actor, effect))
+        elif effect.told:
+            actor.done(effect.key, effect.attempt, phases.CANCELED, None, "Canceled", "")
+
+    async def _stop_made(self, actor: Actor, effect: Abort) -> None:
+        """Ask the TaskRun or WorkflowRun of an attempt to stop. Its end is told by its last status."""
+        stopped = False
+        for info in (TaskRun, WorkflowRun):
+            informer = self._tasks if info is TaskRun else self._runs
+            for key in informer.index_keys("workflow-run", actor.run.uid):
+                found: Any = informer.get(key)
+                if found is None or place_of(found) != (effect.key, effect.attempt):
+                    continue
+                stopped = True
+                patch = {"spec": {"canceled": True}} if info is TaskRun else {"spec": {"state": "Canceled"}}
+                try:
+                    await self._api.patch(info, key, patch)
+                except NotFoundError:
+                    stopped = False
+        if not stopped and effect.told:
+            waiting = actor.under_way.get((effect.key, effect.attempt))
+            if waiting is not None:  # it is being made now
+                waiting.cancel()
+            actor.done(effect.key, effect.attempt, phases.CANCELED, None, "Canceled", "")
+
+
+def place_of(made: TaskRun | WorkflowRun) -> tuple[str, int] | None:
+    """The node and attempt that an object was made for."""
+    annotations = made.metadata.annotations
+    key, attempt = annotations.get(NODE_ANNOTATION), annotations.get(ATTEMPT_ANNOTATION, "")
+    return (key, int(attempt)) if key and attempt.isdigit() else None
+
+
+def label_of(name: str) -> str:
+    """A name as the value of a label."""
+    return name if len(name) <= 63 else name[:63].rstrip("-._")
+
+
+def run_uid_of(made: TaskRun | WorkflowRun) -> list[str]:
+    """For the index: uid of the run that an object was made for."""
+    if NODE_ANNOTATION not in made.metadata.annotations:
+        return []
+    return [owner.uid for owner in made.metadata.owner_references if owner.kind == "WorkflowRun"]
+
+
+def _without_waiting(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that awaits nothing."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        return stop.value
+    work.close()
+    raise TaskFailedError("this builtin waits; it cannot be computed at once", retryable=False)
+
+
+def _forget(actor: Actor, key: str, attempt: int, task: asyncio.Task[None]) -> None:
+    if actor.under_way.get((key, attempt)) is task:
+        del actor.under_way[key, attempt]
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,464 @@
+"""The workflow engine: admits runs, drives each with an actor, writes what people see of them.
+
+    watch WorkflowRun --> reconcile --> admit: definition pinned, parameters, concurrency --> Actor --> rows
+    watch TaskRun, WorkflowRun (made for nodes) --> the actor of the run they belong to
+    rows --> status of the WorkflowRun, at once when it starts or ends, else twice a second
+
+The rows are the truth. A status that is behind, after a crash too, is brought up to date from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from plum_client.controller import Controller, Watch
+from plum_client.errors import ApiError, ConflictError, NotFoundError
+from plum_client.manager import Manager
+from plum_client.reconciler import Result
+from plum_schemas.base import ObjectKey
+from plum_schemas.durations import parse_duration
+from plum_schemas.taskrun import TaskRun
+from plum_schemas.workflow import Workflow, WorkflowSpec
+from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunPhase, WorkflowRun, WorkflowRunStatus
+
+from plum_controller.domain.expressions import ExpressionError
+from plum_controller.domain.workflow.graph import DefinitionPlan
+from plum_controller.domain.workflow.loading import load
+from plum_controller.domain.workflow.messages import Effect, Refused, Told
+from plum_controller.domain.workflow.params import resolve
+from plum_controller.domain.workflow.reuse import reused_rows
+from plum_controller.domain.workflow.rows import RUN_KEY, RunRow, decode_node, decode_run, encode
+from plum_controller.domain.workflow.state import Run
+from plum_controller.workflows.actor import Actor
+from plum_controller.workflows.admission import Admission, Group
+from plum_controller.workflows.definitions import Definitions
+from plum_controller.workflows.effects import DEPTH_LABEL, Effects, place_of, run_uid_of
+from plum_controller.workflows.journal import RUNS, Journal, space_of
+from plum_controller.workflows.statuses import ended_early, status_of
+from plum_controller.workflows.steps import StepRunner
+
+logger = logging.getLogger(__name__)
+
+STATUS_SECONDS = 0.5
+"""Between two writes of a status while only counts move."""
+RELOAD_SECONDS = 0.5
+"""After the store refused, before a run is loaded again."""
+
+
+class RefusedRunError(Exception):
+    """A run that can never start."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def add_to(manager: Manager, journal: Journal, steps: Mapping[str, StepRunner] | None = None) -> WorkflowEngine:
+    """Register the engine. Close what it answers with at the end."""
+    engine = WorkflowEngine(manager, journal, steps or {})
+    watches = [Watch(Workflow, engine.of_workflow)]
+    engine.controller = Controller("workflow-engine", engine, WorkflowRun, watches=watches, workers=8)
+    manager.add(engine.controller)
+    return engine
+
+
+class WorkflowEngine:
+    """All runs of this process."""
+
+    controller: Controller
+
+    def __init__(self, manager: Manager, journal: Journal, steps: Mapping[str, StepRunner]) -> None:
+        self._api = manager.api
+        self._clock = manager.clock
+        self._journal = journal
+        self._recorder = manager.recorder("workflow-engine")
+        self._workflows = manager.informer(Workflow)
+        self._runs = manager.informer(WorkflowRun, indexers={"workflow-run": run_uid_of})
+        self._tasks = manager.informer(TaskRun, indexers={"workflow-run": run_uid_of})
+        self._runs.add_handler(self._run_changed)
+        self._tasks.add_handler(self._task_changed)
+        self._definitions = Definitions(journal)
+        self._admission = Admission()
+        self._effects = Effects(self._api, self._clock, self._tasks, self._runs, steps, self._refuse)
+        self._actors: dict[str, Actor] = {}
+        self._behind: dict[str, asyncio.Task[None]] = {}
+        """Runs whose status is being written, by uid."""
+        self._written: dict[str, float] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._swept = False
+        self._closed = False
+
+    @property
+    def active(self) -> int:
+        """Runs that go on in this process."""
+        return len(self._actors)
+
+    def actor_of(self, uid: str) -> Actor | None:
+        """The actor of a run, while it goes on."""
+        return self._actors.get(uid)
+
+    async def close(self) -> None:
+        """Let go of all runs; their rows say how to go on."""
+        self._closed = True
+        for actor in list(self._actors.values()):
+            actor.close()
+        tasks = [*self._behind.values(), *self._background]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ---- what is watched
+
+    def of_workflow(self, old: Workflow | None, new: Workflow | None) -> list[ObjectKey]:
+        """Runs that wait look again when their workflow changes."""
+        found = new or old
+        assert found is not None  # noqa: S101
+        return self._admission.waiting((found.metadata.namespace, found.metadata.name))
+
+    def _task_changed(self, old: TaskRun | None, new: TaskRun | None) -> None:
+        self._made_changed(old, new)
+
+    def _made_changed(self, old: Any, new: Any) -> None:
+        found = new if new is not None else old
+        if place_of(found) is None:
+            return
+        for uid in run_uid_of(found):
+            actor = self._actors.get(uid)
+            if actor is None:
+                continue
+            if new is None:
+                key, attempt = place_of(found) or ("", 0)
+                actor.done(key, attempt, "Failed", None, "Deleted", f"{found.kind} {found.metadata.name} was deleted")
+            elif isinstance(new, TaskRun):
+                self._effects.task_moved(actor, new)
+            else:
+                self._effects.run_moved(actor, new)
+
+    def _run_changed(self, old: WorkflowRun | None, new: WorkflowRun | None) -> None:
+        found = new if new is not None else old
+        assert found is not None  # noqa: S101
+        uid = found.metadata.uid
+        if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
+            gone = old or found
+            self._drop(gone.metadata.uid)
+            self._spawn(self._forget_rows(gone.metadata.uid))
+        elif new.status.phase in ("Running", "Paused") and new.spec.workflow_ref:
+            self._admission.start(_group(new), uid, new.key)
+        self._made_changed(old, new)
+
+    def _drop(self, uid: str) -> None:
+        """A run goes on no more: the next one may."""
+        actor = self._actors.pop(uid, None)
+        if actor is not None:
+            actor.close()
+        self._written.pop(uid, None)
+        following = self._admission.end(uid)
+        if following is not None:
+            self.controller.enqueue(following)
+
+    # ---- reconciling
+
+    async def reconcile(self, key: ObjectKey) -> Result:
+        """Admit a run, load it after a restart, or pass on what people ask of it."""
+        if not self._swept:
+            self._swept = True
+            self._spawn(self._sweep())
+        run = self._runs.get(key)
+        if run is None or self._closed:
+            return Result.wait_for_change()
+        uid = run.metadata.uid
+        if run.status.phase in TERMINAL_RUN_PHASES:
+            if uid not in self._behind:
+                self._drop(uid)
+            return Result.wait_for_change()
+        actor = self._actors.get(uid)
+        if actor is None:
+            try:
+                actor = await self._open(run)
+            except RefusedRunError as error:
+                await self._end_early(run, "Failed", error.reason, error.message)
+                return Result.wait_for_change()
+            if actor is None:
+                return Result.wait_for_change()
+        actor.steer(run.spec)
+        return Result.wait_for_change()
+
+    async def _open(self, run: WorkflowRun) -> Actor | None:
+        """The actor of a run: loaded if it has rows, else admitted. None: it waits."""
+        uid = run.metadata.uid
+        rows = dict(await self._journal.live(space_of(uid)))
+        if RUN_KEY in rows:
+            return await self._load(run, rows)
+        if run.spec.state == "Canceled":
+            await self._end_early(run, "Canceled", "Canceled", "the run was cancelled before it started")
+            return None
+        spec, earlier = await self._definition_of(run)
+        if run.spec.workflow_ref and not await self._admit(run, spec):
+            return None
+        params, errors = resolve(spec.params, run.spec.params, "spec.params")
+        if errors and earlier is None:
+            raise RefusedRunError("InvalidParams", "; ".join(f"{error.field}: {error.message}" for error in errors))
+        try:
+            plan = await self._definitions.pin(spec)
+        except (ExpressionError, KeyError, ValueError) as error:
+            raise RefusedRunError("InvalidDefinition", str(error)) from error
+        row = RunRow(hash=plan.hash, params=params, paused=run.spec.state == "Paused")
+        timeout = run.spec.timeout or spec.timeout
+        if timeout:
+            row.deadline = self._clock.now() + timedelta(seconds=parse_duration(timeout))
+        if earlier is not None:
+            return await self._take_over(run, plan, row, earlier)
+        return await self._adopt(run, plan, Run(plan, uid, run.metadata.name, row, _facts(run)))
+
+    async def _load(self, run: WorkflowRun, rows: Mapping[str, bytes]) -> Actor:
+        row = decode_run(rows[RUN_KEY])
+        plan = await self._definitions.plan(row.hash)
+        if plan is None:
+            raise RefusedRunError("DefinitionLost", f"the definition {row.hash} that the run is pinned to is gone")
+        nodes = [(key, decode_node(value)) for key, value in rows.items() if key != RUN_KEY]
+        loaded = load(plan, run.metadata.uid, run.metadata.name, row, nodes, self._clock.now(), _facts(run))
+        return await self._adopt(run, plan, loaded)
+
+    async def _adopt(self, run: WorkflowRun, plan: DefinitionPlan, loaded: Run) -> Actor:
+        uid = run.metadata.uid
+        known = self._actors.get(uid)
+        if known is not None:
+            return known
+        actor = Actor(self, self._journal, self._clock, run.key, loaded, run.spec)
+        secrets = plan.secrets()
+        if secrets.paths:
+            actor.redactor = await self._effects.redactor(run.metadata.namespace, secrets)
+        self._actors[uid] = actor
+        if run.spec.workflow_ref:
+            self._admission.start(_group(run), uid, run.key)
+        actor.begin()
+        if loaded.is_done:
+            self.moved(actor)
+        return actor
+
+    async def _definition_of(self, run: WorkflowRun) -> tuple[WorkflowSpec, tuple[str, RunRow] | None]:
+        """What the run executes; for a rerun what the earlier one executed, with its uid and row."""
+        if run.spec.start_from is not None:
+            found = self._runs.get(ObjectKey(run.metadata.namespace, run.spec.start_from.run))
+            value = await self._journal.get(space_of(found.metadata.uid), RUN_KEY) if found is not None else None
+            if found is None or value is None:
+                raise RefusedRunError("RunMissing", f"spec.startFrom.run: there is no run {run.spec.start_from.run} with results")
+            row = decode_run(value)
+            plan = await self._definitions.plan(row.hash)
+            if plan is None:
+                raise RefusedRunError("DefinitionLost", f"the definition {row.hash} of run {found.metadata.name} is gone")
+            return plan.spec, (found.metadata.uid, row)
+        if run.spec.definition is not None:
+            return run.spec.definition, None
+        workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
+        if workflow is None:
+            raise RefusedRunError("WorkflowMissing", f"there is no Workflow {run.spec.workflow_ref}")
+        problem = not_runnable(workflow.spec)
+        if problem:
+            raise RefusedRunError("WorkflowNotRunnable", f"Workflow {run.spec.workflow_ref} {problem}")
+        return workflow.spec, None
+
+    async def _admit(self, run: WorkflowRun, spec: WorkflowSpec) -> bool:
+        """Whether the run may start now. Those that may not are queued, or fail."""
+        workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
+        current = workflow.spec if workflow is not None else spec
+        group, uid = _group(run), run.metadata.uid
+        verdict = self._admission.judge(group, run.key, current)
+        if current.state == "Paused":
+            verdict = verdict._replace(go=False, reason="WorkflowPaused", message=f"Workflow {run.spec.workflow_ref} is paused")
+        if verdict.go:
+            self._admission.start(group, uid, run.key)
+            return True
+        if verdict.forbidden:
+            raise RefusedRunError(verdict.reason, verdict.message)
+        created = run.metadata.creation_timestamp or self._clock.now()
+        self._admission.wait(group, uid, run.key, run.spec.priority or current.priority, created)
+        for other in verdict.cancel:
+            try:
+                await self._api.patch(WorkflowRun, other, {"spec": {"state": "Canceled"}})
+            except NotFoundError:
+                pass
+        await self._end_early(run, "Queued", verdict.reason, verdict.message)
+        return False
+
+    async def _take_over(self, run: WorkflowRun, plan: DefinitionPlan, row: RunRow, earlier: tuple[str, RunRow]) -> Actor:
+        """A rerun: the results of the earlier run that stay are its first rows."""
+        uid, known = earlier
+        assert run.spec.start_from is not None  # noqa: S101
+        row.params = {**known.params, **{name: value for name, value in run.spec.params.items() if name in known.params}}
+        row.started_at = self._clock.now()
+        nodes = []
+        after = ""
+        while piece := await self._journal.read(space_of(uid), after):
+            nodes += [(key, decode_node(value)) for key, value in piece if key != RUN_KEY and "[" not in key and ":" not in key]
+            after = piece[-1][0]
+        try:
+            kept = reused_rows(plan, nodes, run.spec.start_from.node)
+        except ValueError as error:
+            raise RefusedRunError("InvalidStart", f"spec.startFrom: {error}") from error
+        values = {key: encode(node) for key, node in kept} | {RUN_KEY: encode(row)}
+        await self._journal.commit(space_of(run.metadata.uid), values)
+        return await self._adopt(
+            run, plan, load(plan, run.metadata.uid, run.metadata.name, row, kept, self._clock.now(), _facts(run))
+        )
+
+    # ---- what actors tell
+
+    def carry_out(self, actor: Actor, effect: Effect) -> None:
+        """An effect of a stored decision."""
+        if not isinstance(effect, Told):
+            self._effects.carry_out(actor, effect)
+
+    def moved(self, actor: Actor) -> None:
+        """Bring the status up to date, soon."""
+        uid = actor.run.uid
+        if uid in self._behind or self._closed:
+            return
+        task = asyncio.get_running_loop().create_task(self._keep_status(actor), name=f"status-{actor.key.name}")
+        self._behind[uid] = task
+        task.add_done_callback(lambda done: self._behind.pop(uid, None))
+
+    def broken(self, actor: Actor, error: Exception) -> None:
+        """The store refused, or a decision failed: load the run again from what is on disk."""
+        logger.warning("run is loaded again", extra={"key": str(actor.key), "error": str(error)}, exc_info=error)
+        if self._actors.get(actor.run.uid) is actor:
+            del self._actors[actor.run.uid]
+        self.controller.queue.add_after(actor.key, RELOAD_SECONDS)
+
+    def _refuse(self, actor: Actor, effect: Refused) -> None:
+        run = self._runs.get(actor.key)
+        if run is not None:
+            text = f"command {effect.command.name} ({effect.command.action}) was refused: {effect.message}"
+            self._recorder.event(run, "Warning", "CommandRefused", text)
+
+    # ---- status
+
+    async def _keep_status(self, actor: Actor) -> None:
+        """Write the status until it says what the run says."""
+        uid = actor.run.uid
+        failures = 0
+        while not self._closed:
+            wait = self._written.get(uid, float("-inf")) + STATUS_SECONDS - self._clock.monotonic()
+            if actor.run.is_done or wait > 0:
+                # What says that the run has ended is written only once that is on disk.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(None if actor.run.is_done else wait):
+                        await actor.ended.wait()
+            if actor.closed:
+                return
+            done = actor.ended.is_set()
+            try:
+                changed = await self._write_status(actor)
+                failures = 0
+            except NotFoundError:
+                return
+            except ApiError as error:
+                failures += 1
+                logger.debug("status could not be written", extra={"key": str(actor.key), "error": str(error)})
+                await asyncio.sleep(min(0.01 * 2**failures, 5.0))
+                continue
+            self._written[uid] = self._clock.monotonic()
+            if done:
+                self._ended(actor)
+                return
+            if not changed and not actor.run.is_done:
+                return
+
+    async def _write_status(self, actor: Actor) -> bool:
+        """Write the status if it differs. Raises `ApiError`."""
+        now = self._clock.now()
+        for attempt in range(10):
+            run = self._runs.get(actor.key) if attempt == 0 else await self._api.get(WorkflowRun, actor.key)
+            if run is None or run.metadata.uid != actor.run.uid:
+                raise NotFoundError(f"run {actor.key} is gone")
+            if actor.run.is_done and not actor.ended.is_set():
+                await actor.ended.wait()
+            status = status_of(actor.run, run.status, run.metadata.generation, now)
+            if status == run.status:
+                return False
+            try:
+                await self._api.write_status(msgspec.structs.replace(run, status=status))
+                return True
+            except ConflictError:
+                continue
+        raise ConflictError(f"the status of {actor.key} is written by others all the time")
+
+    def _ended(self, actor: Actor) -> None:
+        run = self._runs.get(actor.key)
+        row = actor.run.row
+        if run is not None and row.phase in ("Failed", "Timeout"):
+            self._recorder.event(run, "Warning", row.reason or "RunFailed", row.message)
+        self._drop(actor.run.uid)
+
+    async def _end_early(self, run: WorkflowRun, phase: RunPhase, reason: str, message: str) -> None:
+        status: WorkflowRunStatus = ended_early(run.status, phase, reason, message, run.metadata.generation, self._clock.now())
+        if status != run.status:
+            await self._api.write_status(msgspec.structs.replace(run, status=status))
+        if phase != "Queued":
+            following = self._admission.end(run.metadata.uid)
+            if following is not None:
+                self.controller.enqueue(following)
+
+    # ---- upkeep
+
+    async def _sweep(self) -> None:
+        """Once, after a start: forget rows of runs that were deleted while nobody looked, and definitions nobody pins."""
+        try:
+            known = {run.metadata.uid for run in self._runs.list()}
+            after = ""
+            while spaces := await self._journal.spaces(RUNS, after):
+                after = spaces[-1]
+                for space in spaces:
+                    if space.removeprefix(RUNS) not in known:
+                        await self._journal.drop(space)
+            used = {run.status.definition_hash for run in self._runs.list()} | {a.run.row.hash for a in self._actors.values()}
+            await self._definitions.forget_unused(used)
+        except Exception:
+            logger.exception("rows of former runs could not be removed")
+
+    async def _forget_rows(self, uid: str) -> None:
+        try:
+            await self._journal.drop(space_of(uid))
+        except Exception as error:
+            logger.warning("rows of a run could not be removed", extra={"uid": uid, "error": str(error)})
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._closed:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def not_runnable(spec: WorkflowSpec) -> str:
+    """Why a workflow cannot run; empty if it can."""
+    if spec.archived:
+        return "is archived"
+    if spec.template:
+        return "is a template: make a workflow from it"
+    if spec.state == "Draft":
+        return "is a draft: set spec.state to Active"
+    return ""
+
+
+def _group(run: WorkflowRun) -> Group:
+    return run.metadata.namespace, run.spec.workflow_ref
+
+
+def _facts(run: WorkflowRun) -> dict[str, Any]:
+    scheduled = run.spec.scheduled_for
+    return {
+        "namespace": run.metadata.namespace,
+        "workflow": run.spec.workflow_ref,
+        "triggeredBy": run.spec.triggered_by,
+        "scheduledFor": scheduled.isoformat() if scheduled is not None else "",
+        "depth": int(run.metadata.labels.get(DEPTH_LABEL, "0") or 0),
+    }
