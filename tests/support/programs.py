@@ -89,6 +89,8 @@ class ControllerProgram(Program):
     data_dir: Path
     ready_seconds: float
     """From its start to its ready line."""
+    workers: str = ""
+    """Address of the listener for workers."""
 
     @property
     def port(self) -> int:
@@ -148,7 +150,8 @@ class Sandbox:
         program = self.start(name, command, env=env, stdout=subprocess.PIPE)
         line = await self._first_line(program)
         took = time.monotonic() - started
-        ready = ControllerProgram(name, program.process, program.log, json.loads(line)["url"], data, took)
+        said = json.loads(line)
+        ready = ControllerProgram(name, program.process, program.log, said["url"], data, took, said.get("workers", ""))
         self.programs[self.programs.index(program)] = ready
         return ready
 

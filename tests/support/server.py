@@ -49,6 +49,8 @@ class RunningServer:
     """From the start of the process to its ready line."""
     secure_url: str = ""
     """Of the listener with TLS; empty if there is none."""
+    workers: str = ""
+    """Address of the listener for workers."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -195,7 +197,9 @@ def started_server(
         assert line, f"the controller did not start:\n{log.read_text()[-4000:]}"
         ready = json.loads(line)
         seconds = time.monotonic() - started
-        yield RunningServer(ready["url"], process, data_dir, log, seconds, ready.get("secureUrl", ""))
+        yield RunningServer(
+            ready["url"], process, data_dir, log, seconds, ready.get("secureUrl", ""), ready.get("workers", "")
+        )
     finally:
         process.stdout.close()
         if process.poll() is None:

@@ -4,8 +4,9 @@ r"""The worker's side of plum.worker.v1: one stream, opened again whenever it en
     Assignment -> Acknowledge -> Execution -> Result, kept and repeated until Recorded
     Heartbeat every third of a lease          Cancel, lost -> the attempt is told to stop
 
-Runs in a thread of its own with its own event loop, so that nothing a task does delays a heartbeat. While the controller is
-away, tasks go on; their results are handed in when it is back.
+Runs in a thread of its own with its own event loop, so that nothing a task does delays a heartbeat. gRPC itself is used through
+its threads, so that an application may use gRPC with asyncio beside it. While the controller is away, tasks go on; their
+results are handed in when it is back.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from queue import SimpleQueue
 from random import Random
 from typing import Any
 
 import grpc
-import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 from plum_proto.generated.plum.worker.v1 import worker_pb2 as pb
 from plum_proto.generated.plum.worker.v1 import worker_pb2_grpc
@@ -100,15 +102,15 @@ class Connection:
         self._busy = 0
         """Functions that have not returned, also those whose attempt is over."""
         self._session = ""
-        self._outbox: asyncio.Queue[pb.WorkerMessage] | None = None
-        """None while there is no stream."""
+        self._outbox: SimpleQueue[pb.WorkerMessage | None] | None = None
+        """What gRPC sends; None in it ends our half of the stream. None while there is no stream."""
+        self._stream_over = asyncio.Event()
         self._draining = False
         self._settled = asyncio.Event()
         """Nothing is held."""
         self._ending: asyncio.Future[None] | None = None
         self._heartbeat_seconds = 5.0
         self._reconnect_after = 0.0
-        self._call: Any = None
 
     # ---- life
 
@@ -152,31 +154,29 @@ class Connection:
         outbox = self._outbox
         if outbox is None:
             return
-        with contextlib.suppress(TimeoutError, asyncio.CancelledError, grpc.RpcError):
+        outbox.put(None)
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
-                await outbox.join()
-                if self._call is not None:
-                    await self._call.done_writing()
-                    await self._call.code()
+                await self._stream_over.wait()
 
     async def _stay_connected(self) -> None:
         failures = 0
         while True:
             try:
-                async with self._channel() as channel:
-                    await self._stream(make_stub(channel))
+                with self._channel() as channel:
+                    await self._stream(channel)
                 failures = 1
-            except grpc.aio.AioRpcError as error:
+            except grpc.RpcError as error:
                 failures = 1 if self._outbox is not None else failures + 1
                 self._report(error, failures)
             finally:
-                self._outbox = self._call = None
+                self._outbox = None
             wait = min(MAX_RECONNECT_SECONDS, RECONNECT_SECONDS * 2 ** min(failures, 10)) * (0.5 + self._random.random() / 2)
             delay = max(self._reconnect_after, wait)
             self._reconnect_after = 0.0
             await asyncio.sleep(delay)
 
-    def _report(self, error: grpc.aio.AioRpcError, failures: int) -> None:
+    def _report(self, error: Any, failures: int) -> None:
         """Raises `WorkerRefusedError` for what only a person can mend."""
         code, details = error.code(), error.details() or ""
         if code in REFUSED:
@@ -196,35 +196,42 @@ class Connection:
             ("grpc.enable_http_proxy", 0),
         ]
         if not self._options.tls:
-            return grpc.aio.insecure_channel(self._options.address, options=options)
+            return grpc.insecure_channel(self._options.address, options=options)
         credentials = grpc.ssl_channel_credentials(self._options.ca or None)
-        return grpc.aio.secure_channel(self._options.address, credentials, options=options)
+        return grpc.secure_channel(self._options.address, credentials, options=options)
 
     # ---- one stream
 
-    async def _stream(self, stub: Any) -> None:
+    async def _stream(self, channel: Any) -> None:
+        """Raises `grpc.RpcError` as the stream ended with."""
         token = self._options.token
+        outbox: SimpleQueue[pb.WorkerMessage | None] = SimpleQueue()
+        outbox.put(pb.WorkerMessage(register=self._registration()))
+        incoming: asyncio.Queue[pb.ControllerMessage | BaseException | None] = asyncio.Queue()
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        call = stub.Connect(metadata=metadata)
-        await call.write(pb.WorkerMessage(register=self._registration()))
-        async with asyncio.timeout(REGISTER_SECONDS):
-            first = await call.read()
-        if first is grpc.aio.EOF:
-            return
-        outbox: asyncio.Queue[pb.WorkerMessage] = asyncio.Queue()
-        self._call, self._outbox = call, outbox
-        self._registered(first.registered)
-        helpers = [asyncio.create_task(self._write(call, outbox)), asyncio.create_task(self._beat())]
+        call = make_stub(channel).Connect(iter(outbox.get, None), metadata=metadata)
+        threading.Thread(target=_read, args=(call, asyncio.get_running_loop(), incoming), name="plum-reader", daemon=True).start()
+        beating: asyncio.Task[None] | None = None
+        self._stream_over.clear()
         try:
-            while (message := await call.read()) is not grpc.aio.EOF:
+            async with asyncio.timeout(REGISTER_SECONDS):
+                first = _message(await incoming.get())
+            if first is None:
+                return
+            self._outbox = outbox
+            self._registered(first.registered)
+            beating = asyncio.create_task(self._beat())
+            while (message := _message(await incoming.get())) is not None:
                 self._handle(message)
-            if await call.code() is not grpc.StatusCode.OK:
-                raise await _error_of(call)
+        except TimeoutError:
+            logger.warning("the controller does not answer", extra={"address": self._options.address})
         finally:
+            self._stream_over.set()
             call.cancel()
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            outbox.put(None)  # the thread that sends waits for it
+            if beating is not None:
+                beating.cancel()
+                await asyncio.gather(beating, return_exceptions=True)
 
     def _registration(self) -> pb.Register:
         options = self._options
@@ -258,17 +265,6 @@ class Connection:
             self._send(drain=pb.Drain(reason="the worker stops"))
         self._on_registered()
 
-    @staticmethod
-    async def _write(call: Any, outbox: asyncio.Queue[pb.WorkerMessage]) -> None:
-        while True:
-            message = await outbox.get()
-            try:
-                await call.write(message)
-            except (grpc.RpcError, asyncio.InvalidStateError):
-                return  # the reader tells how it ended
-            finally:
-                outbox.task_done()
-
     async def _beat(self) -> None:
         while True:
             self._send(heartbeat=pb.Heartbeat(held=[held.assignment.lease for held in self._held.values()]))
@@ -277,7 +273,7 @@ class Connection:
     def _send(self, **message: Any) -> None:
         """Lost when there is no stream: what matters is said again with the next one."""
         if self._outbox is not None:
-            self._outbox.put_nowait(pb.WorkerMessage(**message))
+            self._outbox.put(pb.WorkerMessage(**message))
 
     def _handle(self, message: pb.ControllerMessage) -> None:
         match message.WhichOneof("message"):
@@ -436,8 +432,22 @@ def _result(held: Held, ending: Ending) -> pb.Result:
     return result
 
 
-async def _error_of(call: Any) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(await call.code(), None, None, await call.details())
+def _read(call: Any, loop: asyncio.AbstractEventLoop, incoming: asyncio.Queue[Any]) -> None:
+    """In a thread of its own: gRPC's messages, then None or the error that the stream ended with."""
+    end: BaseException | None = None
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+        try:
+            for message in call:
+                loop.call_soon_threadsafe(incoming.put_nowait, message)
+        except grpc.RpcError as error:
+            end = error
+        loop.call_soon_threadsafe(incoming.put_nowait, end)
+
+
+def _message(item: Any) -> Any:
+    if isinstance(item, BaseException):
+        raise item
+    return item
 
 
 def _seconds(duration: Duration) -> float:
