@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             secure_listen=flags.secure_listen,
             data_dir=flags.data_dir,
             store=flags.store,
+            sync_folders=None if flags.sync is None else tuple(flags.sync),
             log_format=flags.log_format,
             log_level=flags.log_level,
         )
@@ -107,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--secure-listen", metavar="HOST:PORT", help="address of a second listener, with TLS and authentication")
     parser.add_argument("--data-dir", metavar="DIR", help="folder of everything the controller keeps (default .plum)")
+    parser.add_argument("--sync", metavar="DIR", action="append", help="make the store equal to this folder; may be repeated")
     parser.add_argument("--store", metavar="URL", help="sqlite:///PATH or memory: (default: plum.db in the data folder)")
     parser.add_argument("--log-format", choices=("text", "json"), help="logs go to stderr (default text)")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default info")
@@ -206,6 +208,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
 
     from plum_controller.api.local import LocalTransport
     from plum_controller.controllers import build as build_controllers
+    from plum_controller.controllers import sync
     from plum_controller.outgoing import OutgoingClient
     from plum_controller.store.journal import StoreJournal
     from plum_controller.tasks import execution
@@ -214,6 +217,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     transport = LocalTransport(api)
     manager = Manager(ApiClient(transport, field_manager="plum-controller"))
     build_controllers(manager, settings)
+    api.syncs.syncs = sync.add_to(manager, Path(settings.data_dir) / "syncs", settings.sync_folders)
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
     tasks = execution.add_to(manager, settings, outgoing)
     workflows = engine.add_to(manager, StoreJournal(api.store))

@@ -141,6 +141,13 @@ class Settings:
         "",
         "The store: `sqlite:///PATH`, a path, or `memory:` (forgets at the end). Default: `plum.db` in the data folder.",
     )
+    sync_folders: tuple[str, ...] = _setting(
+        "PLUM_SYNC",
+        (),
+        "Folders of manifests, comma separated, to which the store is made equal (as `--sync DIR`): each becomes a Sync of its "
+        "name in the namespace `default`.",
+        _names,
+    )
     log_level: str = _setting(
         "PLUM_LOG_LEVEL", "info", "`debug`, `info`, `warning` or `error`.", _one_of("debug", "info", "warning", "error")
     )

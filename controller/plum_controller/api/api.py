@@ -37,6 +37,7 @@ from plum_controller.api.openapi_v2 import OpenApiV2
 from plum_controller.api.requests import TEXT, Answer, ApiRequest, WatchAnswer
 from plum_controller.api.roles import RoleIndex
 from plum_controller.api.service_directory import ServiceDirectory
+from plum_controller.api.syncs import SyncsApi
 from plum_controller.api.tunnel import TunnelHub
 from plum_controller.api.watch import WatchHub
 from plum_controller.resources.errors import ApiStatusError, no_such_resource
@@ -115,6 +116,7 @@ class Api:
         self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
         self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
         self.classic_workers = ClassicWorkers(service, self.gate)
+        self.syncs = SyncsApi()
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
@@ -128,6 +130,8 @@ class Api:
         """Raises `ApiStatusError`."""
         path = request.path
         first = path[0]
+        if (first == HOOKS or path[-1] == "plan") and (synced := await self.syncs.answer(request)) is not None:
+            return synced
         if (first == HOOKS or path[-1] in FIRING) and (fired := await self.triggers.answer(request)) is not None:
             return fired
         if first in ("apis", "api"):

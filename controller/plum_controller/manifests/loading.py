@@ -97,7 +97,7 @@ class Reading:
 
     def _parse(self, path: str) -> Found:
         found = Found()
-        content = self.tree.files[path]
+        content = self.tree.read(path)
         if not content:
             text = "is empty, as a file is that was only half written; delete it to have its objects deleted"
             found.problems.append(Problem(f"{path}:1", text))

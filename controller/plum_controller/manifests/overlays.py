@@ -182,7 +182,7 @@ class _Build:
             where = join(self._folder, path)
             if where not in tree.files:
                 raise GeneratorError(f"the file {path} does not exist")
-            return tree.files[where]
+            return tree.read(where)
 
         behavior = entry.get("behavior", "create")
         obj, hashed = generate(kind, entry, read, self._data.get("generatorOptions") or {})

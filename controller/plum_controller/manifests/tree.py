@@ -25,9 +25,20 @@ class Tree:
     hashes: Mapping[str, str] = field(default_factory=dict)
     """Of contents, where whoever read the files knows them already."""
 
+    used: set[str] = field(default_factory=set, compare=False)
+    """Files that were asked for: what a revision consists of, where a source holds more than its manifests."""
+
     def hash_of(self, path: str) -> str:
         """A hash of one file's content."""
+        self.used.add(path)
         return self.hashes.get(path) or hash_bytes(self.files[path])
+
+    def read(self, path: str) -> bytes:
+        """A file. Raises `TreeError`."""
+        if path not in self.files:
+            raise TreeError(f"{path} does not exist")
+        self.used.add(path)
+        return self.files[path]
 
     @cached_property
     def revision(self) -> str:
@@ -66,12 +77,10 @@ class Tree:
 
     def read_text(self, path: str) -> str:
         """A file as text. Raises `TreeError`."""
-        if path not in self.files:
-            raise TreeError(f"{path} does not exist")
         try:
-            return self.files[path].decode("utf-8-sig")
+            return self.read(path).decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise TreeError(f"{path} is not UTF-8 text: byte {error.start} is {self.files[path][error.start]:#x}") from error
+            raise TreeError(f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}") from error
 
 
 def hash_bytes(value: bytes) -> str:

@@ -6,7 +6,7 @@ A rule in CEL goes first, then what is known of built-in kinds, then the conditi
 """
 
 from plum_controller.domain.health.assessing import assess
-from plum_controller.domain.health.rules import Rule, compile_rule
+from plum_controller.domain.health.rules import Rule, RuleError, compile_rule
 from plum_controller.domain.health.verdict import Health
 
-__all__ = ["Health", "Rule", "assess", "compile_rule"]
+__all__ = ["Health", "Rule", "RuleError", "assess", "compile_rule"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from plum_controller.domain.cel import DYN, Budget, CompileError, EvaluationError, Program, compile_expression
 from plum_controller.domain.health.verdict import HEALTHY, Health
+
+if TYPE_CHECKING:
+    from plum_controller.domain.cel import Program
 
 UNITS = 100_000
 """What one evaluation may spend: some 30 ms."""
@@ -23,6 +25,8 @@ class Rule:
 
     def assess(self, obj: Mapping[str, Any]) -> Health:
         """The verdict. An expression without a value for this object is Unknown, and says why."""
+        from plum_controller.domain.cel import Budget, EvaluationError
+
         try:
             if self.failed is not None and self.failed.evaluate({"self": obj}, Budget(UNITS)) is True:
                 return Health("Degraded", "its rule says that it has failed")
@@ -36,16 +40,22 @@ class Rule:
         return Health("Unknown", f"{self.text} gives no true or false")
 
 
+class RuleError(ValueError):
+    """An expression that can never run. The message names it."""
+
+
 def compile_rule(healthy: str, failed: str = "") -> Rule:
-    """Raises `CompileError` with a sentence that names the expression."""
+    """Raises `RuleError`. The evaluator is loaded with the first rule."""
     return Rule(_compile(healthy), healthy, _compile(failed) if failed else None)
 
 
 def _compile(text: str) -> Program:
+    from plum_controller.domain.cel import DYN, CompileError, compile_expression
+
     try:
         program = compile_expression(text, {"self": DYN})
     except CompileError as error:
-        raise CompileError(f"the expression {text!r} cannot be used: {error}", error.position) from error
+        raise RuleError(f"the expression {text!r} cannot be used: {error}") from error
     if program.result.kind not in ("bool", "dyn"):
-        raise CompileError(f"the expression {text!r} gives {program.result}; true or false is expected")
+        raise RuleError(f"the expression {text!r} gives {program.result}; true or false is expected")
     return program

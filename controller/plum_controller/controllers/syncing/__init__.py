@@ -1,0 +1,1 @@
+"""Parts of the Sync controller: what lives, where manifests come from, what an apply would do, doing it."""
