@@ -5,6 +5,7 @@ main -> make -> ContainerRuntime -> driver (runs), prepare (images, credentials)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,16 @@ from plum_client.client import ApiClient
 from plum_client.errors import ApiError
 from plum_schemas.core import Secret
 from plum_schemas.instance import Instance
+from plum_schemas.template import Template
 
 from plum_agent.containing import ContainerDefaults, image_of
 from plum_agent.drivers.container import ContainerDriver
 from plum_agent.engine.client import EngineClient
+from plum_agent.engine.errors import EngineError
 from plum_agent.engine.images import Images
 from plum_agent.engine.logins import Login, logins_of
 from plum_agent.engine.monitor import EngineMonitor
+from plum_agent.engine.users import ImageUsers, Owner
 from plum_agent.errors import RefusedError
 from plum_agent.references import data_of
 
@@ -31,6 +35,7 @@ class ContainerRuntime:
 
     driver: ContainerDriver
     images: Images
+    users: ImageUsers
     monitor: EngineMonitor
     defaults: ContainerDefaults
 
@@ -39,16 +44,26 @@ class ContainerRuntime:
         """Asks the engine nothing yet. Raises `RefusedError` on machines for which there is no first process."""
         client = EngineClient(socket)
         driver = ContainerDriver(client, data_directory, defaults.network)
-        return cls(driver, Images(client, image_directory), EngineMonitor(client), defaults)
+        return cls(driver, Images(client, image_directory), ImageUsers(client), EngineMonitor(client), defaults)
 
-    async def prepare(self, api: ApiClient, instance: Instance, tell: Callable[[str, str], None]) -> None:
-        """Returns when the image of an instance is there. Cancel it freely. Raises `RefusedError`."""
+    async def prepare(self, api: ApiClient, instance: Instance, tell: Callable[[str, str], None]) -> Owner | None:
+        """Returns when the image of an instance is there: who its files must belong to, if that is not the agent's own user.
+
+        Cancel it freely. Raises `RefusedError`.
+        """
         template = instance.spec.template
+        image = image_of(template, self.defaults)
 
         async def read_logins() -> Sequence[Login]:
             return await _logins(api, instance)
 
-        await self.images.ensure(image_of(template, self.defaults), template.image_pull_policy, read_logins, tell)
+        await self.images.ensure(image, template.image_pull_policy, read_logins, tell)
+        if os.geteuid() != 0 or not _gets_files(template):
+            return None  # only root gives files away
+        try:
+            return await self.users.find(image, template.user)
+        except EngineError as error:
+            raise RefusedError("EngineUnavailable", f"the users of image {image} could not be read: {error}") from error
 
     def node_status(self) -> dict[str, Any]:
         """The fields of a Node's status that depend on the engine, as a merge patch."""
@@ -66,6 +81,12 @@ class ContainerRuntime:
             "message": facts.message,
         }
         return {"runtimes": runtimes, "engine": engine}
+
+
+def _gets_files(template: Template) -> bool:
+    """Whether anything of this node, made for the instance, is seen inside."""
+    own_mounts = any(not mount.source.startswith("/") for mount in template.mounts)
+    return bool(template.files or own_mounts or template.artifact is not None)
 
 
 async def _logins(api: ApiClient, instance: Instance) -> list[Login]:

@@ -82,8 +82,12 @@ def container_of(
     numbers: Mapping[str, int],
     place: Place,
     defaults: ContainerDefaults,
+    owner: tuple[int, int] | None = None,
 ) -> Container:
-    """`folder` is that of the instance; folders for relative mounts are made in it. Raises `RefusedError`."""
+    """`folder` is that of the instance; folders for relative mounts are made in it, for `owner`, or for a user by number.
+
+    Raises `RefusedError`.
+    """
     template, metadata = instance.spec.template, instance.metadata
     own = folder / "work"
     devices = [place.devices.paths[name] for name in template.resources.devices if name in place.devices.paths]
@@ -94,7 +98,7 @@ def container_of(
     if package is None:
         binds += [Bind(own / one.path, one.path, read_only=True) for one in template.files]
     binds += [Bind(path, str(path), read_only=True) for path in defaults.libraries if path.is_dir()]
-    binds += [_bind(own, mount, template.user) for mount in template.mounts]
+    binds += [_bind(own, mount, owner or _by_number(template.user)) for mount in template.mounts]
     inside = inside_numbers(template, numbers)
     binds += [Bind(path, str(path)) for path in devices if path not in nodes and path.exists()]
     pids = template.resources.limits.get("pids")
@@ -144,7 +148,7 @@ def entry_command(template: Template, package: PreparedPackage | None) -> Sequen
     return [str(PurePosixPath(APP, package.entry))]
 
 
-def _bind(own: Path, mount: Mount, user: str) -> Bind:
+def _bind(own: Path, mount: Mount, owner: tuple[int, int] | None) -> Bind:
     target = PurePosixPath(os.path.normpath(mount.target))
     if str(target) in ("/", "//") or target.is_relative_to(OWN):
         raise RefusedError("MountInvalid", f"mounts: {mount.target} cannot be mounted over; choose another target")
@@ -161,10 +165,14 @@ def _bind(own: Path, mount: Mount, user: str) -> Bind:
         raise RefusedError("MountInvalid", f"mounts: {mount.source} is a link out of the folder of the instance; remove it")
     if not source.exists():
         source.mkdir(parents=True)
-        uid, _, gid = user.partition(":")
-        if uid.isdigit() and os.geteuid() == 0:
-            os.chown(source, int(uid), int(gid) if gid.isdigit() else int(uid))
+        if owner is not None and os.geteuid() == 0:
+            os.chown(source, *owner)
     return Bind(source, str(target), mount.read_only)
+
+
+def _by_number(user: str) -> tuple[int, int] | None:
+    uid, _, gid = user.partition(":")
+    return (int(uid), int(gid) if gid.isdigit() else int(uid)) if uid.isdigit() else None
 
 
 def _on_host(address: str, host: str) -> str:

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from plum_agent.unit import Unit
 
 MakeCache = Callable[[], "ArtifactCache"]
-PrepareImage = Callable[[Instance, Callable[[str, str], None]], Awaitable[None]]
-"""Returns when the image of an instance is on this node. Raises `RefusedError`."""
+Owner = tuple[int, int]
+"""User and group, by number."""
+PrepareImage = Callable[[Instance, Callable[[str, str], None]], Awaitable[Owner | None]]
+"""Returns when the image of an instance is on this node: who its files must belong to by what the image says. Raises
+`RefusedError`."""
 
 TELL_SECONDS = 2.0
 """Between two reports of progress: each is a write to the store."""
@@ -45,6 +48,8 @@ class Preparation:
     reason: str = "Preparing"
     message: str = ""
     told_at: float = field(default=0.0)
+    owner: Owner | None = None
+    """Who the files of the workload belong to, by its image."""
 
     @property
     def done(self) -> bool:
@@ -80,7 +85,7 @@ class Preparer:
         if not preparation.done:
             unit.preparation = preparation
             return False
-        unit.package = preparation.task.result()
+        unit.package, unit.image_owner = preparation.task.result(), preparation.owner
         return True
 
     def _find(self, instance: Instance, folder: Path) -> PreparedPackage | None:
@@ -99,7 +104,10 @@ class Preparer:
                 preparation.told_at = loop.time()
                 self._enqueue(key)
 
-        task = loop.create_task(self._prepare(instance, folder, tell))
+        def found(owner: Owner | None) -> None:
+            preparation.owner = owner
+
+        task = loop.create_task(self._prepare(instance, folder, tell, found))
         preparation = self._running[key] = Preparation(task)
         task.add_done_callback(lambda _: self._ended(key, preparation))
         return preparation
@@ -124,19 +132,23 @@ class Preparer:
             preparation.task.exception()  # asked for, so that one nobody waits for any more is no news
         self._enqueue(key)
 
-    async def _prepare(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage | None:
+    async def _prepare(
+        self, instance: Instance, folder: Path, tell: Callable[[str, str], None], found: Callable[[Owner | None], None]
+    ) -> PreparedPackage | None:
         template = instance.spec.template
-        known = self._find(instance, folder)
+        known, owner = self._find(instance, folder), owner_of(template)
         if template.runtime == "container" and self._prepare_image is not None:
             if known is None and template.artifact is not None:
                 cache, request = self._request(instance, folder)
                 known = await cache.image(request, template.image)
-            await self._prepare_image(as_packaged(instance, known), tell)
+            by_image = await self._prepare_image(as_packaged(instance, known), tell)
+            owner = owner or by_image
+            found(owner)
             if template.artifact is None:
                 return None
-        return known or await self._prepare_package(instance, folder, tell)
+        return known or await self._prepare_package(instance, folder, tell, owner)
 
-    def _request(self, instance: Instance, folder: Path) -> tuple[ArtifactCache, PackageRequest]:
+    def _request(self, instance: Instance, folder: Path, owner: Owner | None = None) -> tuple[ArtifactCache, PackageRequest]:
         """What is asked of the cache, which is made with the first request."""
         from plum_agent.artifacts.cache import PackageRequest
 
@@ -148,11 +160,13 @@ class Preparer:
         if self._cache is None:
             self._cache = self._make_cache()
         make_folder(folder)
-        return self._cache, PackageRequest(instance.metadata.namespace, source, folder, owner_of(instance.spec.template))
+        return self._cache, PackageRequest(instance.metadata.namespace, source, folder, owner)
 
-    async def _prepare_package(self, instance: Instance, folder: Path, tell: Callable[[str, str], None]) -> PreparedPackage:
+    async def _prepare_package(
+        self, instance: Instance, folder: Path, tell: Callable[[str, str], None], owner: Owner | None
+    ) -> PreparedPackage:
         template = instance.spec.template
-        cache, request = self._request(instance, folder)
+        cache, request = self._request(instance, folder, owner)
         package = await cache.prepare(request, tell)
         if package.fits:
             return package
@@ -161,7 +175,7 @@ class Preparer:
 
 
 def owner_of(template: Template) -> tuple[int, int] | None:
-    """Who the files of a workload belong to; None: the agent's own user. Names of users in an image mean nothing here."""
+    """Who the files of a workload belong to; None: the agent's own user, or whoever the image says."""
     if template.runtime == "container" and not template.user.partition(":")[0].isdigit():
         return None
     return find_user(template.user) if template.user else None

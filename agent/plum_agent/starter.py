@@ -137,10 +137,10 @@ class Starter:
         package = self._package(unit, instance.spec.template)
         instance = as_packaged(instance, package)
         template = instance.spec.template
-        base = self._base_folder(self.ledger.folder(unit.key), template, package)
+        base = self._base_folder(self.ledger.folder(unit.key), template, package, unit.image_owner)
         work = self._work_directory(base, template)
         application = environment.Application.of(instance, package)
-        home = _home_of(template.user, work)
+        home = home_of(template.user, work)
         inside = inside_numbers(template, numbers)
         values = environment.environment_of(instance, unit.record.environment, self.place, inside, home, application)
         limits = template.resources.limits
@@ -156,7 +156,7 @@ class Starter:
         )
         if template.runtime != "container" or self.containers is None:
             return launch
-        return self._in_container(launch, instance, package, numbers, self.containers)
+        return self._in_container(launch, instance, package, numbers, self.containers, unit.image_owner)
 
     def _in_container(
         self,
@@ -165,6 +165,7 @@ class Starter:
         package: PreparedPackage | None,
         numbers: dict[str, int],
         defaults: ContainerDefaults,
+        image_owner: tuple[int, int] | None,
     ) -> Launch:
         """The same launch as it is in a container."""
         template = instance.spec.template
@@ -175,7 +176,9 @@ class Starter:
             environment=environment_in(launch.environment, template, package, defaults, weak),
             cpu_millis=launch.cpu_millis or defaults.cpu_millis,
             memory_bytes=launch.memory_bytes or defaults.memory_bytes,
-            container=container_of(instance, self.ledger.folder(instance.key), package, numbers, self.place, defaults),
+            container=container_of(
+                instance, self.ledger.folder(instance.key), package, numbers, self.place, defaults, image_owner
+            ),
         )
 
     def _new_marker(self, instance: Instance, number: int) -> str:
@@ -192,7 +195,9 @@ class Starter:
             raise RefusedError("ArtifactMissing", "the unpacked package is gone from this node; it is fetched again")
         return unit.package
 
-    def _base_folder(self, folder: Path, template: Template, package: PreparedPackage | None) -> Path:
+    def _base_folder(
+        self, folder: Path, template: Template, package: PreparedPackage | None, image_owner: tuple[int, int] | None
+    ) -> Path:
         """Where relative paths of the template begin."""
         if not self.driver.keeps_runs:
             return folder
@@ -203,9 +208,9 @@ class Starter:
             make_folder(folder)
             own.mkdir(parents=True, exist_ok=True)
             own.chmod(0o755)
-        owner = owner_of(template)
+        owner = owner_of(template) or image_owner
         if owner is not None:
-            _give_to(own, owner, template.user)
+            give_to(own, owner, template.user)
         return own
 
     def _work_directory(self, base: Path, template: Template) -> Path:
@@ -233,7 +238,7 @@ class Starter:
         from plum_agent import config_files
 
         template, folder = instance.spec.template, self.ledger.folder(unit.key)
-        base = self._base_folder(folder, template, unit.package)
+        base = self._base_folder(folder, template, unit.package, unit.image_owner)
         try:
             files = await config_files.resolve(self.api, instance)
         except ApiError as error:
@@ -241,7 +246,7 @@ class Starter:
                 return
             message = f"the content of files could not be read, the controller does not answer: {error}"
             raise RefusedError("FilesUnavailable", message) from error
-        owner = owner_of(template)
+        owner = owner_of(template) or unit.image_owner
         await asyncio.to_thread(config_files.write, files, folder, base, owner)
 
     async def _confirm(self, instance: Instance) -> None:
@@ -262,7 +267,7 @@ class Starter:
             )
 
 
-def _home_of(user: str, work: Path) -> str:
+def home_of(user: str, work: Path) -> str:
     name = user.partition(":")[0]
     try:
         if not name:
@@ -272,7 +277,7 @@ def _home_of(user: str, work: Path) -> str:
         return str(work)
 
 
-def _give_to(folder: Path, owner: tuple[int, int], user: str) -> None:
+def give_to(folder: Path, owner: tuple[int, int], user: str) -> None:
     """The workload owns the folder it starts in. A user that does not exist is refused by the driver."""
     uid, gid = owner
     status = folder.stat()

@@ -67,6 +67,8 @@ class Unit:
     """What the next start waits for, while it is being prepared."""
     package: PreparedPackage | None = None
     """What it is started from; None for commands of the node."""
+    image_owner: tuple[int, int] | None = None
+    """Who the files of a container belong to, once its image was looked at."""
     adopted: bool = False
     """The run was started by an agent before this one."""
     conditions: list[Condition] = field(default_factory=list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import signal
 import socket
 import zipfile
@@ -179,6 +180,29 @@ async def test_probes_and_hooks_run_inside_the_container(site: Site) -> None:
 
     assert stopped.last_exit is not None and stopped.last_exit.code == 0
     assert (site.data / NODE / "default_web" / "work" / "bye").read_text() == "bye\n"
+
+
+@pytest.mark.parametrize("user", ["other", "other:other", "of the image", "1234"])
+async def test_files_and_folders_belong_to_whoever_runs_inside(site: Site, engine: Engine, user: str) -> None:
+    image = "plum-test/as-other:1"
+    engine.make_image(image, "USER other", files={"etc/group": b"root:x:0:\nother:x:1235:\n"})
+    script = "id; cat conf/secret; echo written >/data/file; ls -ln conf/secret /data/file; exec sleep 100"
+    as_user = {} if user == "of the image" else {"user": user}
+    files, mounts = [{"path": "conf/secret", "value": "s3cret"}], [{"target": "/data", "source": "data"}]
+    await create(site, "reader", script, image=image, files=files, mounts=mounts, **as_user)
+
+    await site.running("reader")
+
+    output = site.run_folder("reader") / "stdout.log"
+    await until(lambda: "/data/file" in output.read_text(), what="its output")
+    said = output.read_text()
+    group = {"other:other": "1235"}.get(user, "1234")
+    assert f"uid=1234(other) gid={group}" in said
+    assert "s3cret" in said
+    assert re.search(rf"-rw------- +1 1234 +{group} .* conf/secret", said), said
+    assert re.search(r"1234 .* /data/file", said), said
+    listed = await asyncio.to_thread(engine.docker, "ps", "-a", "--format", "{{.Names}}")
+    assert "plum-look-" not in listed.stdout, "nothing is left of looking"
 
 
 async def test_running_out_of_memory_is_told(site: Site) -> None:
