@@ -40,6 +40,8 @@ from plum_controller.store.cache import Watcher, WatchEvent
 logger = logging.getLogger(__name__)
 
 NODES = "nodes.plum.dev"
+RETURN_SECONDS = 5.0
+"""On top of a lease, for workers to find this controller again after its start."""
 AGAIN_SECONDS = 1.0
 """Before a run is offered again that could not be written as taken."""
 
@@ -122,6 +124,7 @@ class Gateway:
                 node=spec.node_name, instance=spec.instance_name, app=spec.app_name, app_version=spec.app_version,
             )  # fmt: skip
             session = self._put(self._session(worker.status.session, hello, unschedulable=spec.unschedulable))
+            session.heard_at += RETURN_SECONDS
             session.lost = worker.status.phase == "Lost"
 
     async def _remember_leases(self) -> None:
@@ -137,6 +140,7 @@ class Gateway:
             session = self.sessions.get(key)
             if session is None:  # its object is gone, or it is an http worker: nobody will tell how it ended
                 session = self._put(self._session("", Hello(key, (), 1, {}, "grpc")))
+                session.heard_at += RETURN_SECONDS
             lease = self.leases.add(session, run, acknowledged=True)
             lease.written_until = 0.0  # the first sign of life writes it
             if run.status.lease_expires_at is None or run.status.lease_expires_at < soon:
@@ -252,8 +256,6 @@ class Gateway:
         if session.hello.protocol != "grpc":
             session.heard_at = self._clock.monotonic()
         self._changed(session)
-        if session.draining and not session.leases and not self.is_stopping:
-            self._lose(session, "it has ended its work")
         logger.info("worker disconnected", extra=fields(worker=str(session.key), holds=len(session.leases)))
 
     def heard(self, session: Session) -> None:
@@ -459,6 +461,8 @@ class Gateway:
         caller = session.hello.caller
         if session.link is not None and caller is not None and caller.expires and caller.expires <= time.time():
             session.link.close("the token has expired", unauthenticated=True)
+        if session.draining and session.link is None and not session.leases and not session.lost:
+            self._lose(session, "it has ended its work")
         limit = self._limit(session)
         silent = now - session.heard_at
         if limit and silent > limit and not session.lost:

@@ -171,7 +171,8 @@ class Connection:
                 self._report(error, failures)
             finally:
                 self._outbox = None
-            wait = min(MAX_RECONNECT_SECONDS, RECONNECT_SECONDS * 2 ** min(failures, 10)) * (0.5 + self._random.random() / 2)
+            longest = min(MAX_RECONNECT_SECONDS, self._heartbeat_seconds)
+            wait = min(longest, RECONNECT_SECONDS * 2 ** min(failures, 10)) * (0.5 + self._random.random() / 2)
             delay = max(self._reconnect_after, wait)
             self._reconnect_after = 0.0
             await asyncio.sleep(delay)

@@ -62,12 +62,7 @@ async def test_a_registered_worker_gets_a_run_with_all_it_needs_and_its_result_e
     more = {"labels": {"zone": "a"}, "app_name": "camera", "app_version": "1.2", "capacity": 3}
     async with raw_worker(server.workers, "w1", tasks.namespace, tasks=["resize"], **more) as worker:
         shown = await worker_object(tasks, "w1", "Ready")
-        assert (shown.spec.tasks, shown.spec.capacity, shown.spec.app_name, shown.spec.protocol) == (
-            ["resize"],
-            3,
-            "camera",
-            "grpc",
-        )
+        assert (shown.spec.tasks, shown.spec.capacity, shown.spec.app_name) == (["resize"], 3, "camera")
         assert shown.metadata.labels == {"zone": "a", "plum.dev/app": "camera"}
         assert shown.status.session == worker.registered.session_id
 
@@ -170,9 +165,7 @@ async def test_what_is_released_goes_to_another_at_once(server: RunningServer, t
         assert (await tasks.wait(run)).status.worker == other
 
 
-async def test_a_failure_is_tried_again_as_the_policy_says_and_a_permanent_one_is_not(
-    server: RunningServer, tasks: Tasks
-) -> None:
+async def test_a_failure_is_tried_again_as_the_policy_says_unless_it_is_permanent(server: RunningServer, tasks: Tasks) -> None:
     async with raw_worker(server.workers, "w1", tasks.namespace) as worker, alive(worker):
         run = await embedded(tasks, retry={"limit": 3, "initial": "10ms"})
         first = await worker.expect("assignment")
@@ -315,9 +308,7 @@ async def test_another_process_of_the_same_id_waits_until_the_first_is_gone(serv
         assert (await tasks.wait(run)).status.attempts[0].reason == "WorkerRestarted"
 
 
-async def test_at_most_once_begins_after_a_confirmation_and_a_lost_one_ends_as_unknown(
-    server: RunningServer, tasks: Tasks
-) -> None:
+async def test_at_most_once_begins_when_confirmed_and_a_lost_one_ends_as_unknown(server: RunningServer, tasks: Tasks) -> None:
     async with raw_worker(server.workers, "w1", tasks.namespace) as worker:
         run = await embedded(tasks, execution="AtMostOnce", retry={"limit": 5})
         assignment = await worker.expect("assignment")
