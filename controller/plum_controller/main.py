@@ -221,6 +221,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
     tasks = execution.add_to(manager, settings, outgoing)
     workflows = engine.add_to(manager, StoreJournal(api.store))
+    api.workflow_runs.views = workflows
     task = asyncio.create_task(manager.run(), name="controllers")
     task.add_done_callback(_controllers_ended)
     try:

@@ -40,6 +40,7 @@ from plum_controller.api.service_directory import ServiceDirectory
 from plum_controller.api.syncs import SyncsApi
 from plum_controller.api.tunnel import TunnelHub
 from plum_controller.api.watch import WatchHub
+from plum_controller.api.workflow_runs import PARTS, WorkflowRuns
 from plum_controller.resources.errors import ApiStatusError, no_such_resource
 from plum_controller.resources.service import ResourceService
 from plum_controller.settings import Settings
@@ -111,6 +112,7 @@ class Api:
         self.objects = ObjectsApi(service, self.hub, self.gate)
         self.transactions = transactions.Transactions(service, self.gate)
         self.kv = KvApi(service, self.gate, self.transactions)
+        self.workflow_runs = WorkflowRuns(service, store, self.gate)
         self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
         self.directory = ServiceDirectory(service.cache)
         self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
@@ -141,6 +143,8 @@ class Api:
                 return review
             if first == "apis" and (measured := await self.measures.answer(request)) is not None:
                 return measured
+            if path[-1] in PARTS and (found := await self.workflow_runs.answer(request)) is not None:
+                return found
             if path == transactions.PATH:
                 return await self.transactions.answer(request)
             return await self.objects.answer(request)

@@ -42,7 +42,7 @@ KINDS_SEEN = [
     "services", "syncs", "taskdefinitions", "taskruns", "triggers", "workers", "workflowruns", "workflows",
 ]  # fmt: skip
 SEEN_OF_PLUM = [
-    *KINDS_SEEN, "instances/log",
+    *KINDS_SEEN, "instances/log", "workflowruns/nodes",
     *(f"{kind}/{part}" for kind in KINDS_SEEN for part in ("history", "scale", "status")),
 ]  # fmt: skip
 """Kinds of Plum that `view` shows. Tokens are not among them, nor is any part of a Token."""
@@ -77,7 +77,7 @@ _EDIT = [
         "taskdefinitions", "taskruns", "triggers", "workers", "workflowruns", "workflows",
     ]),
     _rule(["execute"], ["plum.dev"], ["taskdefinitions"]),
-    _rule(["create"], ["plum.dev"], ["triggers/backfill", "triggers/fire"]),
+    _rule(["create"], ["plum.dev"], ["triggers/backfill", "triggers/fire", "workflowruns/control", "workflows/simulate"]),
     _rule([*READ, *WRITE], [""], ["configmaps", "events", "secrets", "serviceaccounts"]),
     _rule(WRITE, [""], ["pods", "pods/attach", "pods/exec", "pods/portforward"]),
     _rule(["get"], [""], ["pods/attach", "pods/exec", "pods/portforward"]),

@@ -27,6 +27,7 @@ from plum_controller.resources.object_rules import ConfigMapRules, LeaseRules, S
 from plum_controller.resources.rules import NO_RULES, KindRules
 from plum_controller.resources.task_rules import TaskDefinitionRules, TaskRunRules
 from plum_controller.resources.trigger_rules import TRIGGERS, TriggerRules
+from plum_controller.resources.workflow_rules import WorkflowRules, WorkflowRunRules
 from plum_controller.store.base import Key, Store
 from plum_controller.store.cache import Indexed, WatchCache, Watcher, WatchEvent
 
@@ -40,6 +41,8 @@ RULES: dict[str, KindRules] = {
     "taskruns.plum.dev": TaskRunRules(),
     "kvs.plum.dev": EntryRules(),
     TRIGGERS: TriggerRules(),
+    "workflows.plum.dev": WorkflowRules(),
+    "workflowruns.plum.dev": WorkflowRunRules(),
     DEFINITIONS: DefinitionRules(),
 }
 """Kinds with rules of their own, by resource."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -25,15 +25,16 @@ from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflow import Workflow, WorkflowSpec
-from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunPhase, WorkflowRun, WorkflowRunStatus
+from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, RunPhase, WorkflowRun, WorkflowRunStatus
 
 from plum_controller.domain.expressions import ExpressionError
+from plum_controller.domain.workflow.asks import refusal
 from plum_controller.domain.workflow.graph import DefinitionPlan
 from plum_controller.domain.workflow.loading import load
 from plum_controller.domain.workflow.messages import Effect, Refused, Told
 from plum_controller.domain.workflow.params import resolve
 from plum_controller.domain.workflow.reuse import reused_rows
-from plum_controller.domain.workflow.rows import RUN_KEY, RunRow, decode_node, decode_run, encode
+from plum_controller.domain.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
 from plum_controller.domain.workflow.state import Run
 from plum_controller.workflows.actor import Actor
 from plum_controller.workflows.admission import Admission, Group
@@ -103,6 +104,22 @@ class WorkflowEngine:
     def actor_of(self, uid: str) -> Actor | None:
         """The actor of a run, while it goes on."""
         return self._actors.get(uid)
+
+    def refusal(self, uid: str, command: RunCommand, groups: Sequence[str]) -> str | None:
+        """Why a command would be refused now; None if it would be carried out, or if the run does not go on here."""
+        actor = self._actors.get(uid)
+        return refusal(actor.run, command, groups) if actor is not None else None
+
+    def live_rows(self, uid: str) -> dict[str, NodeRow]:
+        """Rows of nodes that run or wait now."""
+        actor = self._actors.get(uid)
+        if actor is None:
+            return {}
+        found = {}
+        for key, (scope, index) in actor.run.active.items():
+            row = scope.rows.get(index)
+            found[key] = row or NodeRow(name=shown(key), type=scope.graph.nodes[index].type, phase=scope.phase[index])
+        return found
 
     async def close(self) -> None:
         """Let go of all runs; their rows say how to go on."""

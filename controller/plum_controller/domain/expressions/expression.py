@@ -147,13 +147,10 @@ def as_json(value: Any, depth: int = 0) -> Any:
 
 def _escaped(text: str, members: Collection[str]) -> str:
     """Names that are no identifiers in backquotes: ``nodes.find-all`` as ``nodes.`find-all` ``."""
-    odd = {name for name in members if not _PLAIN(name)}
-    if not odd:
-        return text
 
     def replace(match: re.Match[str]) -> str:
         name = match[3]
-        return match[0] if match[1] or name not in odd else f"{match[2]}.`{name}`"
+        return match[0] if match[1] or _PLAIN(name) or name not in members else f"{match[2]}.`{name}`"
 
     return _NAMED.sub(replace, text)
 

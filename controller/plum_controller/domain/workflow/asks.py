@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -42,10 +43,12 @@ def ask(run: Run, event: Ask) -> None:
         run.changes.effects.append(Refused(event.command, str(error)))
 
 
-def refusal(run: Run, command: RunCommand) -> str | None:
-    """Why a command would be refused now; None if it would be carried out."""
+def refusal(run: Run, command: RunCommand, groups: Sequence[str] = ()) -> str | None:
+    """Why a command would be refused now; None if it would be carried out. `groups` are those of whoever asks."""
     try:
-        _check(run, command)
+        _, places = _check(run, command)
+        if command.action in ("Approve", "Reject"):
+            _check_approver(*places[0], command, groups)
     except AskError as error:
         return str(error)
     return None
@@ -81,6 +84,14 @@ def _check(run: Run, command: RunCommand) -> tuple[str, list[tuple[Scope, int]]]
     if refused:
         raise AskError(refused)
     return control, [found]
+
+
+def _check_approver(scope: Scope, index: int, command: RunCommand, groups: Sequence[str]) -> None:
+    wait = scope.graph.nodes[index].node.wait
+    approvers = wait.approval.approvers if wait is not None and wait.approval is not None else []
+    if approvers and command.requested_by not in approvers and not set(groups) & set(approvers):
+        who = command.requested_by or "somebody unknown"
+        raise AskError(f"{who} may not answer for {command.node}; those who may: {', '.join(approvers)}")
 
 
 def locate(run: Run, name: str) -> tuple[Scope, int]:

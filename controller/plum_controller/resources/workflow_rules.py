@@ -1,0 +1,101 @@
+"""Rules of workflows and their runs: expressions are checked with their place, controls are refused with 409 where they make
+no sense, parameters fit the workflow.
+
+    Workflow, WorkflowRun write -> domain.workflow.checks, params, controls -> 422 with the field, or 409 with the reason
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from plum_schemas.validation import FieldError
+from plum_schemas.workflow import Workflow, WorkflowSpec
+from plum_schemas.workflowrun import WorkflowRun
+
+from plum_controller.domain.workflow.controls import COMMANDS, STATES, run_refusal
+from plum_controller.resources.encode import Json, decode
+from plum_controller.resources.errors import ApiStatusError, Cause
+from plum_controller.resources.rules import KindRules
+from plum_controller.store.base import Key
+
+if TYPE_CHECKING:
+    from plum_controller.resources.context import Context
+    from plum_controller.resources.kinds import ResourceKind
+
+
+class WorkflowRules(KindRules):
+    """Asked with every write of a Workflow."""
+
+    def check(self, context: Context, kind: ResourceKind, new: Json, live: Json | None) -> Iterable[Cause]:
+        if live is not None and live.get("spec") == new.get("spec"):
+            return ()
+        spec = _spec_of(new.get("spec"))
+        return _causes(_definition_errors(spec, "spec")) if spec is not None and spec.state != "Draft" else ()
+
+
+class WorkflowRunRules(KindRules):
+    """Asked with every write of a WorkflowRun."""
+
+    def prepare_update(self, context: Context, kind: ResourceKind, live: Json, new: Json, subresource: str) -> None:
+        if subresource:
+            return
+        before, after = live.get("spec") or {}, new.get("spec") or {}
+        name, phase = str(live["metadata"].get("name")), (live.get("status") or {}).get("phase") or "Queued"
+        if before.get("state", "Running") != after.get("state", "Running"):
+            _refuse(name, STATES.get(str(after.get("state", "Running")), "resume"), phase)
+        known, commands = before.get("commands") or [], after.get("commands") or []
+        for command in commands[len(known) :]:
+            if isinstance(command, dict):
+                _refuse(name, COMMANDS.get(str(command.get("action")), "skip"), phase, in_place=True)
+                command.setdefault("requestedAt", context.now())
+
+    def check(self, context: Context, kind: ResourceKind, new: Json, live: Json | None) -> Iterable[Cause]:
+        if live is not None:
+            return ()
+        return _causes(_run_errors(context, new))
+
+
+def _run_errors(context: Context, new: Json) -> Iterator[FieldError]:
+    spec, metadata = new.get("spec") or {}, new.get("metadata") or {}
+    definition = _spec_of(spec.get("definition"))
+    if definition is not None:
+        yield from _definition_errors(definition, "spec.definition")
+    elif spec.get("workflowRef") and not spec.get("startFrom"):
+        key = Key(Workflow.info.resource, str(metadata.get("namespace") or ""), str(spec["workflowRef"]))
+        entry = context.cache.get(key)
+        definition = _spec_of(decode(entry.value).get("spec")) if entry is not None else None
+    given = spec.get("params")
+    if definition is not None and isinstance(given, dict | None) and not spec.get("startFrom"):
+        from plum_controller.domain.workflow.params import resolve
+
+        yield from resolve(definition.params, given or {}, "spec.params")[1]
+
+
+def _definition_errors(spec: WorkflowSpec, path: str) -> Iterator[FieldError]:
+    # Expressions are not loaded before somebody writes a workflow.
+    from plum_controller.domain.workflow.checks import check_definition
+
+    return check_definition(spec, path)
+
+
+def _refuse(name: str, control: str, phase: str, *, in_place: bool = False) -> None:
+    refused = run_refusal(control, phase)
+    if refused is None and in_place and phase in ("Failed", "Canceled", "Timeout", "Succeeded"):
+        refused = f"{control} is not possible: the run has ended ({phase}); start a new one with spec.startFrom"
+    if refused is not None:
+        details = {"name": name, "group": WorkflowRun.info.group, "kind": WorkflowRun.info.plural}
+        raise ApiStatusError(409, "Conflict", f"workflowrun {name}: {refused}", details)
+
+
+def _spec_of(spec: Any) -> WorkflowSpec | None:
+    """The typed definition; None for one that its schema refuses, which says so better."""
+    try:
+        return msgspec.convert(spec, WorkflowSpec) if spec is not None else None
+    except msgspec.ValidationError:
+        return None
+
+
+def _causes(errors: Iterable[FieldError]) -> list[Cause]:
+    return [Cause(error.reason, error.message, error.field) for error in errors]
