@@ -9,7 +9,7 @@ from typing import Any
 
 def link(item: Mapping[str, Any], now: datetime) -> Iterator[str]:
     """Lines about the link of a Node; none for what has none."""
-    from plum_cli.times import age
+    from plum_cli.times import age, parse_time
 
     status = item.get("status") or {}
     figures = status.get("link")
@@ -18,7 +18,9 @@ def link(item: Mapping[str, Any], now: datetime) -> Iterator[str]:
     yield "Link to the controller:"
     ready: Mapping[str, Any] = next((entry for entry in status.get("conditions") or () if entry["type"] == "Ready"), {})
     if ready.get("status") == "Unknown" and status.get("lastSeen"):
-        yield f"  offline since {status['lastSeen']}, {age(status['lastSeen'], now)}; what follows is from before"
+        since = parse_time(status["lastSeen"])
+        when = f"{since:%Y-%m-%dT%H:%M:%SZ}" if since is not None else status["lastSeen"]
+        yield f"  offline since {when}, {age(status['lastSeen'], now)}; what follows is from before"
     network = figures.get("roundTripMilliseconds") or 0
     kernel = f" ({network:g} ms of it on the network)" if network else ""
     patience = f"{figures.get('timeoutSeconds', 0):g} s of silence"

@@ -82,15 +82,18 @@ def _deployment(item: Object, situation: Situation) -> Finding:
     if available >= wanted and updated >= wanted and extra <= 0 and (progressing is None or progressing.get("status") != "False"):
         since = age((condition(item, "Available") or {}).get("lastTransitionTime"), situation.now)
         since = "" if since == "<unknown>" else f" since {since}"
-        return Finding(
-            f"{name_of(item)} is where it should be: {available} of {wanted} instances are available{since}.", settled=True
-        )
+        silent = sum(phase_of(child) == "Unknown" for child in instances)
+        also = f" {silent} more {'is' if silent == 1 else 'are'} on nodes that do not report." if silent else ""
+        text = f"{name_of(item)} is where it should be: {available} of {wanted} instances are available{since}.{also}"
+        return Finding(text, settled=True)
 
     reasons: list[Finding] = []
     if progressing is not None and progressing.get("status") == "False":
         reasons.append(
             Finding(f"The rollout failed{ago_text(transition_time(progressing), situation)}: {reason_text(progressing)}")
         )
+    elif progressing is not None and progressing.get("reason") == "RolloutComplete":
+        pass  # what is missing was there once: the rollout is not the reason
     elif progressing is not None and progressing.get("status") == "True" and available < wanted:
         reasons.append(Finding(f"The rollout goes on {since_text(progressing, situation)}: {message_text(progressing)}"))
     if spec.get("paused"):
@@ -165,6 +168,11 @@ def _node(item: Object, situation: Situation) -> Finding:
         seen = (item.get("status") or {}).get("lastSeen")
         last = f" It was last seen {age(seen, situation.now)} ago." if seen else ""
         reasons.append(Finding(f"It is not ready {since_text(ready, situation)}: {reason_text(ready)}{last}"))
+    reasons += [
+        Finding(f"It runs short {since_text(entry, situation)} and takes nothing new: {reason_text(entry)}")
+        for entry in (item.get("status") or {}).get("conditions") or ()
+        if str(entry.get("type")).endswith("Pressure") and entry.get("status") == "True"
+    ]
     if spec.get("drain") is not None:
         reasons.append(_drain(item, situation))
     elif spec.get("unschedulable"):
@@ -231,9 +239,10 @@ def _warnings(item: Object, situation: Situation, said: str) -> Iterator[Finding
     for event in situation.events:
         seen = parse_time(last_seen(event))
         recent = seen is not None and (situation.now - seen).total_seconds() < RECENT_SECONDS
-        if event.get("type") == "Warning" and recent and str(event.get("message") or event.get("reason")) not in said:
+        if event.get("type") == "Warning" and recent:
             newest[str((event.get("involvedObject") or {}).get("name")), str(event.get("reason"))] = event
-    for event in list(newest.values())[-3:]:
+    unsaid = [event for event in newest.values() if str(event.get("message") or event.get("reason")) not in said]
+    for event in unsaid[-3:]:
         involved = event.get("involvedObject") or {}
         about = (
             ""

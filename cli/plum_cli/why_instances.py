@@ -13,6 +13,7 @@ from plum_cli.findings import (
     condition,
     deletion_text,
     listed,
+    message_text,
     name_of,
     phase_of,
     phase_since_text,
@@ -43,7 +44,10 @@ def explain_instance(item: Object, situation: Situation) -> Finding:
             f"{name} has failed for good: {exit_sentence(status.get('exit') or status.get('lastExit'), situation.now)}", trouble
         )
     if phase == "Unknown":
-        return Finding(f"What {name} does is unknown, because {node} does not report.", trouble)
+        lost = condition(item, "Lost")
+        is_lost = lost is not None and lost.get("status") == "True"
+        fate = (Finding(message_text(lost)),) if lost is not None and is_lost else ()
+        return Finding(f"What {name} does is unknown, because {node} does not report.", (*trouble, *fate))
     ready = condition(item, "Ready")
     if phase == "Running" and (status.get("ready") or (ready or {}).get("status") == "True") and not trouble:
         return Finding(

@@ -17,6 +17,7 @@ from contextlib import suppress
 from datetime import datetime
 
 import msgspec
+from plum_client.conditions import is_true
 from plum_client.controller import Controller, Watch
 from plum_client.errors import ConflictError, NotFoundError
 from plum_client.manager import Manager
@@ -28,6 +29,7 @@ from plum_schemas.lease import Lease
 from plum_schemas.node import NODE_LEASE_NAMESPACE, Node
 
 from plum_controller.domain.drain import EVICT_ANNOTATION, Eviction, plan_drain, say_drain
+from plum_controller.domain.members import LOST_CONDITION
 from plum_controller.domain.node_health import (
     Heartbeat,
     PauseDetector,
@@ -41,6 +43,8 @@ from plum_controller.domain.node_health import (
 
 TICK_SECONDS = 1.0
 BATCH = 64
+MOST_NAMED = 5
+"""Instances that one event names."""
 DEFAULT_LEASE_SECONDS = 15.0
 """For a node whose object and lease are both gone."""
 
@@ -171,7 +175,11 @@ class NodeReconciler:
         live = await self._api.get(Node, node.key)
         if live is None:
             return
-        live.status.conditions = [c for c in live.status.conditions if c.type != "Ready"] + [condition]
+        kept = live.status.conditions
+        if any(c.type == "Ready" for c in kept):
+            live.status.conditions = [condition if c.type == "Ready" else c for c in kept]
+        else:
+            live.status.conditions = [condition, *kept]
         if not alive and old is not None and old.status == "True":
             live.status.last_seen = now
         await self._api.write_status(live)
@@ -199,7 +207,21 @@ class NodeReconciler:
                 changed.append(reported)
         for start in range(0, len(changed), BATCH):
             await asyncio.gather(*(self._write_status(instance) for instance in changed[start : start + BATCH]))
+        self._tell_lost(node, instances, changed)
         return waits
+
+    def _tell_lost(self, node: Node, before: Sequence[Instance], changed: Sequence[Instance]) -> None:
+        """One event for all that is lost at once: a node may have hundreds of instances."""
+        known = {instance.key for instance in before if is_true(instance.status.conditions, LOST_CONDITION)}
+        lost = [
+            instance.key
+            for instance in changed
+            if instance.spec.template.disconnect.replace and is_true(instance.status.conditions, LOST_CONDITION)
+        ]
+        new = sorted(str(key) for key in lost if key not in known)
+        if new:
+            names = ", ".join(new[:MOST_NAMED]) + (f" and {len(new) - MOST_NAMED} more" if len(new) > MOST_NAMED else "")
+            self._recorder.event(node, "Warning", "InstancesLost", f"replacements may start for {names}")
 
     async def _write_status(self, instance: Instance) -> None:
         with suppress(NotFoundError):

@@ -117,7 +117,8 @@ def silence(instance: Instance, lost: bool, node: str, now: datetime) -> Instanc
     text = f"{node} does not report; the instance may still run there"
     conditions = [Condition(type="Ready", status="Unknown", reason="NodeSilent", message=text)]
     if lost:
-        text = f"{node} is lost; a replacement may start"
+        replace = instance.spec.template.disconnect.replace
+        text = f"{node} is lost; " + ("a replacement may start" if replace else "nothing replaces it, as disconnect.replace says")
         conditions.append(Condition(type=LOST_CONDITION, status="True", reason="NodeLost", message=text))
     dated = []
     for condition in conditions:

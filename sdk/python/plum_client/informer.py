@@ -25,7 +25,7 @@ from plum_client.backoff import SLOW, Pause
 from plum_client.cache import DECODED, Indexer, Keys, ObjectCache, Objects, Texts
 from plum_client.client import ApiClient
 from plum_client.codec import AnyT, Codec, codec_of, head_of, revision_of
-from plum_client.errors import ApiError, RevisionCompactedError
+from plum_client.errors import ApiError, LinkOpenError, RevisionCompactedError
 from plum_client.selection import Selection
 from plum_client.watch import RawEvent, watch_events
 
@@ -200,7 +200,8 @@ class Informer(Generic[AnyT]):
                 self._resume, expired = "", True
                 logger.info("watch is too old, listing again", extra={"resource": self.info.resource})
             except ApiError as error:
-                level = logging.DEBUG if failures == 0 else logging.WARNING
+                expected = failures == 0 or isinstance(error, LinkOpenError)
+                level = logging.DEBUG if expected else logging.WARNING
                 logger.log(level, "watch was interrupted", extra={"resource": self.info.resource, "error": str(error)})
             if self._following:
                 self._following, self._heard = False, loop.time()

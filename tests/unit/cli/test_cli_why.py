@@ -211,6 +211,16 @@ def test_nodes_say_why_they_take_nothing() -> None:
     assert cordoned[1].endswith("until `plum node uncordon node-1`.")
     assert drained[1] == "  A drain was asked for 2m ago; 1 instance is left."
     assert "LeaseExpired" in silent[1]
+    short = node("node-1")
+    pressure = {
+        "type": "DiskPressure",
+        "status": "True",
+        "reason": "ShortDisk",
+        "message": "3 of 100 MiB",
+        "lastTransitionTime": T,
+    }
+    short["status"]["conditions"].append(pressure)
+    assert lines(short)[1] == "  It runs short since 2m and takes nothing new: ShortDisk: 3 of 100 MiB."
     assert lines(node("node-1")) == ["Node node-1 is ready and takes instances; 0 are on it."]
 
 
@@ -245,3 +255,30 @@ def test_recent_warnings_are_added_once() -> None:
 
     assert found[-1] == "  Event 30s ago, 3 times: QuotaExceeded: no more ports."
     assert not any("long ago" in line for line in found)
+
+
+def test_an_older_warning_of_a_sort_is_not_told_when_the_newest_was_said() -> None:
+    def event(message: str, time: str) -> dict[str, Any]:
+        involved = {"kind": "Node", "name": "node-1", "uid": "node-1"}
+        return {
+            "type": "Warning", "reason": "NodeNotReady", "message": message, "lastTimestamp": time,
+            "involvedObject": involved, "metadata": {},
+        }  # fmt: skip
+
+    events = [event("no agent yet", "2025-01-31T11:58:30Z"), event("the lease ran out", "2025-01-31T11:59:30Z")]
+
+    assert not any("Event" in line for line in lines(node("node-1", "Unknown"), events=events))
+
+
+def test_what_became_of_instances_on_a_lost_node_is_told() -> None:
+    complete = [{"type": "Progressing", "status": "True", "reason": "RolloutComplete", "message": "revision 1 runs everywhere"}]
+    lost = {"type": "Lost", "status": "True", "message": "node-1 is lost; nothing replaces it, as disconnect.replace says"}
+    silent = instance("web-abc-1", phase="Unknown", conditions=[lost])
+    nodes = {"node-1": node("node-1", "Unknown")}
+    replaced = deployment(replicas=2, updatedReplicas=2, availableReplicas=2)
+    missing = deployment({"replicas": 1}, replicas=1, updatedReplicas=1, availableReplicas=0, conditions=complete)
+
+    assert lines(replaced, owned=[silent], nodes=nodes)[0].endswith("available. 1 more is on nodes that do not report.")
+    found = lines(missing, owned=[silent], nodes=nodes)
+    assert not any("rollout goes on" in line for line in found)
+    assert "    node-1 is lost; nothing replaces it, as disconnect.replace says." in found
