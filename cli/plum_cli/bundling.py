@@ -25,8 +25,7 @@ from plum_cli.errors import FAILED, INVALID, NOT_FOUND, CliError
 from plum_cli.offline import FORMAT, HEAD, INSTALLER, SUMS
 
 MACHINES = ("x86_64", "aarch64")
-DISTRIBUTIONS = ("schemas", "sdk/python", "controller", "agent", "cli")
-"""Without the worker protocol, which nothing here starts yet."""
+DISTRIBUTIONS = ("schemas", "proto", "sdk/python", "controller", "agent", "cli")
 REQUIREMENTS = ("controller", "agent", "cli")
 _GLIBC = ("manylinux_2_34", "manylinux_2_28", "manylinux_2_17", "manylinux2014", "manylinux_2_5", "manylinux1")
 """What wheels may ask of the system, newest first."""
