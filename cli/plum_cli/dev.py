@@ -14,7 +14,6 @@ import functools
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
@@ -35,6 +34,8 @@ from plum_cli.supervisor import Part, prefixed_printer
 READY_SECONDS = 60.0
 """Time for the first start of the controller; a large store is loaded, an old one migrated."""
 NODES_SECONDS = 20.0
+MANIFESTS_SECONDS = 20.0
+"""Time for the controller to read the manifests."""
 PREDECESSOR_SECONDS = 20.0
 """Time for the controller of a run that was killed to end."""
 AGENT_GRACE_SECONDS = 10.0
@@ -120,6 +121,7 @@ class _Dev:
             Part(f"node-{number}", functools.partial(self._agent_command, number), self._say, self._environment, ignore_line)
             for number in range(1, options.agents + 1)
         ]
+        self._manifests = str(Path(options.manifests).absolute()) if options.manifests else ""
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -182,7 +184,8 @@ class _Dev:
         if self._url.done():
             listen = self.url.partition("://")[2]  # the same port again, also when it was chosen freely
         secure = ["--secure-listen", self._options.secure_listen] if self._options.secure_listen else []
-        flags = ["--listen", listen, *secure, "--data-dir", str(self._options.data_dir), "--die-with-parent"]
+        follow = ["--sync", self._manifests] if self._manifests else []
+        flags = ["--listen", listen, *secure, *follow, "--data-dir", str(self._options.data_dir), "--die-with-parent"]
         return command_of("plum_controller", flags)
 
     def _controller_line(self, line: str) -> None:
@@ -260,18 +263,31 @@ class _Dev:
     # ---- for people
 
     async def _apply(self) -> None:
-        """Apply the manifests as the command does. A mistake in them does not end the server."""
-        command = [sys.executable, "-m", "plum_cli", "apply", "--server", self.url, "-R", "-f", self._options.manifests]
-        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+        """Wait until the controller has read the manifests, and tell what it found. A mistake in them does not end anything."""
+        session = Session(Server(self.url))
+        deadline = time.monotonic() + MANIFESTS_SECONDS
         try:
-            if await process.wait():
-                terminal.warn(
-                    f"{self._options.manifests} was not applied; mend it and run: plum apply -R -f {self._options.manifests}"
-                )
+            while time.monotonic() < deadline:
+                with contextlib.suppress(ApiError):
+                    status = await self._sync_status(session)
+                    if status.get("phase") in ("Synced", "Syncing") and status.get("inventory"):
+                        for item in status["inventory"]:
+                            group = item["apiVersion"].rpartition("/")[0]
+                            print(f"{item['kind'].lower()}{'.' + group if group else ''}/{item['name']} {item['result'].lower()}")
+                        return
+                    if status.get("phase") in ("Failed", "Blocked"):
+                        terminal.warn(f"{status['message']}\n  mend it: a file that is saved is applied at once")
+                        return
+                await asyncio.sleep(0.05)
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            await session.close()
+        terminal.warn(f"{self._options.manifests} is not applied yet; see: plum sync list")
+
+    async def _sync_status(self, session: Session) -> dict[str, Any]:
+        for sync in await session.api.list(await session.kind("syncs.plum.dev"), "default"):
+            if sync["spec"]["source"].get("folder", {}).get("path") == self._manifests:
+                return dict(sync.get("status") or {})
+        return {}
 
     def _welcome(self, kubeconfig: Path) -> str:
         options = self._options

@@ -63,6 +63,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("port-forward", "Look", "reach ports of an instance from here"),
     Command("resolve", "Look", "where a service answers"),
     Command("history", "Look", "revisions of an object: when, who, what changed"),
+    Command("sync", "Change", "folders, repositories and bundles that are followed: look, plan, hold, roll back"),
     Command("node", "Nodes", "join, revoke, cordon, uncordon, drain"),
     Command("run", "Tasks", "run a task or a workflow"),
     Command("trigger", "Tasks", "fire triggers, fill back, see what they did, send events"),

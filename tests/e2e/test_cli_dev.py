@@ -64,7 +64,7 @@ def test_says_where_everything_is_and_applies_the_manifests(tmp_path: Path) -> N
     (folder / "talk.yaml").write_text(TALK.replace("NAME", "talk"))
 
     with running_dev(tmp_path / "dev", "--manifests", str(tmp_path / "manifests")) as dev:
-        assert "deployment.plum.dev/talk created" in dev.text
+        assert "deployment.plum.dev/talk applied" in dev.text
         assert f"UI          {dev.plum.url}/" in dev.text
         assert dev.text.count("\n  plum ") == 3
         kubeconfig = dev.data_dir / "kubeconfig"

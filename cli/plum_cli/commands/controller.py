@@ -28,6 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--secure-listen", metavar="HOST:PORT", help="a second listener, with TLS and authentication")
     data = parser.add_argument("--data-dir", metavar="DIR", help="where the store is; default: .plum")
     arguments.completes(data, arguments.DIRECTORY_COMPLETION)
+    sync = parser.add_argument(
+        "--sync", action="append", metavar="DIR", help="make the store equal to this folder, and keep it so; may be repeated"
+    )
+    arguments.completes(sync, arguments.DIRECTORY_COMPLETION)
     parser.add_argument("--store", metavar="URL", help="sqlite:///PATH or memory:; default: plum.db in the data folder")
     parser.add_argument("--log-format", choices=["text", "json"], help="default: text")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], help="default: info")
@@ -41,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, option)
         if value is not None:
             flags += [f"--{option.replace('_', '-')}", value]
+    for folder in args.sync or ():
+        flags += ["--sync", folder]
     if args.die_with_parent:
         flags.append("--die-with-parent")
     become("plum_controller", flags)

@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     arguments.completes(data, arguments.DIRECTORY_COMPLETION)
     parser.add_argument("--agents", type=arguments.count, default=1, metavar="N", help="number of nodes; default: 1")
     manifests = parser.add_argument(
-        "--manifests", default="", metavar="FILE|DIR", help="apply these when everything runs, folders below included"
+        "--manifests", default="", metavar="FILE|DIR", help="apply these, folders below included, and every change of them"
     )
     arguments.completes(manifests, arguments.FILE_COMPLETION)
     parser.add_argument("-v", "--verbose", action="store_true", help="all log lines")

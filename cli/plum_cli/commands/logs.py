@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         plum logs deployment/web                    one instance of a deployment
         plum logs -f deployment/web --all-instances all of them, each line with its instance
         plum logs instance/web-7c2f-0 --previous
+        plum logs -f taskrun/resize-x7k2            a task on a node; --previous shows the attempt before
         plum logs -l app=web --since 10m --timestamps
         plum logs deployment/web --all-instances --previous --tail 20
         plum logs web-7c2f-0 --since 2026-01-31T12:00:00Z
@@ -85,6 +86,8 @@ class _Logs:
         self._args = args
         self._since = since
         self._session = session
+        self._resource = "instances.plum.dev"
+        """Of what is asked for its output."""
         self._colours: dict[str, str] = {}
 
     async def run(self) -> int:
@@ -126,10 +129,12 @@ class _Logs:
             else ["instances.plum.dev", self._args.what[0]]
         )
         target = await self._session.target(words)
-        if target.info.kind == "Instance":
+        if target.info.kind == "TaskRun":
+            self._resource = "taskruns.plum.dev"
+        if target.info.kind in ("Instance", "TaskRun"):
             return [target.name], ""
         if target.info.kind != "Deployment":
-            raise UsageError(f"{target} has no output; instances and deployments have")
+            raise UsageError(f"{target} has no output; instances, deployments and taskruns have")
         await self._session.get(target)
         labels = f"plum.dev/deployment={target.name}"
         items = await self._list(labels)
@@ -179,7 +184,7 @@ class _Logs:
         """Whole lines, each with its newline."""
         from plum_client.transport import Request
 
-        info = await self._session.kind("instances.plum.dev")
+        info = await self._session.kind(self._resource)
         query = {"stream": self._args.stream}
         for option in ("follow", "previous", "timestamps"):
             if getattr(self._args, option):

@@ -374,6 +374,8 @@ class Run:
         if self._counts != SyncCounts():
             unchanged = sum(one.action in ("unchanged", "report") for one in plan.checked.values())
             report.set(last=msgspec.structs.replace(self._counts, unchanged=unchanged))
+        elif report.status.last.failed:
+            report.set(last=SyncCounts(unchanged=len(plan.checked)))
         if problems:
             report.failed("ApplyFailed", first_of(problems))
             report.set(observed_request=requested)

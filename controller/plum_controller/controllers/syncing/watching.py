@@ -43,6 +43,7 @@ async def _notices(folder: Path, identity: tuple[int, int], changed: Callable[[]
     """Return when the folder is no longer the same."""
     from watchfiles import awatch
 
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells every change, and so does the status
     notices = awatch(
         folder,
         watch_filter=None,
