@@ -8,6 +8,7 @@ A write is flushed before the call that made it returns. A line that a crash cut
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -20,6 +21,8 @@ from plum_worker.kv_errors import KvRefusedError, QueueFullError
 
 QUEUES = 64
 """Programs that may share a folder."""
+DONE: dict[str, Any] = {"done": 1}
+"""A line that says that the first write that waits was done."""
 
 
 class Snapshot:
@@ -68,15 +71,19 @@ class WriteQueue:
         with self._lock:
             if len(self._waiting) >= self._limit:
                 raise QueueFullError(f"{len(self._waiting)} writes wait for the controller already; this one was not kept")
-            start = self._file.tell()
+            start = self._file.seek(0, os.SEEK_END)
             try:
-                self._file.write(json.dumps(write, separators=(",", ":")).encode() + b"\n")
-                self._file.flush()
+                self._append([write])
                 os.fsync(self._file.fileno())
             except OSError as error:
                 self._cut(start)
                 raise QueueFullError(f"the write could not be kept: {error.strerror or error}") from error
             self._waiting.append(write)
+
+    def keys(self) -> set[str]:
+        """Keys of the writes that wait."""
+        with self._lock:
+            return {write["key"] for write in self._waiting}
 
     def first(self) -> dict[str, Any] | None:
         with self._lock:
@@ -87,11 +94,17 @@ class WriteQueue:
         with self._lock:
             self._waiting.popleft()
             self._done += 1
-            if not self._waiting:
-                self._cut(0)
-                self._done = 0
-            elif self._done >= self._limit:
-                self._rewrite()
+            try:
+                if not self._waiting:
+                    self._cut(0)
+                    self._done = 0
+                elif self._done >= self._limit:
+                    self._rewrite()
+                else:
+                    # Not flushed: only a power loss forgets it, and then the write is sent once more.
+                    self._append([DONE])
+            except OSError:
+                pass  # the disk is full; the write is sent once more after a restart
 
     def close(self) -> None:
         with self._lock:
@@ -102,11 +115,14 @@ class WriteQueue:
     def _rewrite(self) -> None:
         """Forget what is done. What is sent twice after a crash in between is sent in the same order."""
         self._cut(0)
-        for write in self._waiting:
-            self._file.write(json.dumps(write, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        self._append(list(self._waiting))
         os.fsync(self._file.fileno())
         self._done = 0
+
+    def _append(self, lines: list[dict[str, Any]]) -> None:
+        text = b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
+        if self._file.write(text) != len(text):
+            raise OSError(errno.ENOSPC, "no space left")
 
     def _cut(self, size: int) -> None:
         self._file.seek(size)
@@ -114,15 +130,20 @@ class WriteQueue:
 
     def _read(self) -> list[dict[str, Any]]:
         self._file.seek(0)
-        found, whole = [], 0
+        found: list[dict[str, Any]] = []
+        whole = 0
         for line in self._file:
             try:
                 if not line.endswith(b"\n"):
                     break
-                found.append(json.loads(line))
+                write = json.loads(line)
             except ValueError:
                 break
             whole += len(line)
+            if write != DONE:
+                found.append(write)
+            elif found:
+                del found[0]
         self._cut(whole)
         return found
 

@@ -118,8 +118,8 @@ class KvApi:
         put = Put(
             place.namespace,
             place.key,
-            values.reader(request.body, request.content_type),
-            kind,
+            values.reader(request.body, request.content_type, kind),
+            "" if kind == values.AUTO else kind,
             ttl,
             query.get("lease", "") if query else "",
             self._condition(request, place),

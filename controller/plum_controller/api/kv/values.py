@@ -21,6 +21,8 @@ from plum_controller.resources.errors import ApiStatusError, bad_request, too_la
 from plum_controller.resources.kv import Spec, Typed, Value
 
 TYPES = ("string", "int", "double", "bool", "bytes", "json")
+AUTO = "auto"
+"""The body is JSON; an entry keeps its type, and a new one gets that of the value."""
 _JSON, _TEXT, _BYTES = b"application/json", b"text/plain; charset=utf-8", b"application/octet-stream"
 _CONTENT_TYPES = {"string": _TEXT, "bytes": _BYTES}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z").match
@@ -31,15 +33,17 @@ _encode = msgspec.json.Encoder().encode
 
 def check_type(kind: str) -> str:
     """A type that was asked for; the empty text is none. Raises `ApiStatusError` 400."""
-    if kind and kind not in TYPES:
-        raise bad_request(f"{kind!r} is no type of a value; use {', '.join(TYPES)}")
+    if kind and kind not in TYPES and kind != AUTO:
+        raise bad_request(f"{kind!r} is no type of a value; use {', '.join(TYPES)}, or {AUTO} for what a JSON body is")
     return kind
 
 
-def reader(body: bytes, content_type: str) -> Value:
+def reader(body: bytes, content_type: str, kind: str) -> Value:
     """What reads a body as the type that its entry turns out to have. Raises `ApiStatusError` 413."""
     if len(body) > MAX_VALUE_BYTES * 2:
         raise too_large(f"a value may have {MAX_VALUE_BYTES} bytes")
+    if kind == AUTO:
+        return given(_from_json(body, "json").value)
     sent = media_type(content_type)
     if sent == "application/json":
         return lambda kind: _from_json(body, kind)
