@@ -184,7 +184,8 @@ def install(programs: dict[str, str]) -> None:
         packages = [package for name, package in programs.items() if shutil.which(name) is None]
         if not packages:
             return
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        # SYSTEMD_OFFLINE: what is installed for tests does not start a service on a person's machine.
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
         for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
             done = subprocess.run(["apt-get", *command], capture_output=True, env=environment)
         if done.returncode != 0:
