@@ -496,6 +496,9 @@ class Gateway:
 
     def change(self, session: Session, hello: Hello) -> None:
         """A worker that is known by its object has changed."""
+        if session.hello.url != hello.url:
+            session.failures, session.resting_until = 0, 0.0
+            self.objects.touch(session)
         session.hello = replace(hello, caller=session.hello.caller)
         self._dispatcher.set_worker(session.offer(), session.free(self._clock.monotonic()))
         self._pump_soon()

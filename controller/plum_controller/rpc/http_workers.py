@@ -52,8 +52,9 @@ class HttpLink:
 
     def cancel(self, lease: Lease, reason: str, grace_seconds: float) -> None:
         call = self._calls.get(lease)
-        if call is not None and not lease.is_held:
+        if call is not None and not lease.is_held and self.session is not None:
             call.cancel()
+            self._gateway.leases.drop(self.session, lease)
 
     def renewed(self, held: Sequence[Lease], lost: Sequence[tuple[str, int]]) -> None: ...
 

@@ -23,7 +23,7 @@ from plum_schemas.taskrun import TaskRun, TaskRunStatus
 
 from plum_controller.domain import task_states
 from plum_controller.domain.task_dispatch import hand_back
-from plum_controller.domain.task_retry import settle
+from plum_controller.domain.task_retry import MAX_WAIT_SECONDS, settle
 from plum_controller.domain.task_states import Outcome, TransitionError
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError
@@ -195,8 +195,10 @@ class Leases:
 
     # ---- ending
 
-    def result(self, session: Session, uid: str, token: int, outcome: Outcome, log_tail: str = "") -> None:
-        """The worker hands in how its attempt ended."""
+    def result(
+        self, session: Session, uid: str, token: int, outcome: Outcome, log_tail: str = "", retry_after: float = 0.0
+    ) -> None:
+        """The worker hands in how its attempt ended. `retry_after`: seconds before another one at the earliest."""
         lease = self._lease(session, uid, token)
         if lease is None:
             self._answer_late(session, uid, token, outcome)
@@ -205,13 +207,17 @@ class Leases:
             self._tell(session, uid, token, False, "the run was taken away from this worker, or has ended")
         elif lease.state is not LeaseState.RECORDING:
             lease.state = LeaseState.RECORDING
-            self.spawn(self._record(session, lease, outcome, log_tail))
+            self.spawn(self._record(session, lease, outcome, log_tail, retry_after))
 
-    async def _record(self, session: Session, lease: Lease, outcome: Outcome, log_tail: str) -> None:
+    async def _record(self, session: Session, lease: Lease, outcome: Outcome, log_tail: str, retry_after: float) -> None:
         def step(run: TaskRun) -> TaskRunStatus:
             self._check(run, session, lease)
-            status = settle(run, lease.claim, outcome, self._clock.now(), self._random.random())
-            return status if not log_tail else _with_log(status, log_tail)
+            now = self._clock.now()
+            status = settle(run, lease.claim, outcome, now, self._random.random())
+            if status.phase == "Pending" and retry_after > 0:
+                start = max(status.next_attempt_at or now, now + timedelta(seconds=min(retry_after, MAX_WAIT_SECONDS)))
+                status = msgspec.structs.replace(status, next_attempt_at=start)
+            return msgspec.structs.replace(status, stdout=log_tail) if log_tail else status
 
         accepted, message = True, ""
         try:
@@ -407,7 +413,3 @@ class Leases:
     def _tell(self, session: Session, uid: str, token: int, accepted: bool, message: str) -> None:
         if session.link is not None:
             session.link.recorded(uid, token, accepted, message)
-
-
-def _with_log(status: TaskRunStatus, tail: str) -> TaskRunStatus:
-    return msgspec.structs.replace(status, stdout=tail)

@@ -180,8 +180,10 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
                 progress = message.progress
                 leases.progress(session, *_unkey(progress.lease), progress.fraction, progress.message)
             case "result":
-                tail = message.result.log_tail.encode()[-MAX_LOG_BYTES:].decode(errors="ignore")
-                leases.result(session, *_unkey(message.result.lease), outcome_of(message.result), tail)
+                result = message.result
+                tail = result.log_tail.encode()[-MAX_LOG_BYTES:].decode(errors="ignore")
+                wait = result.failure.retry_after.seconds + result.failure.retry_after.nanos / 1e9
+                leases.result(session, *_unkey(result.lease), outcome_of(result), tail, wait)
             case "release":
                 leases.release(session, *_unkey(message.release.lease), message.release.reason)
             case "drain":

@@ -108,7 +108,7 @@ class TaskLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        if self.isEnabledFor(level):
+        if level >= logging.INFO or self.isEnabledFor(level):
             try:
                 text = str(msg) % args if args else str(msg)
             except (TypeError, ValueError):

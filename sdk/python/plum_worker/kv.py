@@ -194,8 +194,8 @@ class KV:
         """Several puts and deletes, up to 128, as one revision or not at all."""
         puts = []
         for key, value in (put or {}).items():
-            kind = {"type": "bytes"} if isinstance(value, bytes | bytearray) else {}
-            puts.append({"key": key, "value": to_json(value), **kind})
+            named = {"type": "bytes"} if isinstance(value, bytes | bytearray) else {}
+            puts.append({"key": key, "value": to_json(value), **named})
         answer = self._post({"batch": "true"}, {"put": puts, "delete": list(delete)})
         revision = int(answer.json().get("revision", 0))
         for item in puts:
