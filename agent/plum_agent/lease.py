@@ -155,8 +155,10 @@ class LeaseKeeper:
                     logger.info("lease is renewed again", extra={"node": lease.node, "failures": failures})
                 came_back = failures > 0 or not lease.held
                 failures, refused = 0, False
+                before = lease.deadline
                 lease.acknowledged(sent_at)
-                if came_back:
+                # A shorter lease moves the deadline back: those who wait for the old one would be late.
+                if came_back or lease.deadline < before:
                     self._on_change(lease.node, True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, sent_at + pause - self._clock.monotonic())):

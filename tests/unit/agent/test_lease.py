@@ -107,6 +107,21 @@ async def test_a_wall_clock_that_jumps_moves_no_deadline(tmp_path: Path) -> None
         assert abs(int((tmp_path / "fence").read_text()) - int(text)) < 100
 
 
+async def test_a_shorter_lease_is_told_at_once_because_its_deadline_comes_earlier(tmp_path: Path) -> None:
+    api, changes = FakeApi(), list[bool]()
+    lease = NodeLease("n1", 15.0, SystemClock(), tmp_path / "fence")
+    task = asyncio.create_task(LeaseKeeper([lease], SystemClock(), lambda node, held: changes.append(held)).run(api.client()))
+    await until(lambda: changes == [True])
+    long = lease.deadline
+
+    lease.change(1.0)
+
+    await until(lambda: changes == [True, True])
+    assert lease.deadline < long
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 def test_the_deadline_of_the_agent_before_still_holds(tmp_path: Path) -> None:
     (tmp_path / "fence").write_text(f"{uptime_centiseconds() + 500}\n")
 
