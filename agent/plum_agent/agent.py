@@ -49,6 +49,11 @@ from plum_agent.pressure import Pressure
 from plum_agent.starter import Starter
 from plum_agent.status_sending import StatusSender
 from plum_agent.streams import InstanceStreams
+from plum_agent.tasks.allow import AllowList
+from plum_agent.tasks.attempt import Surroundings
+from plum_agent.tasks.launching import TaskLauncher
+from plum_agent.tasks.record import TaskLedger
+from plum_agent.tasks.runner import NodeTasks
 from plum_agent.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -95,6 +100,10 @@ class Shared:
     """None: no containers on this machine."""
     link: Link | None = None
     """The way to the controller; None where there is none to measure (simulations)."""
+    task_allow: AllowList = field(default_factory=AllowList)
+    """What tasks may run."""
+    tasks_at_once: int = 32
+    """Attempts of tasks at the same time."""
     random: Random | None = None
     """Source of all chance; None takes one that cannot be repeated."""
 
@@ -143,8 +152,27 @@ class NodeAgent:
             shared.identity.on_change = self.reporter.check_soon
         if shared.link is not None:
             shared.link.on_return.append(self._on_return)
-        streams = InstanceStreams(name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock)
+        self.tasks = self._make_tasks(directory, starter.place)
+        streams = InstanceStreams(
+            name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock, self.tasks
+        )
         self._tunnel = Tunnel(shared.tunnels, name, streams.serves()) if shared.tunnels is not None else None
+
+    def _make_tasks(self, directory: Path | None, place: Place) -> NodeTasks:
+        shared, ledger = self._shared, TaskLedger(directory)
+        launcher = TaskLauncher(place, shared.api, shared.driver, ledger, shared.task_allow, shared.containers)
+        around = Surroundings(
+            self.name,
+            shared.facts.boot_id,
+            shared.api,
+            shared.clock,
+            shared.driver,
+            ledger,
+            launcher,
+            shared.keeper,
+            self._chance,
+        )
+        return NodeTasks(around, self.ledger.agent_id, shared.tasks_at_once)
 
     def _make_cache(self, directory: Path) -> ArtifactCache:
         """Loaded with the first package: an agent without any does without all of it."""
@@ -164,6 +192,7 @@ class NodeAgent:
             self.informer.run(),
             self.delivery.run(),
             self.reporter.run(),
+            self.tasks.run(),
             self._on_first_list(),
             *([self._follow_engine(shared)] if (shared := self._shared.containers) is not None else ()),
             *(self._work() for _ in range(self._workers)),
@@ -202,6 +231,7 @@ class NodeAgent:
     def _try_now(self) -> None:
         """Whatever waits before it tries again would wait up to half a minute."""
         self.informer.try_now()
+        self.tasks.try_now()
         self.reporter.try_now()
         if self._tunnel is not None:
             self._tunnel.try_now()
@@ -222,6 +252,7 @@ class NodeAgent:
             if containers.monitor.facts.available:
                 try:
                     await containers.driver.clean(f"{self.ledger.agent_id}.", self.reconciler.needs)
+                    await containers.driver.clean(self.tasks.prefix, self.tasks.needs)
                 except EngineError as error:
                     logger.info("leftovers of containers stay for now", extra={"node": self.name, "error": str(error)})
 

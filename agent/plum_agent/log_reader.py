@@ -27,9 +27,11 @@ class LogQuery(Struct):
 
     namespace: str = ""
     instance: str = ""
+    task: str = ""
+    """Name of a TaskRun, instead of an instance."""
     follow: bool = False
     previous: bool = False
-    """The run before the current one."""
+    """The run, or attempt, before the current one."""
     tail_lines: int | None = None
     since_seconds: float | None = None
     timestamps: bool = False

@@ -15,6 +15,7 @@ from plum_agent.container_settings import DEFAULT_ENGINE, read_defaults, socket_
 from plum_agent.containing import ContainerDefaults
 from plum_agent.devices import parse as parse_devices
 from plum_agent.drivers.fake import FakeOptions
+from plum_agent.tasks.allow import AllowList
 
 MAX_COUNT = 10_000
 
@@ -53,6 +54,10 @@ class Settings:
     """What is the same for all containers of this node."""
     devices: Mapping[str, Path]
     """Devices of this node by name, for `resources.devices` of templates."""
+    task_allow: AllowList
+    """What tasks may run on this node."""
+    tasks_at_once: int
+    """Attempts of tasks at the same time."""
     die_with_parent: bool
     log_level: str
     log_format: str
@@ -125,6 +130,13 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         metavar="NAME=PATH",
         help="a device that one instance at a time may hold, such as camera=/dev/video0; may be repeated",
     )
+    parser.add_argument(
+        "--task-allow",
+        default=env.get("PLUM_TASK_ALLOW") or "*",
+        metavar="PATTERNS",
+        help="programs and image:NAME patterns that tasks may run, comma separated; none: no tasks; default: all",
+    )
+    parser.add_argument("--tasks-at-once", default=env.get("PLUM_TASKS_AT_ONCE") or "32", metavar="N", help="default: 32")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--log-level", default=env.get("AGENT_LOG_LEVEL") or "info")
     parser.add_argument("--log-format", default=env.get("PLUM_LOG_FORMAT") or "text", choices=("text", "json"))
@@ -142,6 +154,9 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         fake = FakeOptions.parse(given.fake)
         engine = socket_of(given.engine)
         containers = read_defaults(env)
+        task_allow = AllowList.parse(given.task_allow)
+        if not given.tasks_at_once.isdigit() or int(given.tasks_at_once) < 1:
+            raise ValueError(f"PLUM_TASKS_AT_ONCE is {given.tasks_at_once!r}; use a whole number from 1")
         devices = parse_devices(given.device if given.device is not None else [env.get("PLUM_DEVICES", "")])
     except ValueError as error:
         parser.error(str(error))
@@ -163,6 +178,8 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         image_directory=(Path(given.image_dir) if given.image_dir else given.data_dir / "images").absolute(),
         containers=containers,
         devices=devices,
+        task_allow=task_allow,
+        tasks_at_once=int(given.tasks_at_once),
         die_with_parent=given.die_with_parent,
         log_level=given.log_level.upper(),
         log_format=given.log_format,

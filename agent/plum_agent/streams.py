@@ -26,6 +26,7 @@ from plum_agent.tunnel import Serve, StreamRefusedError, TunnelStream
 from plum_agent.unit import Unit
 
 if TYPE_CHECKING:
+    from plum_agent.tasks.runner import NodeTasks
     from plum_agent.usage import Usage
 
 MAX_OPEN = 100
@@ -43,6 +44,7 @@ class InstanceStreams:
     keeper: OutputKeeper | None
     driver: Driver
     clock: Clock
+    tasks: NodeTasks | None = None
     open: int = field(default=0, init=False)
     _usage: Usage | None = field(default=None, init=False)
 
@@ -106,6 +108,10 @@ class InstanceStreams:
         return unit
 
     def _reader(self, query: LogQuery) -> LogReader:
+        if query.task:
+            if self.tasks is None:
+                raise StreamRefusedError(404, f"node {self.node} runs no tasks")
+            return self.tasks.reader(query)
         key = ObjectKey(query.namespace, query.instance)
         unit = self._unit(key)
         if unit.record.run is None:

@@ -1,4 +1,4 @@
-"""From a launch to what the engine is asked to create. Pure.
+"""From a launch to what the engine is asked to create. Pure, but for a look whether the run has an input.
 
     Launch, defaults of the image -> create_body -> the body of `POST /containers/create`
 
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from plum_agent.drivers.base import MARKER, Launch
-from plum_agent.drivers.run_files import STDERR, STDOUT
+from plum_agent.drivers.run_files import STDERR, STDIN, STDOUT
 from plum_agent.errors import StartError
 
 OWN = "/.plum"
@@ -70,6 +70,7 @@ def _host_config(launch: Launch, init: Path, private_network: str, relabel: bool
         "Mounts": [
             _mount(init, f"{OWN}/init", read_only=True),
             *(_mount(folder / name, f"{OWN}/{name}") for name in (STDOUT, STDERR, STATUS)),
+            *([_mount(folder / STDIN, f"{OWN}/{STDIN}", read_only=True)] if (folder / STDIN).is_file() else ()),
             *(_mount(bind.source, str(PurePosixPath(work_directory, bind.target)), bind.read_only) for bind in container.binds),
         ],
         "NetworkMode": {"private": private_network, "none": "none"}.get(container.network, "host"),

@@ -1,6 +1,7 @@
 """The files through which the shim of a run and the agents after it talk: formats and names in one place.
 
     env.sh, cgroups    written by the agent before the start, read by the shim
+    stdin              what the program reads, where the run has an input
     shim, process      one line of /proc/<pid>/stat each: identity of the shim and of the first process
     exit, fenced       exit code; the deadline that was missed
     shim.err           what the shell said; not empty when a signal ended the program
@@ -21,6 +22,8 @@ from plum_agent.drivers.base import Exit
 from plum_agent.drivers.procfs import ProcessStat, parse_stat
 from plum_agent.errors import RefusedError
 
+STDIN = "stdin"
+"""What the program reads; without the file its input is empty."""
 STDOUT = "stdout.log"
 STDERR = "stderr.log"
 

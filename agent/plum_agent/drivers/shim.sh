@@ -3,7 +3,7 @@
 #
 #   shim.sh RUN WORK FENCE PROGRAM...
 #
-#   RUN      folder: env.sh and cgroups are read; shim, process, exit and fenced are written; stdout.log and stderr.log grow
+#   RUN      folder: env.sh, cgroups and stdin are read; shim, process, exit and fenced are written; stdout.log and stderr.log grow
 #   WORK     folder the program starts in
 #   FENCE    file with the time at which the run must be gone, in hundredths of a second since boot; - for none
 #   PROGRAM  begins with setsid, so the run is a session and a process group of its own
@@ -71,7 +71,9 @@ fi
 
 (
     trap - HUP INT TERM
-    exec >>"$run/stdout.log" 2>>"$run/stderr.log" </dev/null
+    input=/dev/null
+    [ ! -f "$run/stdin" ] || input=$run/stdin
+    exec >>"$run/stdout.log" 2>>"$run/stderr.log" <"$input"
     if [ -f "$run/cgroups" ]; then
         while read -r group; do
             { echo 0 >"$group"; } 2>/dev/null || echo "$group" >>"$run/unlimited"

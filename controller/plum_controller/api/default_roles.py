@@ -42,7 +42,7 @@ KINDS_SEEN = [
     "services", "syncs", "taskdefinitions", "taskruns", "triggers", "workers", "workflowruns", "workflows",
 ]  # fmt: skip
 SEEN_OF_PLUM = [
-    *KINDS_SEEN, "instances/log", "workflowruns/nodes",
+    *KINDS_SEEN, "instances/log", "taskruns/log", "workflowruns/nodes",
     *(f"{kind}/{part}" for kind in KINDS_SEEN for part in ("history", "scale", "status")),
 ]  # fmt: skip
 """Kinds of Plum that `view` shows. Tokens are not among them, nor is any part of a Token."""

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from plum_schemas.base import ObjectKey
 from plum_schemas.instance import Instance
+from plum_schemas.taskrun import TERMINAL_PHASES
 
 from plum_controller.api.requests import ApiRequest, flag, number
 from plum_controller.api.routes import Target
@@ -29,6 +30,7 @@ from plum_controller.resources.options import WatchOptions
 from plum_controller.resources.service import ResourceService
 
 STREAMS = ("all", "stdout", "stderr")
+TASK_RUNS = "taskruns.plum.dev"
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -37,6 +39,7 @@ class _Spec(msgspec.Struct, rename="camel"):
 
 class _Status(msgspec.Struct):
     phase: str = ""
+    node: str = ""
     reason: str = ""
     message: str = ""
 
@@ -47,8 +50,8 @@ class _Instance(msgspec.Struct):
 
 
 def is_log(target: Target) -> bool:
-    """Whether a target is the log of an Instance, or of the Pod that shows it."""
-    return target.subresource == "log" and target.kind.resource == Instance.info.resource
+    """Whether a target is the log of an Instance, of the Pod that shows it, or of a TaskRun."""
+    return target.subresource == "log" and target.kind.resource in (Instance.info.resource, TASK_RUNS)
 
 
 def log_params(target: Target, query: Mapping[str, str]) -> dict[str, Any]:
@@ -62,7 +65,7 @@ def log_params(target: Target, query: Mapping[str, str]) -> dict[str, Any]:
     since = number(query, "sinceSeconds")
     return {
         "namespace": target.namespace,
-        "instance": target.name,
+        ("task" if target.kind.resource == TASK_RUNS else "instance"): target.name,
         "follow": flag(query, "follow"),
         "previous": flag(query, "previous"),
         "tailLines": number(query, "tailLines"),
@@ -110,15 +113,17 @@ class InstanceLog:
         self.changed.clear()
         self._service.get(self._target.kind, self._key)
         instance = msgspec.json.decode(self._service.get(self._stored, self._key), type=_Instance)
-        node, name = instance.spec.node_name, self._target.name
+        is_task = self._target.kind.resource == TASK_RUNS
+        node, name = instance.status.node if is_task else instance.spec.node_name, self._target.name
         try:
             if not node:
-                raise ApiStatusError(409, "Conflict", f'instance "{name}" has no output yet: it waits for a node')
+                kind = "taskrun" if is_task else "instance"
+                raise ApiStatusError(409, "Conflict", f'{kind} "{name}" has no output yet: it waits for a node')
             return await stack.enter_async_context(self._hub.get(node).open("log", self._params))
         except ApiStatusError as error:
             if error.code not in (404, 409):
                 raise
-            previous, ended = self._params["previous"], instance.status.phase in ("Succeeded", "Failed")
+            previous, ended = self._params["previous"], instance.status.phase in TERMINAL_PHASES
             if self._params["follow"] and not previous and not ended:
                 return None
             if not isinstance(self._target.kind, ViewKind):

@@ -3,6 +3,7 @@
     its Node           read, apply, write the status and the drain
     its Lease          in the namespace of node leases
     its Instances      those with spec.nodeName of the node: read, write the status, take the finalizer away
+    its TaskRuns       those with status.node of the node: read, write the status
     its Endpoints      list and watch those with spec.nodeName of the node
     what they name     Secrets, ConfigMaps, keys and Artifacts of their namespaces that their templates refer to
     Events             create and count up
@@ -29,6 +30,7 @@ from plum_controller.store.cache import WatchCache
 
 MAIN_CONTROL = FieldRequirement("spec.service", "=", "maincontrol")
 """The one service whose address agents tell workloads (`MAIN_CONTROL_BASE`)."""
+TASK_RUNS = "taskruns.plum.dev"
 RESTRICTED_LABELS = "node-restriction.kubernetes.io/"
 """Labels that administrators use to keep workloads away from nodes they do not trust."""
 
@@ -51,6 +53,8 @@ class NodeAccess:
                 return wanted.namespace == NODE_LEASE_NAMESPACE and own and wanted.verb in ("get", "create", "update", "patch")
             case "plum.dev", "instances":
                 return self._instance(node, wanted, fields)
+            case "plum.dev", "taskruns":
+                return self._task(node, wanted, fields)
             case "plum.dev", "endpoints":
                 asked = _requirements(fields)
                 return wanted.verb in ("list", "watch") and (_own_field(node) in asked or MAIN_CONTROL in asked)
@@ -78,6 +82,15 @@ class NodeAccess:
             return entry is not None and entry.field("spec.nodeName") == node
         return False
 
+    def _task(self, node: str, wanted: Attributes, fields: str) -> bool:
+        if wanted.verb in ("list", "watch"):
+            return _task_field(node) in _requirements(fields)
+        subresources = ("", "status") if wanted.verb == "get" else ("status",)
+        if wanted.verb in ("get", "update", "patch") and wanted.subresource in subresources:
+            entry = self._cache.get(Key(TASK_RUNS, wanted.namespace, wanted.name))
+            return entry is not None and entry.field("status.node") == node
+        return False
+
     def _artifact(self, node: str, wanted: Attributes, fields: str) -> bool:
         """One that an instance of the node runs: by its name, or looked for by what the template says."""
         if wanted.verb == "get" and not wanted.subresource:
@@ -93,19 +106,35 @@ class NodeAccess:
         return any(same_package(spec["template"], asked) for spec in self._specs(node, wanted.namespace))
 
     def _specs(self, node: str, namespace: str) -> Iterator[Json]:
-        """Of the instances of a node in one namespace."""
+        """Of the instances of a node in one namespace, and of the tasks that it has to do."""
         for entry in self._cache.list("instances.plum.dev", namespace, None, FieldSelector([_own_field(node)])):
             yield decode(entry.value)["spec"]
+        for entry in self._cache.list(TASK_RUNS, namespace, None, FieldSelector([_task_field(node)])):
+            status = decode(entry.value)["status"]
+            if status.get("phase") in ("Pending", "Running"):
+                yield {"template": {}, "task": status.get("task") or {}}
 
     def _named_by_instances(self, node: str, wanted: Attributes) -> bool:
         fields = FieldSelector([_own_field(node)])
         name = f'"{wanted.name}"'.encode()
         instances = self._cache.list("instances.plum.dev", wanted.namespace, None, fields)
-        return any(name in entry.value and _names(decode(entry.value)["spec"], wanted) for entry in instances)
+        if any(name in entry.value and _names(decode(entry.value)["spec"], wanted) for entry in instances):
+            return True
+        tasks = self._cache.list(TASK_RUNS, wanted.namespace, None, FieldSelector([_task_field(node)]))
+        return any(name in entry.value and _task_names(decode(entry.value)["status"], wanted) for entry in tasks)
 
 
 def _own_field(node: str) -> FieldRequirement:
     return FieldRequirement("spec.nodeName", "=", node)
+
+
+def _task_field(node: str) -> FieldRequirement:
+    return FieldRequirement("status.node", "=", node)
+
+
+def _task_names(status: Json, wanted: Attributes) -> bool:
+    """Whether a task that is not over refers to the Secret or ConfigMap."""
+    return status.get("phase") in ("Pending", "Running") and _names(status.get("task") or {}, wanted)
 
 
 def _requirements(fields: str) -> tuple[FieldRequirement, ...]:
@@ -156,6 +185,12 @@ def admit(node: str, kind: str, new: Json, live: Mapping[str, Any] | None) -> No
         raise _refused(node, f"may only write its own {kind}, not {name!r}")
     if kind == "Instance" and live is not None and new.get("spec") != live.get("spec"):
         raise _refused(node, "may not change what is wanted of an instance")
+    if kind == "TaskRun" and live is not None:
+        before, after = live.get("status") or {}, new.get("status") or {}
+        if after.get("node") != node or after.get("phase") not in (before.get("phase"), "Running"):
+            raise _refused(
+                node, "may take an attempt of a task and report how it ended; what follows is the controller's to decide"
+            )
     if kind == "Node":
         before_labels = ((live or {}).get("metadata") or {}).get("labels") or {}
         labels = new["metadata"].get("labels") or {}

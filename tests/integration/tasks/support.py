@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 from plum_client.client import ApiClient
-from plum_schemas.base import ObjectMeta
-from plum_schemas.taskdefinition import TaskDefinition, TaskDefinitionSpec
-from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun, TaskRunSpec
+from plum_schemas.taskdefinition import TaskDefinition
+from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun
 
 _NUMBERS = itertools.count(1)
 
@@ -25,20 +24,23 @@ class Tasks:
     api: ApiClient
     namespace: str
 
-    async def define(self, name: str, **spec: Any) -> TaskDefinition:
+    async def define(self, name: str, **spec: Any) -> None:
         """A definition; fields as in a manifest."""
-        made = TaskDefinition(
-            metadata=ObjectMeta(name=name, namespace=self.namespace), spec=msgspec.convert(spec, TaskDefinitionSpec)
-        )
-        return await self.api.create(made)
+        metadata = {"name": name, "namespace": self.namespace}
+        manifest = {"apiVersion": "plum.dev/v1", "kind": "TaskDefinition", "metadata": metadata, "spec": spec}
+        await self.api.create(manifest, kind=TaskDefinition.info)
 
-    async def start(self, task: str = "", name: str = "", **spec: Any) -> TaskRun:
-        """A run, created."""
-        name = name or f"run-{next(_NUMBERS)}"
-        whole = spec if "task" in spec else {"taskRef": task, **spec}
-        return await self.api.create(
-            TaskRun(metadata=ObjectMeta(name=name, namespace=self.namespace), spec=msgspec.convert(whole, TaskRunSpec))
-        )
+    async def start(self, task: str | dict[str, Any] = "", name: str = "", **spec: Any) -> TaskRun:
+        """A run, created: of a definition by its name, or of one of its own. Fields as in a manifest, short forms too."""
+        what = {"task": task} if isinstance(task, dict) else {"taskRef": task}
+        given = {field: value for field, value in {**what, **spec}.items() if value is not None}
+        manifest = {
+            "apiVersion": "plum.dev/v1",
+            "kind": "TaskRun",
+            "metadata": {"name": name or f"run-{next(_NUMBERS)}", "namespace": self.namespace},
+            "spec": given,
+        }
+        return msgspec.convert(await self.api.create(manifest, kind=TaskRun.info), TaskRun)
 
     async def wait(self, run: TaskRun, until: Callable[[TaskRun], bool] | None = None, seconds: float = 30.0) -> TaskRun:
         """The run once it has ended, or is as `until` says."""
@@ -50,7 +52,7 @@ class Tasks:
                         return event.object
         raise AssertionError("the watch ended")
 
-    async def run(self, task: str = "", name: str = "", **spec: Any) -> TaskRun:
+    async def run(self, task: str | dict[str, Any] = "", name: str = "", **spec: Any) -> TaskRun:
         """A run, ended."""
         return await self.wait(await self.start(task, name, **spec))
 

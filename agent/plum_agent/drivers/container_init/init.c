@@ -3,6 +3,7 @@
  *   /.plum/init KEEP|BECOME PROGRAM ARGUMENTS...
  *
  *   /.plum/stdout.log, stderr.log   opened for append; nobody stands between the workload and its files
+ *   /.plum/stdin                    what the program reads, where there is such a file
  *   /.plum/status                   the kernel's wait status of the program as a decimal number and a newline, when it ended
  *
  * KEEP stays process 1: it gives the program a session and a process group of its own, passes every signal on to that
@@ -42,7 +43,7 @@ static long call(long number, long a, long b, long c, long d) {
 #endif
 
 enum { ENOENT = 2, EACCES = 13, ENOTDIR = 20, SIGCHLD = 17, WNOHANG = 1, SIG_SETMASK = 2, AT_FDCWD = -100,
-       O_WRONLY = 1, O_APPEND = 02000, O_CLOEXEC = 02000000 };
+       O_RDONLY = 0, O_WRONLY = 1, O_APPEND = 02000, O_CLOEXEC = 02000000 };
 
 static unsigned long length(const char *text) {
     unsigned long count = 0;
@@ -52,8 +53,8 @@ static unsigned long length(const char *text) {
 
 static void say(const char *text) { call(WRITE, 2, (long)text, (long)length(text), 0); }
 
-static void redirect(const char *file, int descriptor) {
-    long opened = call(OPENAT, AT_FDCWD, (long)file, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
+static void redirect(const char *file, int flags, int descriptor) {
+    long opened = call(OPENAT, AT_FDCWD, (long)file, flags | O_CLOEXEC, 0);
     if (opened >= 0) call(DUP3, opened, descriptor, 0, 0);
 }
 
@@ -101,8 +102,9 @@ __attribute__((used)) void start(long *stack) {
     long count = *stack;
     char **arguments = (char **)(stack + 1), **environment = arguments + count + 1;
     if (count < 3) call(EXIT_GROUP, 125, 0, 0, 0);
-    redirect("/.plum/stdout.log", 1);
-    redirect("/.plum/stderr.log", 2);
+    redirect("/.plum/stdin", O_RDONLY, 0);
+    redirect("/.plum/stdout.log", O_WRONLY | O_APPEND, 1);
+    redirect("/.plum/stderr.log", O_WRONLY | O_APPEND, 2);
     if (arguments[1][0] == 'B') become(arguments + 2, environment);
 
     unsigned long all = ~0ul, before = 0;

@@ -1,0 +1,1 @@
+"""Tasks on this node: attempts that it takes, runs under its drivers, and reports."""

@@ -1,0 +1,147 @@
+"""Tasks on a node with a real agent: what they get, how they end, and that `kill -9` of the agent changes none of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.tasks.support import Tasks
+from tests.support.agent import NODE, Site, marked, running_site, until
+
+
+def tasks_of(site: Site) -> Tasks:
+    return Tasks(site.api, "default")
+
+
+def processes(site: Site) -> dict[int, str]:
+    """Those of tasks."""
+    return marked((site.data / NODE / "agent-id").read_text().strip() + "-task.")
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with running_site(tmp_path, "--engine", "none") as running:
+        yield running
+
+
+def process(*command: str, **more: object) -> dict[str, object]:
+    return {"executor": "os_process", "process": {"command": list(command), **more}}
+
+
+def shell(script: str, **more: object) -> dict[str, object]:
+    return process("sh", "-c", script, **more)
+
+
+async def test_a_process_gets_its_input_environment_and_folder_and_its_output_is_kept(site: Site, tmp_path: Path) -> None:
+    tasks = tasks_of(site)
+    script = 'cat; echo "$GREETING $PLUM_TASK_RUN $PLUM_TASK_ATTEMPT $WORKER_NODE_ID" >&2; pwd >&2; exit 0'
+
+    run = await tasks.run(
+        task=shell(script, env={"GREETING": "hello"}, workingDir=str(tmp_path)), payload={"width": 3}, name="cat"
+    )
+
+    status = run.status
+    assert (status.phase, status.node, status.exit_code) == ("Succeeded", NODE, 0)
+    assert json.loads(status.stdout) == {"width": 3}
+    assert status.stderr.splitlines() == ["hello cat 1 node-1", str(tmp_path)]
+    assert status.output["width"] == 3
+    assert not processes(site)
+
+
+async def test_a_failure_is_tried_again_and_keeps_its_exit_code(site: Site, tmp_path: Path) -> None:
+    tasks, mark = tasks_of(site), tmp_path / "tries"
+
+    run = await tasks.run(task=shell(f"echo x >> {mark}; exit 7"), retry={"limit": 2, "initial": "50ms", "on": ["7"]})
+
+    assert (run.status.phase, run.status.exit_code, run.status.reason) == ("Failed", 7, "ExitCode")
+    assert [attempt.exit_code for attempt in run.status.attempts] == [7, 7, 7]
+    assert mark.read_text() == "x\n" * 3
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+async def test_a_timeout_and_a_cancel_end_the_whole_tree(site: Site, how: str) -> None:
+    tasks = tasks_of(site)
+    script = "trap '' TERM; setsid sleep 300 & sleep 300 & echo up; wait"
+    run = await tasks.start(task=shell(script), timeout="1s" if how == "timeout" else None)
+    if how == "cancel":
+        await until(lambda: len(processes(site)) >= 3, 30)
+        await tasks.cancel(run)
+
+    ended = await tasks.wait(run, seconds=60)
+
+    assert ended.status.phase == {"timeout": "Timeout", "cancel": "Canceled"}[how]
+    assert ended.status.stdout == "up\n"
+    assert not processes(site)
+
+
+async def test_output_is_bounded_in_the_status_and_whole_in_the_log(site: Site) -> None:
+    run = await tasks_of(site).run(
+        task=shell("i=0; while [ $i -lt 30000 ]; do printf '%0100d\\n' $i; i=$((i+1)); done; printf '\\001\\377'")
+    )
+
+    assert run.status.phase == "Succeeded"
+    assert 900_000 < len(json.dumps(run.status.stdout)) < 1_200_000
+    folder = next((site.data / NODE / "tasks").glob(f"{run.metadata.uid}-*"))
+    assert (folder / "run" / "stdout.log").stat().st_size == 30000 * 101 + 2
+
+
+@pytest.mark.parametrize("moment", ["running", "ended while away"])
+async def test_the_next_agent_adopts_a_task_and_reports_the_true_exit(site: Site, tmp_path: Path, moment: str) -> None:
+    tasks, gate = tasks_of(site), tmp_path / "gate"
+    run = await tasks.start(
+        task=shell(f"echo begun; while [ ! -e {gate} ]; do sleep 0.05; done; echo done; exit 5"), execution="AtMostOnce"
+    )
+    await until(lambda: bool(processes(site)), 30)
+    await tasks.wait(run, lambda found: found.status.phase == "Running")
+
+    site.end_agent(signal.SIGKILL)
+    if moment == "ended while away":
+        gate.touch()
+        await until(lambda: not processes(site), 30)
+    site.start_agent("--engine", "none")
+    gate.touch()
+    ended = await tasks.wait(run, seconds=60)
+
+    assert (ended.status.phase, ended.status.exit_code, ended.status.stdout) == ("Failed", 5, "begun\ndone\n")
+    assert (ended.status.attempt, len(ended.status.attempts)) == (1, 1)
+
+
+async def test_what_the_node_does_not_allow_is_never_started(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    async with running_site(tmp_path, "--engine", "none", "--task-allow", "true,/opt/tasks/*") as site:
+        tasks = tasks_of(site)
+        refused = await tasks.run(task=process("touch", str(mark)), retry={"limit": 3})
+        sneaky = await tasks.run(task=process("true", env={"PATH": str(tmp_path)}))
+        image = await tasks.run(
+            task={"executor": "container", "container": {"image": "tools:1"}},
+            deadline="2100-01-01T00:00:00Z",
+            timeout="5s",
+            nodeName=NODE,
+        )
+
+    assert (refused.status.phase, refused.status.reason, refused.status.attempt) == ("Failed", "NotAllowed", 1)
+    assert "PLUM_TASK_ALLOW" in refused.status.error
+    assert not mark.exists()
+    assert sneaky.status.phase == "Succeeded"
+    assert (image.status.phase, image.status.reason) == ("Failed", "RuntimeNotSupported")
+
+
+async def test_a_result_waits_on_the_disk_while_the_controller_is_away(site: Site, tmp_path: Path) -> None:
+    tasks, gate = tasks_of(site), tmp_path / "gate"
+    run = await tasks.start(task=shell(f"while [ ! -e {gate} ]; do sleep 0.05; done; echo kept"), nodeName=NODE)
+    await tasks.wait(run, lambda found: found.status.phase == "Running")
+    site.end_agent(signal.SIGTERM)
+    gate.touch()
+    await until(lambda: not processes(site), 30)
+
+    site.start_agent("--engine", "none", "--controller", "http://127.0.0.1:9")
+    folder = next((site.data / NODE / "tasks").glob(f"{run.metadata.uid}-*"))
+    await until(lambda: b'"state":"Ended"' in (folder / "record").read_bytes(), 30)
+    site.end_agent(signal.SIGKILL)
+    site.start_agent("--engine", "none")
+
+    assert (await tasks.wait(run)).status.stdout == "kept\n"
