@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,14 +29,17 @@ from plum_controller.logs import configure, fields
 from plum_controller.settings import SettingError, Settings
 
 if TYPE_CHECKING:
+    from plum_client.client import ApiClient
     from plum_client.manager import Manager
 
     from plum_controller.api.api import Api
     from plum_controller.api.asgi import Mounted
     from plum_controller.api.server import ApiServer
+    from plum_controller.outgoing import OutgoingClient
     from plum_controller.pki.serving import Serving
     from plum_controller.rpc.server import WorkerServer
     from plum_controller.store.base import Store
+    from plum_controller.workflows.steps import StepRunner
 
 logger = logging.getLogger("plum_controller")
 
@@ -220,7 +223,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     api.syncs.syncs = sync.add_to(manager, Path(settings.data_dir) / "syncs", settings.sync_folders)
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
     tasks = execution.add_to(manager, settings, outgoing)
-    workflows = engine.add_to(manager, StoreJournal(api.store))
+    workflows = engine.add_to(manager, StoreJournal(api.store), step_runners(manager.api, settings, outgoing))
     api.workflow_runs.views = workflows
     task = asyncio.create_task(manager.run(), name="controllers")
     task.add_done_callback(_controllers_ended)
@@ -232,6 +235,14 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
         await workflows.close()
         await tasks.close()
         await transport.close()
+
+
+def step_runners(client: ApiClient, settings: Settings, outgoing: OutgoingClient) -> Mapping[str, StepRunner]:
+    """What carries out the step types of workflows."""
+    from plum_controller.tasks.steps.runners import Around, runners
+
+    databases = Path(settings.database_dir or Path(settings.data_dir) / "databases")
+    return runners(Around(client, outgoing, databases, settings.smtp_url, settings.llm_url))
 
 
 def _controllers_ended(task: asyncio.Task[None]) -> None:

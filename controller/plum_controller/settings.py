@@ -175,6 +175,19 @@ class Settings:
         "is listed.",
         _allow_list,
     )
+    smtp_url: str = _setting(
+        "PLUM_SMTP_URL",
+        "",
+        "Mail server of `email` steps that name none: `smtp://user:password@host:587?security=starttls`, or `smtps://...`.",
+    )
+    llm_url: str = _setting(
+        "PLUM_LLM_URL", "", "Address of the language model of `llm` steps that name none: `http://127.0.0.1:11434/v1`."
+    )
+    database_dir: str = _setting(
+        "PLUM_DATABASE_DIR",
+        "",
+        "Folder of the SQLite files that `database` steps may open. Default: `databases` in the data folder.",
+    )
     tasks_in_flight: int = _setting(
         "PLUM_TASKS_IN_FLIGHT",
         256,
