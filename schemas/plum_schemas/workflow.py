@@ -118,10 +118,18 @@ class RunStatistics(Struct):
     """Runs that succeeded."""
     failed: NonNegative = 0
     """Runs that ended otherwise."""
+    forgotten_succeeded: NonNegative = 0
+    """Of them, succeeded ones that are no longer kept."""
+    forgotten_failed: NonNegative = 0
+    """Of them, others that are no longer kept."""
     p50_seconds: float | None = None
     """Median duration of the kept runs."""
     p95_seconds: float | None = None
     """Duration that 95 of 100 of the kept runs did not exceed."""
+
+
+REVISIONS_KEPT = 20
+"""Revisions of a Workflow, beside the current one and those that runs are pinned to."""
 
 
 class WorkflowStatus(Struct):

@@ -47,6 +47,7 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
         task_retention,
         token_expiry,
         trigger,
+        workflow,
     )
     from plum_controller.domain.accounting import Accounting
     from plum_controller.tasks.plugins import Plugins
@@ -60,6 +61,7 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
         endpoint_health.add_to(manager)
         service.add_to(manager)
         trigger.add_to(manager)
+        workflow.add_to(manager)
         task.add_to(manager, settings)
         task_placement.add_to(manager, accounting, scheduling.look_again)
         task_retention.add_to(manager, settings.tasks_kept)

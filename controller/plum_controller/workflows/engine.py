@@ -226,7 +226,10 @@ class WorkflowEngine:
             plan = await self._definitions.pin(spec)
         except (ExpressionError, KeyError, ValueError) as error:
             raise RefusedRunError("InvalidDefinition", str(error)) from error
-        row = RunRow(hash=plan.hash, params=params, paused=run.spec.state == "Paused")
+        workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
+        known = workflow is not None and workflow.status.definition_hash == plan.hash
+        revision = workflow.status.revision if workflow is not None and known else 0
+        row = RunRow(hash=plan.hash, revision=revision, params=params, paused=run.spec.state == "Paused")
         timeout = run.spec.timeout or spec.timeout
         if timeout:
             row.deadline = self._clock.now() + timedelta(seconds=parse_duration(timeout))

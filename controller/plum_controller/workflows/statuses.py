@@ -24,7 +24,7 @@ def status_of(run: Run, before: WorkflowRunStatus, generation: int, now: datetim
         observed_generation=generation,
         phase=phase,
         definition_hash=row.hash,
-        revision=before.revision,
+        revision=row.revision,
         started_at=_second(row.started_at),
         finished_at=_second(row.finished_at),
         counts=NodeCounts(

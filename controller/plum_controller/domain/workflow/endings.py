@@ -65,6 +65,7 @@ def finish(run: Run, now: datetime) -> None:
         row.outputs, problems = _outputs(run)
         row.message = "; ".join(problems)
     row.stage, row.finished_at, row.paused = "done", now, False
+    row.counts = {phase: count for phase, count in run.counts.items() if count > 0}
     run.put_run()
     run.timers.clear()
     run.changes.effects.append(Told("RunFinished", phase=row.phase))

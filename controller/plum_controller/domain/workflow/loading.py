@@ -43,6 +43,7 @@ def load(
     """The run as it was when these rows were stored, and its next effects."""
     run = Run(plan, uid, name, row, facts)
     if run.is_done:
+        run.counts.update(row.counts)
         return run
     by_prefix: dict[str, dict[str, NodeRow]] = defaultdict(dict)
     for key, found in rows:

@@ -60,6 +60,8 @@ class RunRow(Struct):
     """The run as a whole."""
 
     hash: str = ""
+    revision: int = 0
+    """Number of the Revision, where it was known when the run started."""
     stage: str = "main"
     """`main`, `onFailure`, `finally`, `done`."""
     phase: str = "Running"
@@ -79,6 +81,8 @@ class RunRow(Struct):
     params: dict[str, Any] = {}
     """With their defaults."""
     outputs: dict[str, Any] = {}
+    counts: dict[str, int] = {}
+    """At the end: nodes by phase."""
 
 
 encode = msgspec.json.Encoder().encode
