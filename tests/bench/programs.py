@@ -23,6 +23,8 @@ class Program:
     url: str
     start_seconds: float
     """From fork to the line that says it is ready."""
+    workers: str = ""
+    """Address of the listener for workers."""
 
     @property
     def host(self) -> str:
@@ -65,7 +67,8 @@ async def controller(data_dir: Path, *extra: str) -> AsyncIterator[Program]:
         line = await asyncio.wait_for(process.stdout.readline(), 30)
         if not line:
             raise RuntimeError((data_dir / "controller.log").read_text()[-2000:])
-        yield Program(process, json.loads(line)["url"], time.perf_counter() - started)
+        seconds, said = time.perf_counter() - started, json.loads(line)
+        yield Program(process, said["url"], seconds, said.get("workers", ""))
     finally:
         await _stop(process)
 

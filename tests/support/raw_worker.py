@@ -61,6 +61,14 @@ class RawWorker:
                     return getattr(message, kind)
                 self._early.append(message)
 
+    def drop(self, kind: str) -> int:
+        """Forget the messages of this kind that have come. How many there were."""
+        while not self._incoming.empty() and (message := self._incoming.get_nowait()) is not None:
+            self._early.append(message)
+        before = len(self._early)
+        self._early = [message for message in self._early if message.WhichOneof("message") != kind]
+        return before - len(self._early)
+
     async def nothing(self, kind: str, seconds: float = 0.3) -> None:
         """No message of this kind comes for a while."""
         with contextlib.suppress(TimeoutError):
