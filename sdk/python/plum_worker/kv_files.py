@@ -108,7 +108,7 @@ class WriteQueue:
 
     def close(self) -> None:
         with self._lock:
-            if self._waiting and self._done:
+            if not self._file.closed and self._waiting and self._done:
                 self._rewrite()
             self._file.close()
 
