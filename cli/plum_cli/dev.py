@@ -195,6 +195,8 @@ class _Dev:
             self._say("controller", line)
             return
         if isinstance(event, dict) and event.get("event") == "ready":
+            if event.get("workers"):  # told to applications by the agents, and the same again after a restart
+                self._environment.setdefault("CONTROLLER_GRPC_ADDR", str(event["workers"]))
             if not self._url.done():
                 self._url.set_result(str(event["url"]))
             else:
