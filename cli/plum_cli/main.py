@@ -63,9 +63,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("port-forward", "Look", "reach ports of an instance from here"),
     Command("resolve", "Look", "where a service answers"),
     Command("history", "Look", "revisions of an object: when, who, what changed"),
+    Command("kv", "Change", "entries of the key-value store: get, put, delete, list, watch, txn, lock"),
     Command("sync", "Change", "folders, repositories and bundles that are followed: look, plan, hold, roll back"),
     Command("node", "Nodes", "join, revoke, cordon, uncordon, drain"),
     Command("run", "Tasks", "run a task or a workflow"),
+    Command("runs", "Tasks", "runs of workflows: list, graph, logs, pause, resume, cancel, retry, rerun, skip, approve"),
+    Command("simulate", "Tasks", "what a run of a workflow would do, with results that you give"),
+    Command("task", "Tasks", "cancel runs of tasks, or run them again"),
     Command("trigger", "Tasks", "fire triggers, fill back, see what they did, send events"),
     Command("token", "Care", "bearer tokens for people, programs and agents"),
     Command("kubeconfig", "Care", "print a kubeconfig for kubectl and other clients"),
@@ -76,6 +80,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("version", "Care", "versions of client and server"),
     Command("completion", "Care", "a completion script for the shell"),
 )
+
+RUN_ACTIONS = frozenset({
+    "list", "graph", "logs", "nodes", "pause", "resume", "cancel", "retry", "rerun", "skip", "approve", "reject", "mark",
+})  # fmt: skip
+"""What `plum runs` does; also understood after `plum run`."""
 
 VALUE_OPTIONS = frozenset({"-n", "--namespace", "--server", "--token", "--kubeconfig", "--context"})
 """Options that may also stand before the command, with a value of their own."""
@@ -138,6 +147,8 @@ def run_command(argv: Sequence[str]) -> int:
         if not name:
             print(overview())
             return 0
+    if name == "run" and rest and rest[0] in RUN_ACTIONS:  # `plum run pause NAME` is `plum runs pause NAME`
+        name = "runs"
     command = next((command for command in COMMANDS if command.name == name), None)
     if command is None:
         raise CliError(unknown_command(name), 2)

@@ -131,7 +131,7 @@ class WorkflowRun(Object):
     info: ClassVar[KindInfo] = KindInfo(
         kind="WorkflowRun",
         plural="workflowruns",
-        short_names=("wr", "wfr"),
+        short_names=("wr", "wfr", "run", "runs"),
         columns=(
             Column("Workflow", ".spec.workflowRef"),
             Column("Phase", ".status.phase"),

@@ -12,7 +12,7 @@ from plum_cli import arguments
 from plum_cli.errors import FAILED, OK
 
 if TYPE_CHECKING:
-    from plum_cli.findings import Situation
+    from plum_cli.findings import Finding, Situation
     from plum_cli.schema import Field, Schemas
     from plum_cli.session import Session
 
@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         """
         plum explain deployment/web                 why is it not available?
         plum explain node/node-1                    why does nothing run there?
+        plum explain run/inspect-area-x7k2p         what waits for what, since when?
         plum explain deployment.spec.strategy       what can be set?
         plum explain instance.status --recursive    all fields below
         """,
@@ -61,11 +62,23 @@ async def explain_object(args: argparse.Namespace, session: Session) -> int:
     settled = True
     for target in await session.targets(args.what):
         item = await session.get(target)
-        finding = explain(item, await situation_of(session, item))
+        if item["kind"] == "WorkflowRun":
+            finding = await _run(session, item)
+        else:
+            finding = explain(item, await situation_of(session, item))
         settled = settled and finding.settled
         for line in finding.lines():
             print(line)
     return FAILED if args.exit_code and not settled else OK
+
+
+async def _run(session: Session, item: dict[str, Any]) -> Finding:
+    """A run of a workflow is explained by the rows of its nodes."""
+    from plum_cli.commands.runs import pages
+    from plum_cli.why_runs import explain_run
+
+    rows = [row async for page in pages(session, item["metadata"]["name"]) for row in page["items"]]
+    return explain_run(item, rows, datetime.now(UTC))
 
 
 async def situation_of(session: Session, item: dict[str, Any]) -> Situation:
@@ -76,12 +89,12 @@ async def situation_of(session: Session, item: dict[str, Any]) -> Situation:
     from plum_cli.findings import Situation
     from plum_cli.owned import owned_objects
 
-    nodes, bound, owned, events = await asyncio.gather(
-        _nodes(session), _bound(session, item), owned_objects(session, item), _events(session, item)
+    nodes, bound, owned, events, workers = await asyncio.gather(
+        _nodes(session), _bound(session, item), owned_objects(session, item), _events(session, item), _workers(session, item)
     )
     uids = {item["metadata"]["uid"], *(child["metadata"]["uid"] for child in owned)}
     about = [event for event in in_order(events) if (event.get("involvedObject") or {}).get("uid") in uids]
-    return Situation(datetime.now(UTC), owned, nodes, bound, about)
+    return Situation(datetime.now(UTC), owned, nodes, bound, workers, about)
 
 
 async def _nodes(session: Session) -> dict[str, Any]:
@@ -93,6 +106,12 @@ async def _bound(session: Session, item: dict[str, Any]) -> list[dict[str, Any]]
         return []
     selector = f"spec.nodeName={item['metadata']['name']}"
     return (await session.api.list(await session.kind("instances.plum.dev"), fields=selector)).items
+
+
+async def _workers(session: Session, item: dict[str, Any]) -> list[dict[str, Any]]:
+    if item["kind"] != "TaskRun":
+        return []
+    return (await session.api.list(await session.kind("workers.plum.dev"), item["metadata"]["namespace"])).items
 
 
 async def _events(session: Session, item: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What runs of workflows have besides their object: rows of nodes, and controls that are judged where the run is.
 
-    GET  .../workflowruns/NAME/nodes[?limit=&continue=&node=&phase=]   rows of nodes, iterations included, in pages
+    GET  .../workflowruns/NAME/nodes[?limit=&continue=&node=&phase=]   rows of nodes, iterations included, in pages;
+                                                                       `definition=true`: with the definition of the run
     POST .../workflowruns/NAME/control {action, node, output, message} pause, resume, cancel, retry, rerun, skip, approve, ...
     POST .../workflows/NAME/simulate   {params, results, definition}   what a run would do, without doing it
 
@@ -105,7 +106,10 @@ class WorkflowRuns:
                 rows.update(await self._waiting(space, run, rows))
         phase = query.get("phase")
         items = [row for _, row in sorted(rows.items()) if not phase or row.get("phase") == phase]
-        return Answer(_encode(_list(items, more)))
+        body = _list(items, more)
+        if query.get("definition"):
+            body["definition"] = await self._definition(run)
+        return Answer(_encode(body))
 
     async def _named(self, space: str, run: WorkflowRun, name: str) -> list[Json]:
         wanted = key_of(name)

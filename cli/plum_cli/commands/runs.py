@@ -1,0 +1,214 @@
+"""`plum runs`: runs of workflows, and what people may ask of them. `plum run pause NAME` means the same."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from plum_cli import arguments
+from plum_cli.errors import FAILED, OK, CliError, UsageError
+from plum_cli.main import RUN_ACTIONS
+
+if TYPE_CHECKING:
+    from plum_cli.session import Session
+
+ENDED = frozenset({"Succeeded", "Failed", "Canceled", "Timeout"})
+NODE_ACTIONS = frozenset({"skip", "approve", "reject", "mark"})
+MARKS = {"succeeded": "markSucceeded", "failed": "markFailed", "canceled": "cancelNode"}
+POLL_SECONDS = 0.5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `plum runs`."""
+    arguments.describe(
+        parser,
+        """
+        Look at runs of workflows and steer them. What makes no sense for a run as it is now is refused with the reason.
+        A run that has ended stays as it is: retry and rerun start a new one, which takes over results.
+        """,
+        """
+        plum runs                                     all runs
+        plum run graph inspect-area-x7k2p             the graph, with states
+        plum run logs inspect-area-x7k2p -f           what happens, node by node
+        plum run pause|resume|cancel inspect-area-x7k2p
+        plum run retry inspect-area-x7k2p             the nodes that failed, once more
+        plum run rerun inspect-area-x7k2p --from scan
+        plum run skip inspect-area-x7k2p --node sweep[2]
+        plum run approve inspect-area-x7k2p --node release --message "looks good"
+        plum run mark inspect-area-x7k2p --node scan --as succeeded --output '{"contacts": 0}'
+        """,
+    )
+    parser.add_argument("action", nargs="?", default="list", choices=sorted(RUN_ACTIONS), help="what to do; list if absent")
+    parser.add_argument("name", nargs="?", help="name of the run")
+    parser.add_argument(
+        "node_word", nargs="?", metavar="NODE", help="skip, approve, reject, mark, logs: the node, such as sweep[2]"
+    )
+    parser.add_argument("--node", help="the node, as above")
+    parser.add_argument("--from", dest="start", metavar="NODE", help="rerun: first node to run again")
+    parser.add_argument("--as", dest="mark", choices=sorted(MARKS), help="mark: how the node ends")
+    parser.add_argument("--output", metavar="JSON", help="mark, approve: output of the node")
+    parser.add_argument("--message", default="", help="why, for people")
+    parser.add_argument("--workflow", help="list: only runs of this workflow")
+    parser.add_argument("-f", "--follow", action="store_true", help="logs: until the run has ended")
+    parser.add_argument("-o", dest="form", choices=("table", "json"), default="table", help="nodes: table or json")
+    arguments.server(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    from plum_cli import session
+
+    if args.action != "list" and not args.name:
+        raise UsageError(f"which run? Write: plum runs {args.action} NAME")
+    args.node = args.node or args.node_word
+    return session.run(args, lambda connected: _act(args, connected))
+
+
+async def _act(args: argparse.Namespace, session: Session) -> int:
+    match args.action:
+        case "list":
+            return await _list(args, session)
+        case "graph":
+            return await _graph(args, session)
+        case "logs":
+            return await _logs(args, session)
+        case "nodes":
+            return await _nodes(args, session)
+    return await _control(args, session)
+
+
+async def _list(args: argparse.Namespace, session: Session) -> int:
+    from plum_client.transport import Request
+
+    from plum_cli.session import TABLE
+    from plum_cli.tables import TableOptions, TableView
+
+    info = await session.kind("workflowruns.plum.dev")
+    query = {"fieldSelector": f"spec.workflowRef={args.workflow}"} if args.workflow else {}
+    table = await session.ask(Request("GET", info, session.namespace, query=query, accept=TABLE))
+    view = TableView(TableOptions())
+    rows = view.rows(table)
+    if not rows:
+        print(f"no runs in namespace {session.namespace}; start one with: plum run workflow/NAME")
+        return OK
+    print("\n".join(view.lines(rows)))
+    return OK
+
+
+async def pages(session: Session, name: str, **query: str) -> AsyncIterator[dict[str, Any]]:
+    """All pages of a run's rows."""
+    path = f"/apis/plum.dev/v1/namespaces/{session.namespace}/workflowruns/{name}/nodes"
+    after = ""
+    while True:
+        page = await session.raw("GET", path, {**query, **({"continue": after} if after else {}), "limit": "2000"})
+        yield page
+        after = page["metadata"].get("continue") or ""
+        if not after:
+            return
+
+
+async def _graph(args: argparse.Namespace, session: Session) -> int:
+    from plum_cli.run_graph import draw
+    from plum_cli.session import Target
+
+    item = await session.get(Target(await session.kind("workflowruns.plum.dev"), args.name))
+    rows: dict[str, Any] = {}
+    definition: dict[str, Any] = {}
+    async for page in pages(session, args.name, definition="true"):
+        definition = page.get("definition") or definition
+        rows |= {row["key"]: row for row in page["items"] if "[" not in row["key"]}
+    if not definition:
+        raise CliError(f"run {args.name} has not started; see: plum explain run/{args.name}", FAILED)
+    status = item.get("status") or {}
+    print(f"{args.name}  {status.get('phase', 'Queued')}  {status.get('message', '')}".rstrip())
+    for line in draw(definition, rows, datetime.now(UTC)):
+        print(line)
+    return OK
+
+
+async def _nodes(args: argparse.Namespace, session: Session) -> int:
+    from plum_cli.output import format_rows
+
+    rows = [
+        row async for page in pages(session, args.name, **({"node": args.node} if args.node else {})) for row in page["items"]
+    ]
+    if args.form == "json":
+        print(json.dumps(rows, indent=2))
+        return OK
+    lines = []
+    for row in rows:
+        attempt, finished = str(row.get("attempt") or ""), str(row.get("finishedAt") or "")
+        text = str(row.get("message") or row.get("waitsFor") or "")
+        lines.append([str(row.get("name")), str(row.get("type", "")), str(row.get("phase")), attempt, finished, text])
+    print("\n".join(format_rows(["NODE", "TYPE", "PHASE", "ATTEMPT", "FINISHED", "MESSAGE"], lines)))
+    return OK
+
+
+async def _logs(args: argparse.Namespace, session: Session) -> int:
+    """What happened, oldest first; with -f until the run has ended."""
+    from plum_cli.session import Target
+
+    target = Target(await session.kind("workflowruns.plum.dev"), args.name)
+    told: set[tuple[str, Any, Any]] = set()
+    while True:
+        item = await session.get(target)
+        rows = [row async for page in pages(session, args.name) for row in page["items"]]
+        if args.node:
+            rows = [row for row in rows if args.node in (row.get("name"), row.get("key"))]
+        for row in sorted(rows, key=lambda row: str(row.get("finishedAt") or row.get("startedAt") or "~")):
+            at = (row["key"], row.get("phase"), row.get("attempt"))
+            if row.get("phase") == "Pending" or at in told:
+                continue
+            told.add(at)
+            await _tell(row, session)
+        status = item.get("status") or {}
+        if status.get("phase") in ENDED or not args.follow:
+            if not args.node:
+                when, phase = status.get("finishedAt") or "-", status.get("phase", "Queued")
+                print(f"{when:<27} run {args.name}  {phase}  {status.get('message', '')}".rstrip())
+            return OK if status.get("phase") in ("Succeeded", None) or not args.follow else FAILED
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _tell(row: dict[str, Any], session: Session) -> None:
+    when = row.get("finishedAt") or row.get("startedAt") or "-"
+    text = row.get("message") or row.get("waitsFor") or ("" if row.get("output") is None else json.dumps(row["output"])[:200])
+    outcome = f" -> {row['outcome']}" if row.get("outcome") else ""
+    print(f"{when:<27} {row.get('name')}  {row.get('phase')}{outcome}  {text}".rstrip())
+    made = str(row.get("made") or "")
+    if made.startswith("TaskRun/") and row.get("phase") in ("Succeeded", "Failed"):
+        found = await session.find(await session.kind("taskruns.plum.dev"), made.partition("/")[2], session.namespace)
+        status = (found or {}).get("status") or {}
+        for stream in ("stdout", "stderr"):
+            for line in str(status.get(stream) or "").splitlines():
+                print(f"    {stream}: {line}")
+
+
+async def _control(args: argparse.Namespace, session: Session) -> int:
+    action, body = args.action, {"message": args.message}
+    if action in NODE_ACTIONS and not args.node:
+        raise UsageError(f"which node? Write: plum runs {action} {args.name} --node NODE")
+    if action == "mark":
+        if not args.mark:
+            raise UsageError("mark as what? Write --as succeeded, --as failed or --as canceled")
+        action = MARKS[args.mark]
+    if args.output:
+        try:
+            body["output"] = json.loads(args.output)
+        except ValueError as error:
+            raise UsageError(f"--output is no JSON: {error}") from error
+    if action == "rerun" and not args.start and not args.node:
+        raise UsageError(f"from which node? Write: plum runs rerun {args.name} --from NODE")
+    body["node"] = (args.start if action == "rerun" else None) or args.node or ""
+    path = f"/apis/plum.dev/v1/namespaces/{session.namespace}/workflowruns/{args.name}/control"
+    answer = await session.raw("POST", path, body={"action": action, **body})
+    made = answer["metadata"]["name"]
+    if made != args.name:
+        print(f"workflowrun.plum.dev/{made} created: it takes over results of {args.name}")
+    else:
+        print(f"workflowrun.plum.dev/{args.name} {action}: asked")
+    return OK

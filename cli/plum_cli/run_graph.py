@@ -1,0 +1,105 @@
+"""A run drawn in the terminal: its graph as a tree, each node once, below the last of the nodes it waits for.
+
+    scan       Succeeded  1.2s
+    └─ found   Succeeded  -> true
+       ├─ [true] photo    Running  since 3s
+       │  └─ close        Pending  (after photo, alert)
+       └─ [true] alert    Succeeded
+
+Pure: a definition and rows in, lines out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from plum_cli.times import age, parse_time
+
+Node = Mapping[str, Any]
+SIGNS = {
+    "Succeeded": "+", "Failed": "x", "Running": "*", "Waiting": "~", "Pending": ".", "Skipped": "-", "UpstreamFailed": "!",
+    "Canceled": "/",
+}  # fmt: skip
+
+
+def draw(definition: Mapping[str, Any], rows: Mapping[str, Node], now: datetime) -> Iterator[str]:
+    """The lines of all graphs. `rows` by key."""
+    yield from _graph(definition.get("nodes") or [], "", rows, now)
+    for part in ("onFailure", "finally"):
+        nodes = (definition.get(part) or {}).get("nodes") or []
+        if nodes:
+            yield f"{part}:"
+            yield from _graph(nodes, f"{part}:", rows, now)
+
+
+def _graph(nodes: Sequence[Node], prefix: str, rows: Mapping[str, Node], now: datetime) -> Iterator[str]:
+    ranks = _ranks(nodes)
+    children: dict[str, list[Node]] = {}
+    roots: list[Node] = []
+    for node in nodes:
+        before = [edge["node"] for edge in node.get("dependsOn") or ()]
+        if before:
+            children.setdefault(max(before, key=lambda name: (ranks[name], name)), []).append(node)
+        else:
+            roots.append(node)
+    # A stack instead of recursion: a chain of 10,000 nodes is as deep as it is long.
+    pending = [(node, "", "", "") for node in reversed(roots)]
+    while pending:
+        node, indent, branch, parent = pending.pop()
+        yield f"{indent}{branch}{_line(node, parent, prefix, rows, now)}"
+        below = children.get(node["name"], [])
+        inner = indent + ("" if not branch else "   " if branch.startswith("└") else "│  ")
+        last = len(below) - 1
+        pending.extend((below[at], inner, "└─ " if at == last else "├─ ", node["name"]) for at in range(last, -1, -1))
+
+
+def _line(node: Node, parent: str, prefix: str, rows: Mapping[str, Node], now: datetime) -> str:
+    row = rows.get(prefix + node["name"], {})
+    phase = str(row.get("phase") or "Pending")
+    edges = node.get("dependsOn") or []
+    outcome = "".join(f"[{edge['on']}] " for edge in edges if edge["node"] == parent and edge.get("on"))
+    text = f"{SIGNS.get(phase, '?')} {outcome}{node['name']}  {phase}"
+    if node.get("type", "task") not in ("task",):
+        text += f"  {node['type']}"
+    if row.get("outcome"):
+        text += f" -> {row['outcome']}"
+    if node.get("type") in ("loop", "map") and row.get("iteration") is not None:
+        total = f" of {row['total']}" if row.get("total") is not None else ""
+        text += f"  iteration {row['iteration'] + 1}{total}"
+    text += _time(row, phase, now)
+    others = [edge["node"] for edge in edges]
+    if len(others) > 1:
+        text += f"  (after {', '.join(others)})"
+    if row.get("message"):
+        text += f"  {row['message']}"
+    elif phase == "Waiting" and row.get("waitsFor"):
+        text += f"  waits for {row['waitsFor']}"
+    return text
+
+
+def _time(row: Node, phase: str, now: datetime) -> str:
+    started, finished = parse_time(row.get("startedAt") or ""), parse_time(row.get("finishedAt") or "")
+    if started is not None and finished is not None and phase in ("Succeeded", "Failed", "Canceled"):
+        return f"  {(finished - started).total_seconds():.1f}s"
+    if started is not None and phase in ("Running", "Waiting"):
+        return f"  since {age(row['startedAt'], now)}"
+    return ""
+
+
+def _ranks(nodes: Sequence[Node]) -> dict[str, int]:
+    """For each node the length of the longest way to it."""
+    before = {node["name"]: [edge["node"] for edge in node.get("dependsOn") or ()] for node in nodes}
+    ranks: dict[str, int] = {}
+    for name in before:
+        pending = [name]
+        while pending:
+            current = pending[-1]
+            missing = [other for other in before[current] if other not in ranks]
+            if missing and current not in ranks:
+                pending.extend(missing)
+            else:
+                pending.pop()
+                ranks[current] = max((ranks[other] + 1 for other in before[current]), default=0)
+    return ranks

@@ -1,0 +1,57 @@
+"""Why a run of a workflow has not ended: what it waits for, node by node, and since when.
+
+run + rows --explain_run--> Finding("WorkflowRun inspect-1 is running since 3m.", because=[...])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from plum_cli.findings import Finding, Object, name_of
+from plum_cli.times import age
+
+SHOWN = 20
+"""Nodes explained one by one; the rest is counted."""
+_ENDED = frozenset({"Succeeded", "Failed", "Canceled", "Timeout"})
+
+
+def explain_run(run: Object, rows: Sequence[Mapping[str, Any]], now: datetime) -> Finding:
+    """What waits for what, since when."""
+    status, metadata = run.get("status") or {}, run["metadata"]
+    phase = str(status.get("phase") or "Queued")
+    because = [finding for row in rows if (finding := _node(row, now, phase)) is not None]
+    shown = tuple(because[:SHOWN])
+    if len(because) > SHOWN:
+        shown += (Finding(f"... and {len(because) - SHOWN} more nodes."),)
+    if phase == "Succeeded":
+        return Finding(f"{name_of(run)} succeeded.", settled=True)
+    if phase in _ENDED:
+        return Finding(
+            f"{name_of(run)} ended as {phase}: {status.get('message') or status.get('reason') or ''}".rstrip(": "), shown
+        )
+    since = status.get("startedAt") or metadata.get("creationTimestamp") or ""
+    text = f"{name_of(run)} is {phase.lower()} since {age(since, now)}"
+    if phase == "Queued":
+        text += f": {status.get('message') or 'no controller has taken it up'}"
+    elif phase == "Paused":
+        text += ": nothing new starts until `plum runs resume`"
+    return Finding(text + ".", shown)
+
+
+def _node(row: Mapping[str, Any], now: datetime, run_phase: str) -> Finding | None:
+    phase, name = row.get("phase"), row.get("name") or row.get("key")
+    if phase == "Running":
+        made = f" ({row['made']})" if row.get("made") else ""
+        return Finding(f"{name} runs since {age(row.get('startedAt') or '', now)}{made}, attempt {row.get('attempt', 1)}.")
+    if phase == "Waiting":
+        until = f" until {row['dueAt']}" if row.get("dueAt") else ""
+        last = f"; the last attempt failed: {row['message']}" if row.get("message") else ""
+        since, wanted = age(row.get("startedAt") or "", now), row.get("waitsFor") or "its turn"
+        return Finding(f"{name} waits since {since} for {wanted}{until}{last}.")
+    if phase == "Pending" and run_phase not in _ENDED:
+        return Finding(f"{name} waits for {row.get('waitsFor') or 'its turn'}.")
+    if phase == "Failed":
+        return Finding(f"{name} failed after {row.get('attempt', 1)} attempts: {row.get('message') or row.get('reason') or ''}.")
+    return None
