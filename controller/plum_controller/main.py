@@ -216,6 +216,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     from plum_controller.store.journal import StoreJournal
     from plum_controller.tasks import execution
     from plum_controller.workflows import engine
+    from plum_controller.workflows.hooks import Hooks
 
     transport = LocalTransport(api)
     manager = Manager(ApiClient(transport, field_manager="plum-controller"))
@@ -224,6 +225,8 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
     tasks = execution.add_to(manager, settings, outgoing)
     workflows = engine.add_to(manager, StoreJournal(api.store), step_runners(manager.api, settings, outgoing))
+    hooks = Hooks(manager.api, outgoing, manager.clock, manager.recorder("workflow"))
+    workflows.on_told = hooks.tell
     api.workflow_runs.views = workflows
     task = asyncio.create_task(manager.run(), name="controllers")
     task.add_done_callback(_controllers_ended)
@@ -233,6 +236,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await workflows.close()
+        await hooks.close()
         await tasks.close()
         await transport.close()
 

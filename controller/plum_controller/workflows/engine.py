@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -88,6 +88,8 @@ class WorkflowEngine:
         self._definitions = Definitions(journal)
         self._admission = Admission()
         self._effects = Effects(self._api, self._clock, self._tasks, self._runs, steps, self._refuse)
+        self.on_told: Callable[[Actor, Told], None] = lambda actor, told: None
+        """Called with what hooks want to know, after it is on disk."""
         self._actors: dict[str, Actor] = {}
         self._behind: dict[str, asyncio.Task[None]] = {}
         """Runs whose status is being written, by uid."""
@@ -333,7 +335,9 @@ class WorkflowEngine:
 
     def carry_out(self, actor: Actor, effect: Effect) -> None:
         """An effect of a stored decision."""
-        if not isinstance(effect, Told):
+        if isinstance(effect, Told):
+            self.on_told(actor, effect)
+        else:
             self._effects.carry_out(actor, effect)
 
     def moved(self, actor: Actor) -> None:
