@@ -38,6 +38,8 @@ class Situation:
     """Nodes by name."""
     bound: Sequence[Object] = ()
     """For a node: the instances that run on it."""
+    workers: Sequence[Object] = ()
+    """For a run of a task: the workers of its namespace."""
     events: Sequence[Object] = ()
     """Events of the object and of what it owns, oldest first."""
 

@@ -47,7 +47,7 @@ def readiness(item: JsonObject) -> Readiness:
     if observed is not None and generation and int(observed) < int(generation):
         return Readiness(False, "its controller has not seen the change yet")
     phase = str(status.get("phase") or "")
-    if phase in ("Failed", "Timeout", "Canceled"):
+    if phase in ("Failed", "Timeout", "Canceled") or (phase == "Unknown" and item["kind"] == "TaskRun"):
         return Readiness(
             False, f"is {phase}: {status.get('message') or status.get('error') or 'no reason was given'}", failed=True
         )

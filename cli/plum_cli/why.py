@@ -32,6 +32,7 @@ from plum_cli.findings import (
 )
 from plum_cli.times import age, parse_time
 from plum_cli.why_instances import explain_instance
+from plum_cli.why_tasks import explain_task
 
 NEGATIVE = frozenset(
     {
@@ -48,7 +49,7 @@ INSTANCES_SHOWN = 5
 
 def explain(item: Object, situation: Situation) -> Finding:
     """What the object waits for and since when."""
-    special = {"Deployment": _deployment, "Instance": explain_instance, "Node": _node}
+    special = {"Deployment": _deployment, "Instance": explain_instance, "Node": _node, "TaskRun": explain_task}
     finding = special.get(str(item["kind"]), _other)(item, situation)
     if finding.settled:
         return finding
@@ -228,7 +229,8 @@ def _other(item: Object, situation: Situation) -> Finding:
 
 def _children(situation: Situation) -> Iterator[Finding]:
     for child in situation.owned:
-        finding = explain_instance(child, situation) if child["kind"] == "Instance" else _other(child, Situation(situation.now))
+        known = {"Instance": explain_instance, "TaskRun": explain_task}.get(str(child["kind"]))
+        finding = known(child, situation) if known is not None else _other(child, Situation(situation.now))
         if not finding.settled:
             yield finding
 

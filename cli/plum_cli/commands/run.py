@@ -31,6 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         """,
         """
         plum run task/resize --param width=200 --wait
+        plum run task/resize --payload '{"width": 200, "crop": {"top": 5}}'
+        plum run task/builtin.echo --param text=hello --wait
         plum run workflow/inspect-area --param zone=7
         """,
     )
@@ -42,8 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="a parameter; JSON where it is JSON, else text; may be repeated",
     )
+    parser.add_argument("--payload", metavar="JSON", help="all parameters as one JSON object; --param goes over it")
     arguments.server(parser)
-    parser.add_argument("--wait", action="store_true", help="until it has ended; exit code 1 unless it succeeded")
+    parser.add_argument(
+        "--wait", action="store_true", help="until it has ended; prints the output of a task; exit code 1 unless it succeeded"
+    )
     arguments.timeout(parser, "1h", "how long --wait waits")
 
 
@@ -54,7 +59,21 @@ def run(args: argparse.Namespace) -> int:
     kind, _, name = args.what.partition("/")
     if kind.lower() not in RUNS or not name:
         raise UsageError(f"{args.what!r} cannot be run; write task/NAME or workflow/NAME")
-    return session.run(args, lambda connected: start(args, connected, kind.lower(), name, parameters(args.param)))
+    values = payload(args.payload) | parameters(args.param)
+    return session.run(args, lambda connected: start(args, connected, kind.lower(), name, values))
+
+
+def payload(text: str | None) -> dict[str, Any]:
+    """`--payload` as an object. Raises `UsageError`."""
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"--payload is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UsageError(f'--payload is {text!r}; give a JSON object such as {{"width": 200}}')
+    return value
 
 
 def parameters(texts: list[str]) -> dict[str, Any]:
@@ -77,8 +96,9 @@ async def start(args: argparse.Namespace, session: Session, kind: str, name: str
     from plum_cli.waiting import Waiter
 
     definition_kind, run_kind, reference, field = RUNS[kind]
-    definition = await session.kind(f"{definition_kind.lower()}s.plum.dev")
-    await session.get(Target(definition, name))
+    if not name.startswith("builtin."):
+        definition = await session.kind(f"{definition_kind.lower()}s.plum.dev")
+        await session.get(Target(definition, name))
     info = await session.kind(f"{run_kind.lower()}s.plum.dev")
     manifest: dict[str, Any] = {
         "apiVersion": info.api_version,
@@ -101,6 +121,10 @@ async def start(args: argparse.Namespace, session: Session, kind: str, name: str
     code = await waiter.wait(args.timeout)
     if code != OK:
         await waiter.explain_rest()
+    if run_kind == "TaskRun":
+        output = ((await session.get(target)).get("status") or {}).get("output")
+        if output is not None:
+            print(json.dumps(output, indent=2, ensure_ascii=False))
     return code
 
 
