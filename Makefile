@@ -62,7 +62,7 @@ bench: setup ## measure the numbers of docs/architecture.md and print them besid
 	$(BIN)/python -m tests.bench
 
 soak: setup ## fault, model and schema tests at their full count (hours)
-	$(BIN)/python -m pytest tests/faults tests/simulation tests/integration -m soak --timeout 14400
+	$(BIN)/python -m pytest tests -m soak --timeout 14400
 
 schemas: setup ## write schemas/crds from the typed kinds
 	$(BIN)/python -m plum_schemas.generate schemas/crds
