@@ -109,6 +109,7 @@ def environment_of(
         "LANG": "C.UTF-8",
         "PLUM_APP_NAME": what.name,
         "PLUM_APP_VERSION": what.version,
+        "PLUM_NAMESPACE": instance.metadata.namespace,
     }
     addresses = {"CONTROLLER_BASE": place.controller, "CONTROLLER_GRPC_ADDR": place.controller_grpc}
     environment |= {name: value for name, value in addresses.items() if value}

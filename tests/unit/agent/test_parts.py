@@ -120,7 +120,7 @@ def test_an_environment_holds_what_is_declared_and_the_names_of_plum() -> None:
 
     assert got == {
         "PATH": "/own", "HOME": "/home", "LANG": "C.UTF-8", "PLUM_APP_NAME": "web", "PLUM_APP_VERSION": "",
-        "PLUM_INSTANCE_ID": "web-0",
+        "PLUM_INSTANCE_ID": "web-0", "PLUM_NAMESPACE": "default",
         "WORKER_NODE_ID": "n1", "PORT": "4711", "PORT_HTTP": "4711", "PORT_ADMIN_API": "9000", "A": "1",
         "B": "12 $(MISSING) $(A) 4711", "NODE": "n1",
     }  # fmt: skip
