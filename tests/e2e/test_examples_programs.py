@@ -132,8 +132,9 @@ async def redis(trial: Trial) -> None:
     assert not is_running(before.status.pid or 0)
     assert await trial.containers("redis") == 1
     assert "NOAUTH" in await trial.inside("redis", "env -u REDISCLI_AUTH redis-cli -p $PORT get answer")
-    await trial.plum("rollout restart deployment/redis --wait")
-    assert await trial.inside("redis", "redis-cli -p $PORT get answer") == "42"
+    await trial.plum(f"apply -f {trial.data}/manifests/51-redis/process.yaml --wait")
+    assert await trial.inside("redis", "redis-cli -p $PORT get answer") == "42", "and back"
+    assert await trial.containers("redis") == 0
 
 
 async def nginx(trial: Trial) -> None:

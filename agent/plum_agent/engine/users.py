@@ -6,6 +6,7 @@ in its image.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
 from contextlib import suppress
@@ -29,14 +30,16 @@ class ImageUsers:
     def __init__(self, client: EngineClient) -> None:
         self._client = client
         self._known: dict[tuple[str, str], Owner | None] = {}
+        self._looking = asyncio.Lock()
 
     async def find(self, image: str, user: str) -> Owner | None:
         """None: root, or somebody the image does not know; the engine will say so. Raises `EngineError`."""
         found = await self._client.request("GET", f"/images/{image}/json")
         user = user or (found.get("Config") or {}).get("User") or ""
         key = str(found["Id"]), user
-        if key not in self._known:
-            self._known[key] = await self._look(key[0], user)
+        async with self._looking:  # many instances of one image may start at once
+            if key not in self._known:
+                self._known[key] = await self._look(key[0], user)
         return self._known[key]
 
     async def _look(self, image: str, user: str) -> Owner | None:
