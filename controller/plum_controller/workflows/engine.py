@@ -96,6 +96,7 @@ class WorkflowEngine:
         self._written: dict[str, float] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._swept = False
+        self._sweeping = asyncio.Lock()
         self._closed = False
 
     @property
@@ -187,8 +188,8 @@ class WorkflowEngine:
     async def reconcile(self, key: ObjectKey) -> Result:
         """Admit a run, load it after a restart, or pass on what people ask of it."""
         if not self._swept:
-            self._swept = True
-            self._spawn(self._sweep())
+            async with self._sweeping:
+                await self._sweep()
         run = self._runs.get(key)
         if run is None or self._closed:
             return Result.wait_for_change()
@@ -433,19 +434,29 @@ class WorkflowEngine:
     # ---- upkeep
 
     async def _sweep(self) -> None:
-        """Once, after a start: forget rows of runs that were deleted while nobody looked, and definitions nobody pins."""
+        """Once, before the first run goes on: forget rows of runs that were deleted while nobody looked, and definitions that
+        nobody pins."""
+        if self._swept:
+            return
         try:
-            known = {run.metadata.uid for run in self._runs.list()}
+            used: set[str] = set()
+            known: set[str] = set()
+            for run in self._runs.list():
+                known.add(run.metadata.uid)
+                digest = run.status.definition_hash
+                if not digest and (value := await self._journal.get(space_of(run.metadata.uid), RUN_KEY)) is not None:
+                    digest = decode_run(value).hash  # it ended before its status said what it is pinned to
+                used.add(digest)
             after = ""
             while spaces := await self._journal.spaces(RUNS, after):
                 after = spaces[-1]
                 for space in spaces:
                     if space.removeprefix(RUNS) not in known:
                         await self._journal.drop(space)
-            used = {run.status.definition_hash for run in self._runs.list()} | {a.run.row.hash for a in self._actors.values()}
             await self._definitions.forget_unused(used)
         except Exception:
             logger.exception("rows of former runs could not be removed")
+        self._swept = True
 
     async def _forget_rows(self, uid: str) -> None:
         try:

@@ -179,7 +179,7 @@ def test_people_pause_resume_approve_skip_and_cancel() -> None:
         run = await site.ended(name)
 
         assert run.status.phase == "Succeeded"
-        assert (await site.rows(name))["slow"]["message"] == "skipped by system:admin: too slow" or True
+        assert (await site.rows(name))["slow"]["message"].endswith(": too slow")
         [made] = await site.task_runs()
         assert made.spec.canceled
         for action in ("pause", "resume", "cancel", "skip"):

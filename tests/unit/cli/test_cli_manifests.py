@@ -121,7 +121,7 @@ def test_dates_stay_texts() -> None:
 def test_what_json_cannot_say_is_refused() -> None:
     assert "JSON has no such number" in problems(HEAD + "spec: {x: .inf}\n")[0]
     assert "JSON cannot say" in problems(HEAD + "spec: {x: !!binary aGVsbG8=}\n")[0]
-    assert "means True in YAML 1.1" in problems(HEAD + "spec: {on: 1}\n")[0]
+    assert "means True in YAML 1.1" in problems(HEAD + "spec: {yes: 1}\n")[0]
 
 
 def test_aliases_and_merges_are_resolved() -> None:

@@ -17,6 +17,8 @@ MAX_NODES = 2_000_000
 MAX_DEPTH = 100
 """Levels of nesting. No manifest comes near; an alias to its own parent would never end."""
 TAG = "tag:yaml.org,2002:"
+FIELD_ON = "on"
+"""A field of edges and hooks in workflows, which YAML 1.1 takes for true: written as it is, it is the field."""
 _BOOLEAN_WORDS = frozenset({"yes", "no", "on", "off"})
 
 
@@ -73,7 +75,7 @@ class Builder:
         if not isinstance(node, yaml.ScalarNode):
             self._fail(line, f"a key of {path or 'the document'} is not a text")
             return ""
-        if node.tag == TAG + "bool":
+        if node.tag == TAG + "bool" and node.value != FIELD_ON:
             self._fail(line, f"the key {node.value!r} means {self._boolean(node)} in YAML 1.1; write it in quotes")
         return str(node.value)
 
