@@ -21,6 +21,7 @@ from plum_schemas.core import Namespace
 from plum_schemas.deployment import DEPLOYMENT_LABEL, REVISION_LABEL
 from plum_schemas.instance import Instance
 from plum_schemas.node import Node
+from plum_schemas.taskrun import TaskRun
 
 from tests.support.docker_engine import Engine, shared_engine
 from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_PROGRAMS, Site
@@ -34,7 +35,8 @@ EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS]
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with sandbox(tmp_path) as box:
         controller = await box.controller()
-        agents = [box.agent(f"node-{number}", controller.url) for number in (1, 2)]
+        told = {"CONTROLLER_GRPC_ADDR": controller.workers}
+        agents = [box.agent(f"node-{number}", controller.url, env=told) for number in (1, 2)]
         await asyncio.gather(*agents)
         for number in (1, 2):
             await box.until(lambda name=f"node-{number}": box.node_is(name, "True"))  # type: ignore[misc]
@@ -492,6 +494,44 @@ async def zip_in_base_image(site: Site) -> None:
         await site.until(gone, what="no container is left")
 
 
+async def worker(site: Site) -> None:
+    await site.plum("artifact push manifests/58-worker/app")
+    manifest = (MANIFESTS / "58-worker/worker.yaml").read_text().replace("value: python3", f"value: {sys.executable}")
+    await site.box.plum("apply", "-f", "-", "--wait", "--timeout", "30s", "-n", NAMESPACE, stdin=manifest.encode())
+
+    async def workers() -> bool:
+        shown = await site.plum("get workers")
+        return shown.count("Ready") == 2 and shown.count("count-words,shout") == 2
+
+    await site.until(workers, what="both workers are registered")
+    await site.apply("58-worker/run.yaml", wait=False)
+
+    async def counted() -> bool:
+        return "to: 2" in await site.plum("get taskrun first -o yaml")
+
+    await site.until(counted, what="the words are counted")
+    await site.apply("58-worker/slow.yaml", wait=False)
+
+    async def holder() -> str:
+        run = await site.box.api().get(TaskRun, "slow", NAMESPACE)
+        return run.status.worker if run is not None and run.status.progress else ""
+
+    name = await site.until(holder, what="it is under way")
+    assert "progress" in await site.plum("get taskrun slow -o yaml")
+    described = await site.plum(f"describe worker {name}")
+    assert "count-words" in described and "Connected" in described
+    (instance,) = [one for one in await site.ready("counter") if one.metadata.name == name]
+    os.kill(instance.status.pid or 0, signal.SIGKILL)
+
+    async def again() -> bool:
+        run = await site.box.api().get(TaskRun, "slow", NAMESPACE)
+        assert run is not None
+        return run.status.phase == "Succeeded" and run.status.attempt == 2
+
+    await site.until(again, seconds=50, what="the other worker, or the next one, has done it")
+    await site.plum("delete deployment counter")
+
+
 STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "01-hello": hello,
     "02-probes": probes,
@@ -511,6 +551,7 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "46-zip-in-base-image": zip_in_base_image,
     "50-two-services": two_services,
     "55-device-bound-exclusive": device_bound_exclusive,
+    "58-worker": worker,
 }
 
 
