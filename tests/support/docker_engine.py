@@ -58,6 +58,7 @@ class Engine:
         """Start it, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "pid").unlink(missing_ok=True)
+        self._forget_containerd()
         command = [
             *self._prefix, "dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
             "--host", f"unix://{self.socket}", "--pidfile", str(self.folder / "pid"), "--storage-driver", "overlay2",
@@ -102,6 +103,13 @@ class Engine:
                 assert time.monotonic() < deadline, "containerd does not end"
                 time.sleep(0.02)
             file.unlink()  # where nobody reaps it, the next dockerd would take it for running
+
+    def _forget_containerd(self) -> None:
+        """What a power cut left: the next dockerd would take a number that nobody has, or a zombie, for running."""
+        file = self.folder / "exec" / "containerd" / "containerd.pid"
+        with suppress(OSError, ValueError):
+            if not _alive(int(file.read_text())):
+                file.unlink()
 
     def remove(self) -> None:
         """End it and everything of it: its containers, containerd, its mounts and its folder."""

@@ -22,7 +22,7 @@ import socket
 import subprocess
 import threading
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,6 +243,8 @@ class FleetSite:
     tokens: dict[str, str] = field(default_factory=dict)
     engines: dict[str, Path] = field(default_factory=dict)
     """Sockets of container engines, for the nodes that have one."""
+    boots: dict[str, list[str]] = field(default_factory=dict)
+    """What goes before programs of machines that were rebooted."""
 
     @property
     def secure_url(self) -> str:
@@ -258,18 +260,26 @@ class FleetSite:
         await self.start_agent(name, env=env)
         await self.box.until(lambda: self.box.node_is(name, "True"), what=f"{name} is ready")
 
-    async def start_agent(self, name: str, boot: Sequence[str] = (), env: Mapping[str, str] | None = None) -> None:
-        """Start the agent of a machine. `boot` goes before it, such as `another_boot(...)`."""
+    async def start_agent(self, name: str, env: Mapping[str, str] | None = None) -> None:
+        """Start the agent of a machine."""
         trust = str(self.controller.data_dir / "pki" / "ca.crt")
         self.agents[name] = await self.box.agent(
             name, self.secure_url, "--ca-file", trust, "--engine", str(self.engines.get(name, "none")),
-            env={"PLUM_TOKEN": self.tokens[name], **(env or {})}, prefix=[*self.net.prefix(name), *boot],
+            env={"PLUM_TOKEN": self.tokens[name], **(env or {})}, prefix=[*self.net.prefix(name), *self.boots.get(name, ())],
         )  # fmt: skip
 
     async def reboot(self, name: str) -> None:
         """The power fails and comes back: nothing of the machine is left, and its kernel has another boot id."""
         await self.net.power_off(name)
-        await self.start_agent(name, another_boot(self.box.root))
+        self.boots[name] = another_boot(self.box.root)
+        await self.start_agent(name)
+
+    async def upgrade(self, name: str) -> None:
+        """The agent is told to end, and the next release of it begins."""
+        agent = self.agents[name]
+        agent.process.send_signal(signal.SIGTERM)
+        assert await asyncio.to_thread(agent.process.wait, 30) == 0, agent.logged()[-3000:]
+        await self.start_agent(name)
 
 
 @asynccontextmanager

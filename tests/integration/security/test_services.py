@@ -41,3 +41,21 @@ def test_an_agent_sees_the_endpoints_of_its_node_and_no_others(site: Site) -> No
     assert agent.get(f"{path}?fieldSelector=spec.nodeName=boat2")[0] == 403
     assert agent.get(path)[0] == 403
     assert agent.call("POST", "/v1/services/register", REGISTRATION)[0] == 403
+
+
+def test_applications_are_seen_by_who_may_see_artifacts_and_made_by_who_may_create_them(site: Site) -> None:
+    reader, writer, agent = site.user("shopper"), site.user("packer"), site.node("boat3")
+    bind(site, "shopper", "view", "default")
+    bind(site, "packer", "edit", "default")
+    image = {"name": "web", "version": "1", "imageRepository": "web", "imageTag": "1"}
+
+    for path in ("/v1/apps", "/artifacts/", "/artifacts/a_1_00000000.zip", "/v1/apps/docker-images"):
+        assert site.nobody.get(path)[0] == 401, path
+        assert agent.get(path)[0] == 403, path
+        assert reader.get(f"{path}?namespace=kube-system")[0] == 403, path
+    assert reader.get("/v1/apps")[0] == 200
+    for method, path in (("POST", "/v1/apps/create-image"), ("POST", "/v1/apps/upload"), ("DELETE", "/v1/apps/1")):
+        assert reader.call(method, path, image)[0] == 403, path
+    status, made = writer.call("POST", "/v1/apps/create-image", image)
+    assert status == 200
+    assert writer.call("DELETE", f"/v1/apps/{made['artifactId']}", None)[0] == 204
