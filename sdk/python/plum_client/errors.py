@@ -5,7 +5,7 @@
   - UnauthorizedError       401  no or wrong token; a person must act
   - ForbiddenError          403  not allowed; a person must act
   - NotFoundError           404  the object is gone; the reconcile is finished
-  - ConflictError           409  resource_version is stale; read again and retry
+  - ConflictError       409, 412  resource_version is stale; read again and retry
     - AlreadyExistsError    409  somebody created it before; read it and go on from there
   - RevisionCompactedError  410  the watch is too old; list again
   - InvalidObjectError      422  the spec can never work; do not retry
@@ -184,4 +184,6 @@ def _class_of(code: int, reason: str) -> type[ApiError]:
         return ApiUnavailableError
     if code == 409 and reason == "AlreadyExists":
         return AlreadyExistsError
+    if code == 412:
+        return ConflictError
     return _BY_CODE.get(code, BadRequestError)
