@@ -12,9 +12,12 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 import yaml
+from plum_schemas import orchestrator
+from plum_schemas.orchestrator import is_definition
 
 from plum_client.manifests.yaml_values import TAG, Builder, find_line
 
@@ -46,6 +49,8 @@ class Manifest:
     node: yaml.Node
     path: str = ""
     """Where the object begins below `node`: `items[0]` for a member of a List."""
+    places: Sequence[tuple[str, str]] = ()
+    """For an object that was written in another form: beginnings of its paths, and what they were."""
 
     @property
     def kind(self) -> str:
@@ -70,7 +75,12 @@ class Manifest:
 
     def where(self, field_path: str = "") -> str:
         """`FILE:LINE` of a field, or of the nearest part that is written when the field itself is not."""
-        path = ".".join(part for part in (self.path, field_path.lstrip(".")) if part)
+        field_path = field_path.lstrip(".")
+        for ours, theirs in self.places:
+            if field_path.startswith(ours):
+                field_path = theirs + field_path[len(ours) :]
+                break
+        path = ".".join(part for part in (self.path, field_path) if part)
         return f"{self.source}:{find_line(self.node, path.replace('.[', '['))}"
 
     def problem(self, field_path: str, message: str) -> Problem:
@@ -99,7 +109,7 @@ def load_text(source: str, text: str, loaded: Loaded, rewrite: Callable[[yaml.No
     """Parse all documents of one text into `loaded`. `rewrite` may change the scalars of a document before they are read; it
     raises `RewriteError`."""
     if rewrite is None and (json_value := json_object(source, text)):
-        for manifest in expand(Manifest(source, json_value, json_node(source, text, loaded))):
+        for manifest in members(Manifest(source, json_value, json_node(source, text, loaded)), loaded):
             check_shape(manifest, loaded)
             loaded.manifests.append(manifest)
         return
@@ -117,7 +127,7 @@ def load_text(source: str, text: str, loaded: Loaded, rewrite: Callable[[yaml.No
             loaded.problems += [Problem(f"{source}:{line}", message) for line, message in builder.failures]
             if builder.failures:
                 continue
-            for manifest in expand(Manifest(source, data, node)):
+            for manifest in members(Manifest(source, data, node), loaded):
                 check_shape(manifest, loaded)
                 loaded.manifests.append(manifest)
     except RewriteError as error:
@@ -178,6 +188,23 @@ def syntax_problem(source: str, text: str, error: yaml.MarkedYAMLError) -> Probl
         detail += f" ({error.context})"
     shown = f": {content.strip()[:80]}" if content.strip() else ""
     return Problem(f"{source}:{line + 1}", f"is not YAML: {detail}{shown}")
+
+
+def members(manifest: Manifest, loaded: Loaded) -> Iterable[Manifest]:
+    """The objects of a document: itself, the members of a List, or what a definition of the orchestrator surface stands for."""
+    if not is_definition(manifest.data):
+        return expand(manifest)
+    name = PurePath(manifest.source).name.partition(".")[0]
+    try:
+        found = orchestrator.manifests(manifest.data, "" if manifest.source == "stdin" else name)
+    except orchestrator.DefinitionError as error:
+        loaded.problems.append(Problem(manifest.where(error.path), str(error)))
+        return ()
+    workflow, *triggers = (Manifest(manifest.source, data, manifest.node) for data in found)
+    workflow.places = (("spec.nodes", "steps"), ("spec.", ""))
+    for index, trigger in enumerate(triggers):
+        trigger.places = (("spec.", f"triggers[{index}].config."),)
+    return workflow, *triggers
 
 
 def expand(manifest: Manifest) -> Iterable[Manifest]:
