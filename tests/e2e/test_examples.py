@@ -24,11 +24,11 @@ from plum_schemas.node import Node
 from plum_schemas.taskrun import TaskRun
 
 from tests.support.docker_engine import Engine, shared_engine
-from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_PROGRAMS, Site
+from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_PROGRAMS, OF_WORKFLOWS, Site
 from tests.support.kubernetes_clients import kubeconfig
 from tests.support.programs import PROJECT, Program, is_running, sandbox
 
-EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS]
+EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS + OF_WORKFLOWS]
 
 
 @pytest.fixture
@@ -494,6 +494,42 @@ async def zip_in_base_image(site: Site) -> None:
         await site.until(gone, what="no container is left")
 
 
+async def tasks(site: Site) -> None:
+    await site.apply("57-tasks/tasks.yaml", wait=False)
+
+    async def run(task: str, *parameters: str, code: int = 0) -> str:
+        words = [word for parameter in parameters for word in ("--param", parameter)]
+        done = await site.box.plum("run", f"task/{task}", *words, "--wait", "-n", NAMESPACE, ok=code == 0)
+        assert done.code == code, done.out + done.err
+        return done.out + done.err
+
+    assert '"greeting": "hello Ada"' in await run("greet", 'input={"name": "Ada"}')
+    said = await run("disk")
+    assert '"usedPercent"' in said
+    name = said.split()[0].partition("/")[2]
+    assert "looking at /" in await site.plum(f"logs taskrun/{name}")
+    assert "spec.payload.path" in await run("disk", "path=etc", code=1)
+    await run("flaky")
+    assert '"stdout": "4\\n"' in await run("words", "text=four words are here")
+    first = (await site.plum("run task/nap --param customer=ada")).split()[0].partition("/")[2]
+
+    async def phase(name: str, wanted: str) -> bool:
+        return (await site.plum(f"get taskrun {name} -o jsonpath={{.status.phase}}")).strip() == wanted
+
+    await site.until(lambda: phase(first, "Running"))
+    second = (await site.plum("run task/nap --param customer=ada")).split()[0].partition("/")[2]
+    await site.until(lambda: phase(first, "Canceled"))
+    await site.until(lambda: phase(second, "Running"))
+    assert "is executed by node" in await site.plum(f"explain taskrun/{second}")
+    await site.plum(f"task cancel {second} --wait")
+
+    await site.apply("57-tasks/adder.yaml")
+    assert '"sum": 5' in await run("add", "a=2", "b=3")
+    (address,) = (await site.plum("resolve adder")).split()[:1]
+    assert '"copy": "adder-' in await run("fetch", f"url=http://{address}/")
+    await site.plum("delete deployment adder")
+
+
 async def worker(site: Site) -> None:
     await site.plum("artifact push manifests/58-worker/app")
     manifest = (MANIFESTS / "58-worker/worker.yaml").read_text().replace("value: python3", f"value: {sys.executable}")
@@ -551,6 +587,7 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "46-zip-in-base-image": zip_in_base_image,
     "50-two-services": two_services,
     "55-device-bound-exclusive": device_bound_exclusive,
+    "57-tasks": tasks,
     "58-worker": worker,
 }
 
