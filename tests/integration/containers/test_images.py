@@ -133,18 +133,26 @@ async def test_an_image_comes_from_a_file_where_there_is_no_registry(images: Ima
 async def test_a_pull_that_nobody_waits_for_is_given_up(images: Images) -> None:
     """A registry that never answers: the engine waits, and so do we, until we are not interested any more."""
 
+    asked = asyncio.Event()
+    writers: list[asyncio.StreamWriter] = []
+
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        asked.set()
         await reader.read()
-        writer.close()
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     waiting = asyncio.create_task(images.ensure(f"127.0.0.1:{port}/slow:1", "IfNotPresent", given(), lambda *one: None))
-    while not images._pulls:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        await asked.wait()
+    assert images._pulls
 
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
 
     assert not images._pulls
     server.close()
+    for writer in writers:  # the engine waits longer than the test
+        writer.close()
+        await writer.wait_closed()
