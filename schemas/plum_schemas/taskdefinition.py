@@ -21,11 +21,17 @@ Executor = Literal["embedded", "service", "os_process", "container", "http", "pl
 BUILTIN_PREFIX = "builtin."
 """Tasks with this prefix are part of the controller; nobody may define others with it."""
 BUILTINS = (
+    "builtin.apply",
     "builtin.delay",
+    "builtin.delete",
     "builtin.echo",
     "builtin.fail",
     "builtin.kv",
+    "builtin.patch",
+    "builtin.rollback",
+    "builtin.rollout",
     "builtin.sleep",
+    "builtin.transact",
     "builtin.transform",
     "builtin.wait",
 )

@@ -26,6 +26,11 @@ OF_PROGRAMS = (
 )  # fmt: skip
 """Those of tests/e2e/test_examples_programs.py; all others are in tests/e2e/test_examples.py."""
 
+OF_WORKFLOWS = (
+    "60-sequence", "61-branch-and-join", "62-loop", "63-map", "64-subworkflow", "65-approval", "66-rollout-and-rollback",
+)  # fmt: skip
+"""Those of tests/e2e/test_examples_workflows.py."""
+
 
 def commands_of(example: str) -> list[str]:
     """The blocks of commands in a README."""

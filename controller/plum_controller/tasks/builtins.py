@@ -32,9 +32,9 @@ Payload = Mapping[str, Any]
 
 async def run_builtin(name: str, payload: Payload, call: Call, around: Surroundings) -> Any:
     """The output of a builtin. Raises `TaskFailedError`."""
-    builtin = _BUILTINS.get(name)
+    builtin = _BUILTINS.get(name) or _object_builtin(name)
     if builtin is None:
-        known = ", ".join(sorted(_BUILTINS))
+        known = ", ".join(sorted([*_BUILTINS, *_OBJECT_BUILTINS]))
         raise TaskFailedError(f"there is no builtin {name}; there are {known}", "UnknownBuiltin", retryable=False)
     return await builtin(payload, call, around)
 
@@ -240,3 +240,14 @@ _BUILTINS: dict[str, Callable[[Payload, Call, Surroundings], Awaitable[Any]]] = 
     "builtin.transform": _transform,
     "builtin.wait": _wait,
 }
+_OBJECT_BUILTINS = ("builtin.apply", "builtin.delete", "builtin.patch", "builtin.rollback", "builtin.rollout", "builtin.transact")
+"""Those that change objects, loaded with the first of them."""
+
+
+def _object_builtin(name: str) -> Callable[[Payload, Call, Surroundings], Awaitable[Any]] | None:
+    if name not in _OBJECT_BUILTINS:
+        return None
+    from plum_controller.tasks import object_builtins
+
+    found: Callable[[Payload, Call, Surroundings], Awaitable[Any]] = getattr(object_builtins, name.removeprefix("builtin."))
+    return found

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from plum_schemas.node_types import WorkflowNode
+from plum_schemas.taskdefinition import BUILTINS
 from plum_schemas.validation import FieldError, forbidden, invalid
 from plum_schemas.workflow import WorkflowSpec
 
@@ -26,10 +27,6 @@ from plum_controller.domain.expressions.template import Names
 from plum_controller.domain.trigger_conditions import TABLES
 from plum_controller.domain.workflow.graph import LOOP_ROOTS, NAMED_ROOTS, ROOTS, payload_of, with_secrets
 
-BUILTINS = frozenset({
-    "builtin.echo", "builtin.delay", "builtin.sleep", "builtin.fail", "builtin.kv", "builtin.wait", "builtin.transform",
-    "builtin.apply", "builtin.patch", "builtin.delete", "builtin.rollout", "builtin.rollback", "builtin.transact",
-})  # fmt: skip
 _STRICT_RULES = frozenset({"all_success", "none_skipped"})
 
 
@@ -100,7 +97,7 @@ def _check_node(node: WorkflowNode, path: str, names: Names, visible: Visible) -
         if not isinstance(node.items, list | str):
             yield invalid(f"{path}.items", node.items, "must be a list, or an expression that gives one")
     if node.type == "task" and node.task_ref.startswith("builtin.") and node.task_ref not in BUILTINS:
-        yield invalid(f"{path}.taskRef", node.task_ref, f"there is no such builtin; there are {', '.join(sorted(BUILTINS))}")
+        yield invalid(f"{path}.taskRef", node.task_ref, f"there is no such builtin; there are {', '.join(BUILTINS)}")
     if node.compare is not None and node.compare.source_task and not visible(node.compare.source_task):
         yield invalid(f"{path}.compare.sourceTask", node.compare.source_task, _hint(node.compare.source_task, names.members))
     if node.type in ("branch", "condition", "parallel", "loop", "map", "wait") and node.retry is not None:
@@ -176,6 +173,3 @@ def _condition_references(text: str, names: Names) -> References:
         return compile_condition(text, names.variables, members=names.members, tables=names.tables).references
     except ExpressionError:
         return References()
-
-
-__all__ = ["BUILTINS", "check_definition"]
