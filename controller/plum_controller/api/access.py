@@ -61,7 +61,7 @@ def attributes_of(request: ApiRequest) -> Attributes | None:
     first = path[0]
     if first == "kv":
         return rights_of(method, place_of(request.raw_path, request.query), request.query)
-    if path == TRANSACTIONS:
+    if path == TRANSACTIONS or (first == "v1" and len(path) > 1 and path[1] == "kv"):
         return None
     if first == "v1" and len(path) > 2 and path[1] == "artifacts":
         return _artifact_attributes(method, path)

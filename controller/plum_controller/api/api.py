@@ -23,6 +23,7 @@ from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
 from plum_controller.api.certified import CertifiedConnections
 from plum_controller.api.classic.apps import ClassicApps
+from plum_controller.api.classic.kv import ClassicKv
 from plum_controller.api.classic.services import ClassicServices
 from plum_controller.api.classic.workers import ClassicWorkers
 from plum_controller.api.discovery import Discovery
@@ -117,6 +118,7 @@ class Api:
         self.directory = ServiceDirectory(service.cache)
         self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
         self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
+        self.classic_kv = ClassicKv(service, self.kv.index, self.gate)
         self.classic_workers = ClassicWorkers(service, self.gate)
         self.syncs = SyncsApi()
         self.discovery = Discovery(service.registry)
@@ -155,6 +157,8 @@ class Api:
         if first == "openapi":
             return self._document(self.openapi.answer(request), request)
         if first == "v1" and (classic := await self.classic_services.answer(request)) is not None:
+            return classic
+        if first == "v1" and (classic := await self.classic_kv.answer(request)) is not None:
             return classic
         if first == "v1" and (classic := await self.classic_workers.answer(request)) is not None:
             return classic

@@ -278,12 +278,12 @@ class Entries:
         """What somebody owns who wrote all of a spec."""
         # Only an object as a value has fields with owners of their own.
         names = tuple(spec)
-        known = None if isinstance(spec["value"], dict) else self._owned.get(names)
+        known = None if isinstance(spec.get("value"), dict) else self._owned.get(names)
         if known is None:
             whole: Json = {"metadata": {}, "spec": spec}
             track_update(None, whole, "", self.kind.info.api_version, "", "", self.kind.fields)
             known = whole["metadata"]["managedFields"][0]["fieldsV1"]
-            if not isinstance(spec["value"], dict):
+            if not isinstance(spec.get("value"), dict):
                 self._owned[names] = known
         return known
 
@@ -362,7 +362,8 @@ def spec_of(put: Put, live: Json | None) -> Json:
     if isinstance(value, Typed):
         kind, value = value
     spec["type"] = kind
-    spec["value"] = value
+    if value is not None:  # an absent value is null
+        spec["value"] = value
     if put.ttl:
         spec["ttl"] = put.ttl
     if put.lease:

@@ -331,7 +331,7 @@ class _Worker:
         if self._staging.staged.get(namespace) is None:
             place = self._staging.registry.require(NAMESPACES)
             await self._writer.create(place, "", {"metadata": {"name": key.namespace}}, WriteOptions(options.field_manager))
-        data = {"metadata": {"name": key.name}, "spec": {"type": type_of(operation.body["value"]), **operation.body}}
+        data = {"metadata": {"name": key.name}, "spec": {"type": type_of(operation.body.get("value")), **operation.body}}
         return await self._writer.create(kind, key.namespace, data, options)
 
     def done(self, revision: Revision, *, dry_run: bool) -> list[Done]:
