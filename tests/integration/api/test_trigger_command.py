@@ -15,7 +15,7 @@ WORKFLOW = """
 apiVersion: plum.dev/v1
 kind: Workflow
 metadata: {name: work}
-spec: {nodes: [{name: a, taskRef: builtin.echo}], params: [{name: n, type: integer}, {name: ref}]}
+spec: {nodes: [{name: a, taskRef: builtin.echo}], params: [{name: n, type: integer, default: 0}, {name: ref, default: ""}]}
 ---
 apiVersion: plum.dev/v1
 kind: Trigger
