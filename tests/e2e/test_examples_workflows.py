@@ -80,7 +80,7 @@ async def test_the_examples_of_workflows_do_what_their_readmes_say(site: Site) -
     (waiting,) = await runs_of(site, "release")
     name = waiting.metadata.name
     assert "approve waits since" in await site.plum(f"explain run/{name}")
-    assert "node publish is Pending" in await site.plum(f"run approve {name} --node publish", code=5)
+    assert "publish waits for no approval" in await site.plum(f"run approve {name} --node publish", code=5)
     await site.plum(f"run approve {name} --node approve --message go")
     released = await last(site, "release")
     assert released.status.phase == "Succeeded"
