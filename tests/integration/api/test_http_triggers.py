@@ -25,7 +25,7 @@ SECRET = b"a very secret key"
 def workflow(server: RunningServer) -> None:
     async def make() -> None:
         nodes = [{"name": "a", "taskRef": "builtin.echo"}]
-        params = [{"name": "ref", "default": ""}, {"name": "n", "type": "integer", "default": 0}]
+        params = [{"name": "ref", "default": ""}, {"name": "who", "default": ""}, {"name": "n", "type": "integer", "default": 0}]
         for name, state in (("work", "Active"), ("paused", "Paused")):
             body = {"apiVersion": "plum.dev/v1", "kind": "Workflow", "metadata": {"name": name}}
             answer = await server.request("POST", WORKFLOWS, {**body, "spec": {"state": state, "nodes": nodes, "params": params}})
