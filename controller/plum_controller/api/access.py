@@ -24,6 +24,8 @@ from plum_controller.api.identity import (
 )
 from plum_controller.api.kv.paths import place_of, rights_of
 from plum_controller.api.node_access import NodeAccess
+from plum_controller.api.orchestrator.rights import is_orchestrator
+from plum_controller.api.orchestrator.rights import rights_of as orchestrator_rights
 from plum_controller.api.requests import ApiRequest, flag
 from plum_controller.api.roles import RoleIndex
 from plum_controller.domain.access import Attributes
@@ -59,6 +61,8 @@ def attributes_of(request: ApiRequest) -> Attributes | None:
     name no objects are taken as paths."""
     path, method = request.path, request.method
     first = path[0]
+    if is_orchestrator(path):
+        return orchestrator_rights(method, path, request.query.get("namespace") or "default")
     if first == "kv":
         return rights_of(method, place_of(request.raw_path, request.query), request.query)
     if path == TRANSACTIONS or (first == "v1" and len(path) > 1 and path[1] == "kv"):

@@ -35,6 +35,8 @@ from plum_controller.api.node_access import NodeAccess
 from plum_controller.api.objects import ObjectsApi
 from plum_controller.api.openapi import OpenApi
 from plum_controller.api.openapi_v2 import OpenApiV2
+from plum_controller.api.orchestrator import metrics as orchestrator_metrics
+from plum_controller.api.orchestrator.rights import is_orchestrator
 from plum_controller.api.requests import TEXT, Answer, ApiRequest, WatchAnswer
 from plum_controller.api.roles import RoleIndex
 from plum_controller.api.service_directory import ServiceDirectory
@@ -51,6 +53,7 @@ from plum_controller.store.blobs import BlobStore
 if TYPE_CHECKING:
     from plum_client.manager import Manager
 
+    from plum_controller.api.orchestrator.routes import Orchestrator
     from plum_controller.api.plan import Planner
     from plum_controller.api.triggers import TriggersApi
 
@@ -129,6 +132,7 @@ class Api:
         self._pages: dict[str, Answer] = {}
         self._planner = None if add_controllers is None else self._make_planner(add_controllers)
         self._add_gauges()
+        orchestrator_metrics.register(self.metrics, service)
 
     async def answer(self, request: ApiRequest) -> Answer | WatchAnswer:
         """Raises `ApiStatusError`."""
@@ -136,6 +140,8 @@ class Api:
         first = path[0]
         if (first == HOOKS or path[-1] == "plan") and (synced := await self.syncs.answer(request)) is not None:
             return synced
+        if is_orchestrator(path):
+            return await self.orchestrator.answer(request)
         if (first == HOOKS or path[-1] in FIRING) and (fired := await self.triggers.answer(request)) is not None:
             return fired
         if first in ("apis", "api"):
@@ -179,6 +185,13 @@ class Api:
         body, _ = read_object(request)
         namespace, manager = body.get("namespace") or "default", body.get("fieldManager") or "plum"
         return Answer(msgspec.json.encode(await planner.plan(body.get("manifests"), str(namespace), str(manager))))
+
+    @cached_property
+    def orchestrator(self) -> Orchestrator:
+        """Answers the orchestrator surface; loaded with the first request for it."""
+        from plum_controller.api.orchestrator.routes import Orchestrator
+
+        return Orchestrator(self)
 
     @cached_property
     def triggers(self) -> TriggersApi:

@@ -29,7 +29,7 @@ AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 READ = ["get", "list", "watch"]
 WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 
-OPEN_PATHS = ["/", "/healthz", "/livez", "/readyz", "/status.css", "/status.js", "/version", "/version/"]
+OPEN_PATHS = ["/", "/health", "/healthz", "/livez", "/readyz", "/status.css", "/status.js", "/version", "/version/"]
 """What everybody may see: whether the server lives, which version it is, and the page that shows nothing without rights."""
 DISCOVERY_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/docs", "/docs/*", "/openapi", "/openapi/*", *OPEN_PATHS]
 SEEN = [
