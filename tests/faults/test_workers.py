@@ -180,6 +180,21 @@ async def test_a_cut_network_costs_nothing_when_it_heals_within_the_lease_and_on
         assert settled.status.output == done.status.output  # the late result of the far one was refused
 
 
+async def test_a_paused_controller_takes_nobody_for_lost(box: Sandbox) -> None:
+    controller = await box.controller(env=LEASE)
+    start_worker(box, controller.workers, "w1")
+    await until_phase(box, "w1", "Ready")
+    run = await start(box, "work", {"seconds": 6})
+    await begun(box, run)
+
+    controller.pause()
+    await asyncio.sleep(4.5)  # longer than a lease
+    controller.resume()
+
+    done = await ended(box, run)
+    assert (done.status.phase, done.status.attempt) == ("Succeeded", 1)
+
+
 async def test_a_worker_told_to_stop_finishes_what_it_can_and_gives_back_the_rest(box: Sandbox) -> None:
     controller = await box.controller(env=LEASE)
     leaving = start_worker(box, controller.workers, "leaving", PLUM_WORKER_GRACE_SECONDS="2", CAPACITY="3")

@@ -296,17 +296,17 @@ class Gateway:
         self._changed(session)
         self.objects.touch(session)
 
-    def forget(self, key: ObjectKey) -> None:
+    def forget(self, key: ObjectKey, reason: str = "WorkerDeleted", why: str = "was deleted") -> None:
         """A worker is not coming back: what it holds is given to others."""
         session = self.sessions.pop(key, None)
         if session is None:
             return
         if session.link is not None:
-            session.link.go_away("the Worker object was deleted", 1.0)
-            session.link.close("the Worker object was deleted")
+            session.link.go_away(f"the worker {why}", 1.0)
+            session.link.close(f"the worker {why}")
             session.link = None
         self._dispatcher.remove_worker(key.namespace, key.name)
-        self.leases.lose_all(session, "WorkerDeleted", f"worker {key.name} was deleted")
+        self.leases.lose_all(session, reason, f"worker {key.name} {why}")
 
     def revoke(self, credential: str) -> None:
         """A token is worth nothing any more: whoever came with it has to go."""
@@ -469,7 +469,7 @@ class Gateway:
             self._lose(session, f"it was not heard for {silent:.0f} s")
         elif session.lost and session.link is None and silent > FORGET_SECONDS:
             self.leases.spawn(self.objects.forget(session.key))
-            self.forget(session.key)
+            self.forget(session.key, "WorkerLost", "did not come back")
             return
         self.leases.tick(session, now)
         if session.resting_until and session.resting_until <= now:

@@ -137,12 +137,12 @@ class HttpWorkers:
             is_http = session is not None and isinstance(session.link, HttpLink)
             if worker.spec.protocol != "http" or not worker.spec.url:
                 if is_http:
-                    self._gateway.forget(worker.key)
+                    self._gateway.forget(worker.key, "WorkerChanged", "is no longer sent tasks over HTTP")
                 continue
             hello = hello_of(worker)
             if session is None or not is_http:
                 if session is not None:  # what an earlier controller sent it: nobody will tell how that ended
-                    self._gateway.forget(worker.key)
+                    self._gateway.forget(worker.key, "ControllerRestarted", "was asked by a controller that has ended since")
                 link = HttpLink(self._client, self._gateway)
                 link.session = self._gateway.attach(hello, link, unschedulable=worker.spec.unschedulable)
             elif session.hello != hello:

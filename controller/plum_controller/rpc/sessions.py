@@ -199,7 +199,7 @@ class Session:
             LABEL_NODE: hello.node,
             LABEL_INSTANCE: hello.instance,
         }
-        labels = {**self.node_labels, **hello.labels, **{name: value for name, value in own.items() if value}}
+        labels = {**hello.labels, **self.node_labels, **{name: value for name, value in own.items() if value}}
         return Offer(hello.key.name, hello.key.namespace, frozenset(hello.tasks), labels, hello.node)
 
     @property
