@@ -568,6 +568,43 @@ async def worker(site: Site) -> None:
     await site.plum("delete deployment counter")
 
 
+async def kv_checkpoint(site: Site) -> None:
+    await site.apply("70-kv-checkpoint/nodes.yaml", wait=False)
+    manifest = (MANIFESTS / "70-kv-checkpoint/job.yaml").read_text().replace("- python3", f"- {sys.executable}")
+    await site.box.plum("apply", "-f", "-", "--wait", "--timeout", "30s", "-n", NAMESPACE, stdin=manifest.encode())
+
+    async def counted() -> int:
+        done = await site.box.plum("kv", "get", "done", "-n", "job-long", ok=False)
+        return int(done.out) if done.code == 0 else 0
+
+    async def beyond(step: int) -> bool:
+        return await counted() > step
+
+    async def running() -> Instance:
+        (instance,) = await site.ready("long-job")
+        return instance
+
+    await site.until(lambda: beyond(5), 40, what="it counts")
+    first = await running()
+    os.kill(first.status.pid or 0, signal.SIGKILL)
+    reached = await counted()
+    await site.until(lambda: beyond(reached + 5), 40, what="it goes on after it was killed")
+    node = first.spec.node_name
+    last = await running()
+    os.kill(site.agent(node), signal.SIGKILL)
+    os.kill(last.status.pid or 0, signal.SIGKILL)
+    reached = await counted()
+    await site.until(lambda: beyond(reached + 5), 60, what="it goes on where another node has taken over")
+
+    started = json.loads((await site.box.plum("kv", "list", "-n", "job-long", "started/", "--values", "-o", "json")).out)
+    nodes = [entry["value"] for entry in started]
+    assert nodes[:2] == [node, node] and nodes[-1] != node
+    path = f"{site.url}/apis/plum.dev/v1/namespaces/job-long/kvs/done/history?limit=10000"
+    history = json.loads(await asyncio.to_thread(lambda: urlopen(path).read()))
+    steps = [int(version["object"]["spec"]["value"]) for version in history["items"]]
+    assert sorted(steps) == list(range(1, len(steps) + 1)), "each step was counted once"
+
+
 STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "01-hello": hello,
     "02-probes": probes,
@@ -589,6 +626,7 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "55-device-bound-exclusive": device_bound_exclusive,
     "57-tasks": tasks,
     "58-worker": worker,
+    "70-kv-checkpoint": kv_checkpoint,
 }
 
 
