@@ -59,6 +59,40 @@ SAMPLES: dict[str, dict[str, Any]] = {
             ],
         },
     },
+    "workflowruns.plum.dev": {
+        "metadata": {"name": "r"},
+        "spec": {
+            "definition": {"nodes": [{"name": "a", "taskRef": "builtin.echo"}], "params": [{"name": "z", "default": "x"}]},
+            "params": {"z": "y"},
+            "timeout": "2m",
+            "commands": [{"name": "c1", "action": "Skip", "node": "a", "output": {"a": 1}}],
+        },
+        "status": {"phase": "Running", "counts": {"running": 1}},
+    },
+    "taskdefinitions.plum.dev": {
+        "metadata": {"name": "t"},
+        "spec": {
+            "task": "builtin.echo",
+            "payloadSchema": {"type": "object", "properties": {"a": {"type": "integer"}}},
+            "defaultPayload": {"a": 1},
+            "retry": {"limit": 2, "initial": "1s"},
+            "concurrency": {"key": "${{ payload.a }}", "limit": 2},
+        },
+    },
+    "taskruns.plum.dev": {
+        "metadata": {"name": "t"},
+        "spec": {"task": {"task": "builtin.echo", "payloadSchema": {"type": "object"}}, "payload": {"a": 1}, "timeout": "3s"},
+        "status": {"phase": "Pending", "attempt": 1, "fencingToken": 1, "attempts": [{"number": 1, "phase": "Failed"}]},
+    },
+    "triggers.plum.dev": {
+        "metadata": {"name": "t"},
+        "spec": {
+            "workflowRef": "w",
+            "params": {"z": "${{ event.body.a }}"},
+            "webhook": {"path": "/a", "secretRef": {"name": "s", "key": "k"}},
+        },
+    },
+    "kvs.plum.dev": {"metadata": {"name": "k"}, "spec": {"type": "int", "value": 40, "ttl": "10m"}},
     "widgets.example.com": widget(parts=[{"name": "a", "weight": 1}], free={"a": [1]}),
 }
 
