@@ -56,7 +56,10 @@ class Site:
     async def start(self) -> None:
         await self.plane.start()
         self.api = self.plane.client("test")
-        await self.apply("Workflow", "work", {"nodes": [{"name": "a", "taskRef": "builtin.echo"}]})
+        params = [{"name": "at", "default": ""}, {"name": "type", "default": ""}, {"name": "level", "default": ""}]
+        percent = {"name": "percent", "type": "integer", "default": 0}
+        nodes = [{"name": "a", "taskRef": "builtin.echo"}]
+        await self.apply("Workflow", "work", {"nodes": nodes, "params": [*params, percent]})
         self.resume()
 
     def resume(self) -> None:
@@ -344,14 +347,14 @@ def test_each_change_fires_once_also_those_while_the_controller_was_away() -> No
 def test_an_event_that_somebody_sends() -> None:
     async def main(site: Site) -> None:
         await site.trigger(
-            "alarm", event={"type": "TankFull", "when": "event.data.level > 90"}, params={"level": "${{ event.data.level }}"}
+            "alarm", event={"type": "TankFull", "when": "event.data.level > 90"}, params={"percent": "${{ event.data.level }}"}
         )
         await asyncio.sleep(1)
         for number, level in enumerate([50, 95]):
             meta = ObjectMeta(name=f"e{number}", namespace="default", annotations={DATA_ANNOTATION: f'{{"level": {level}}}'})
             await site.api.create(Event(metadata=meta, reason="TankFull", involved_object=ObjectReference(namespace="default")))
         await asyncio.sleep(1)
-        assert [run.spec.params for run in await site.runs()] == [{"level": 95}]
+        assert [run.spec.params for run in await site.runs()] == [{"percent": 95}]
 
     simulate(datetime(2026, 6, 1, tzinfo=UTC), main)
 
@@ -376,7 +379,7 @@ def test_changes_beyond_the_history_count_once_for_each_object() -> None:
 
 def test_the_end_of_a_run_starts_the_next_workflow_once() -> None:
     async def main(site: Site) -> None:
-        await site.apply("Workflow", "after", {"nodes": [{"name": "a", "taskRef": "builtin.echo"}]})
+        await site.apply("Workflow", "after", {"nodes": [{"name": "a", "taskRef": "builtin.echo"}], "params": [{"name": "of"}]})
         await site.apply("Trigger", "then", {
             "workflowRef": "after", "run": {"workflowRef": "work", "phases": ["Failed"]},
             "params": {"of": "${{ event.run.metadata.name }}"},
