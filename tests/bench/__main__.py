@@ -1,6 +1,7 @@
 """`make bench`: measures the numbers of docs/architecture.md and prints them beside the goal.
 
-    python -m tests.bench [PART ...]      parts: yardstick store objects kv fanout fleet agent links services workers together cli
+    python -m tests.bench [PART ...]   parts: yardstick store objects kv fanout fleet agent links
+                                              services tasks workers workflows together cli
 
 Every part starts the real programs with a store on disk in a temporary folder and flushes on. No test asserts these
 figures: a busy machine must not fail a build.
@@ -13,7 +14,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import agent_memory, calibration, command, fanout, fleet, kv, links, objects, services, store, together, workers
+from tests.bench import (
+    agent_memory,
+    calibration,
+    command,
+    fanout,
+    fleet,
+    kv,
+    links,
+    objects,
+    services,
+    store,
+    tasks,
+    together,
+    workers,
+    workflows,
+)
 from tests.bench.table import Row, render
 
 PARTS = {
@@ -26,7 +42,9 @@ PARTS = {
     "agent": agent_memory.measure,
     "links": links.measure,
     "services": services.measure,
+    "tasks": tasks.measure,
     "workers": workers.measure,
+    "workflows": workflows.measure,
     "together": together.measure,
     "cli": command.measure,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -103,3 +104,11 @@ def test_whatever_is_tried_attempts_and_tokens_grow_and_an_end_stays(steps: list
         assert (status.phase == "Running") == bool(status.node) or status.phase in TERMINAL_PHASES
         assert (status.conditions[0].status == "Unknown") == (status.phase not in TERMINAL_PHASES)
         assert len(status.attempts) <= task_states.MAX_ATTEMPTS_KEPT
+
+
+def test_the_table_of_the_documentation_is_this_one() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text()
+
+    begin, end = "<!-- generated: python -m plum_controller.domain.task_states -->\n", "<!-- end -->"
+
+    assert text.partition(begin)[2].partition(end)[0] == task_states.table()
