@@ -36,7 +36,7 @@ from plum_controller.resources.kv import Condition, FailedConditionError, Put, S
 from plum_controller.resources.kv_index import KeyIndex
 from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
-from plum_controller.resources.transactions import MAX_OPERATIONS
+from plum_controller.resources.transactions import MAX_OPERATIONS, Plan, Result
 from plum_controller.store.cache import Entry
 
 _encode = msgspec.json.Encoder().encode
@@ -223,21 +223,27 @@ class KvApi:
             if wrong is not None:
                 raise bad_request(f"delete holds {wrong!r}; use keys")
         then += [{"delete": {"namespace": namespace, "key": key}} for key in live]
-        return await self._transact({"then": then}, request, namespace) if then else Answer(b'{"succeeded":true,"results":[]}')
+        if not then:
+            return Answer(
+                _encode({"namespace": namespace, "put": 0, "deleted": 0, "revision": str(self._service.cache.revision)})
+            )
+        result = await self._run({"then": then}, request, namespace)
+        done = {"namespace": namespace, "put": len(puts), "deleted": len(live), "revision": str(result.revision)}
+        return Answer(_encode(done), revision=result.revision, warnings=tuple(result.warnings))
 
     async def _transaction(self, request: ApiRequest, namespace: str) -> Answer:
         body, _ = read_object(request)
-        return await self._transact(body, request, namespace)
-
-    async def _transact(self, body: Json, request: ApiRequest, namespace: str) -> Answer:
-        encoded = _encode(body)
-        plan = self._transactions.plan(body, request, lambda: self._again(encoded, request, namespace), namespace)
-        result = await self._service.transact(plan)
+        result = await self._run(body, request, namespace)
         return Answer(result_body(result), revision=result.revision, warnings=tuple(result.warnings))
 
-    def _again(self, encoded: bytes, request: ApiRequest, namespace: str) -> Any:
-        again = lambda: self._again(encoded, request, namespace)  # noqa: E731
-        return self._transactions.plan(msgspec.json.decode(encoded), request, again, namespace)
+    async def _run(self, body: Json, request: ApiRequest, namespace: str) -> Result:
+        encoded = _encode(body)
+        plan = self._transactions.plan(body, request, lambda: self._again(encoded, request, namespace), namespace)
+        return await self._service.transact(plan)
+
+    def _again(self, encoded: bytes, request: ApiRequest, namespace: str) -> Plan:
+        body = msgspec.json.decode(encoded)
+        return self._transactions.plan(body, request, lambda: self._again(encoded, request, namespace), namespace)
 
     async def _delete_all(self, request: ApiRequest, namespace: str, prefix: str) -> Answer:
         """Delete what begins so, in transactions of as many as fit."""
