@@ -13,6 +13,7 @@ import contextlib
 import re
 import shutil
 import stat
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,11 +112,11 @@ class GitSource:
                 self._folder.mkdir(parents=True, mode=0o700)
                 Repo.init_bare(str(self._folder)).close()
             repository = Repo(str(self._folder))
-        except (OSError, NotGitRepository) as error:
+        except (OSError, ValueError, NotGitRepository) as error:
             raise _BrokenCloneError(str(error)) from error
         try:
             yield repository
-        except (ChecksumMismatch, ObjectFormatException, KeyError, AssertionError) as error:
+        except (ChecksumMismatch, ObjectFormatException, KeyError, IndexError, ValueError, AssertionError, zlib.error) as error:
             raise _BrokenCloneError(repr(error)) from error
         finally:
             repository.close()

@@ -18,7 +18,7 @@ from plum_schemas.sync import SYNC_LABEL, InventoryItem
 from plum_controller.controllers.syncing.live import Live
 from plum_controller.domain.sync.guards import kept
 from plum_controller.domain.sync.identity import ObjectId
-from plum_controller.domain.sync.order import wave_of
+from plum_controller.domain.sync.order import dependencies_of, wave_of
 
 
 @dataclass(slots=True)
@@ -59,10 +59,13 @@ async def delete(
     """Delete the last wave that is left. Answers with what stays in the inventory."""
     both = {**leaving.delete, **leaving.going}
     last = max((_wave(obj) for obj in both.values()), default=0)
+    needed = _needed(both)
     left: dict[ObjectId, InventoryItem] = {}
     for identity, obj in both.items():
         item = items[identity]
-        if _wave(obj) != last:
+        if (identity.kind, identity.namespace, identity.name) in needed:
+            left[identity] = _pending(item, "waits until what depends on it is gone")
+        elif _wave(obj) != last:
             left[identity] = _pending(item, f"waits until wave {last} is gone")
         elif identity in leaving.going:
             holders = ", ".join(obj["metadata"].get("finalizers") or ["the server"])
@@ -91,6 +94,19 @@ async def _delete_one(api: ApiClient, live: Live, identity: ObjectId, obj: Mappi
 
 def _pending(item: InventoryItem, message: str) -> InventoryItem:
     return msgspec.structs.replace(item, pending_delete=True, result="Deleting", health="", message=message)
+
+
+def _needed(objects: Mapping[ObjectId, Mapping[str, Any]]) -> set[tuple[str, str, str]]:
+    """Kind, namespace and name of what others of the same wave depend on."""
+    found: set[tuple[str, str, str]] = set()
+    for identity, obj in objects.items():
+        try:
+            found |= {
+                need for need in dependencies_of(obj, identity) if need != (identity.kind, identity.namespace, identity.name)
+            }
+        except ValueError:
+            continue
+    return found
 
 
 def _wave(obj: Mapping[str, Any]) -> int:

@@ -98,9 +98,11 @@ class Live:
 
     def rule_of(self, obj: Mapping[str, Any]) -> Rule | None:
         """The rule in CEL that is written on an object, or on the definition of its kind."""
+        group, kind = group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
+        if (group, kind) == DEFINITION:
+            return None  # what is written there is meant for its objects
         text = _annotation(obj)
         if not text:
-            group, kind = group_of(str(obj.get("apiVersion") or "")), str(obj.get("kind") or "")
             informer = self._informers.get((group, kind))
             definition = self._informers.get(DEFINITION)
             if informer is None or definition is None or not group or group.endswith("plum.dev"):

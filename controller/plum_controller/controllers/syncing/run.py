@@ -119,16 +119,19 @@ class Run:
         found = await self._load(revision)
         report.set(attempted_revision=revision.name)
         if found.problems:
+            await self._keep_applied(revision)
             return self._refuse("InvalidManifests", found.problems, requested)
         plan = await self._engine.plan(sync, state, found, self._inventory)
         if plan.problems:
+            await self._keep_applied(revision)
             return self._refuse("Refused", plan.problems, requested)
         going = look_at(self._live, state.label, leaving(sync.status.inventory, plan.items), prune=sync.spec.prune)
         allowed = may_delete(len(going.delete), len(self._inventory), len(plan.items), sync.spec, revision.name)
         if not allowed.allowed:
+            await self._keep_applied(revision)
             self._block(allowed.reason, allowed.message, going)
             report.set(observed_request=requested)
-            return Result.wait_for_change()
+            return Result.requeue(parse_duration(sync.spec.interval))
         if report.status.conditions and any(c.type == "DeletesBlocked" and c.status == "True" for c in report.status.conditions):
             report.condition("DeletesBlocked", False, "Allowed", "nothing waits for an approval")
         return await self._carry_out(plan, going, revision, requested)
@@ -196,6 +199,25 @@ class Run:
 
     # ---- what keeps it from being applied
 
+    async def _keep_applied(self, refused: Revision) -> None:
+        """While a revision is refused, the one that is in place is kept in place: what others change is set right."""
+        name, state = self._sync.status.applied_revision, self._state
+        if not name or name == refused.name:
+            return
+        if state.kept[0] != name:
+            kept = await asyncio.to_thread(self._archive.get, name)
+            if kept is None:
+                return
+            state.kept = (name, await asyncio.to_thread(state.loader.load, kept.tree, options_of(self._sync, self._live)))
+        plan = await self._engine.plan(self._sync, state, state.kept[1], self._inventory)
+        todo = [one for one in plan.work if one.action == "correct" and one.item.identity in self._inventory]
+        if plan.problems or not todo:
+            return
+        for checked in todo:
+            self._note_applied(checked, await self._engine.apply(self._sync, checked))
+        self._report.inventory(self._inventory)
+        self._report.drifted(self._drift, [])
+
     def _refuse(self, reason: str, problems: list[Problem], requested: str) -> Result:
         self._report.failed(reason, first_of(problems))
         self._report.set(observed_request=requested, last=SyncCounts(failed=len(problems)))
@@ -238,6 +260,8 @@ class Run:
                 self._state.verified.pop(identity, None)
             self._inventory.update(left)
             waits = _first_pending(left)
+        if not waits and not problems and report.status.applied_revision != revision.name:
+            await asyncio.to_thread(self._archive.keep, revision)
         return self._finish(plan, revision, requested, waits, problems)
 
     async def _apply_stages(self, plan: Plan, deletes: bool) -> tuple[str, list[Problem]]:
@@ -439,6 +463,9 @@ def _entry(known: InventoryItem, digest: str, health: Health, api_version: str) 
 
 
 def _first_pending(left: Mapping[ObjectId, InventoryItem]) -> str:
-    for identity, item in left.items():
-        return f"{identity} {item.message}" + (f" (and {len(left) - 1} more)" if len(left) > 1 else "")
-    return ""
+    """What keeps the deletions from going on, in words: first what holds up others."""
+    found = sorted(left.items(), key=lambda entry: entry[1].message.startswith("waits until"))
+    if not found:
+        return ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{found[0][0]} {found[0][1].message}{more}"

@@ -47,6 +47,8 @@ class SyncState:
     read: tuple[str, str] = ("", "")
     """Revision and options of `found`."""
     found: Found = field(default_factory=Found)
+    kept: tuple[str, Found] = field(default_factory=lambda: ("", Found()))
+    """The revision that is in place, while a newer one is refused."""
     stages: tuple[Found, list[Stage]] | None = None
     documents: dict[ObjectId, Document] = field(default_factory=dict)
     verified: dict[ObjectId, Verified] = field(default_factory=dict)

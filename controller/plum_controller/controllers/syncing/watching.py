@@ -23,13 +23,15 @@ STEP_MS = 25
 
 async def follow(path: Path, changed: Callable[[], None]) -> None:
     """Call `changed` after every change, until cancelled."""
+    told: tuple[int, int] | None = (0, 0)
     while True:
         folder = _folder(path)
         identity = _identity(folder)
+        if identity != told:
+            told = identity
+            changed()
         if identity is None:
             await asyncio.sleep(LOOK_SECONDS / 2)
-            if _identity(_folder(path)) is not None:
-                changed()
             continue
         try:
             await _notices(folder, identity, changed)
@@ -59,7 +61,6 @@ async def _notices(folder: Path, identity: tuple[int, int], changed: Callable[[]
             if changes:
                 changed()
             if _identity(folder) != identity:
-                changed()
                 return
     finally:
         await notices.aclose()
@@ -67,7 +68,10 @@ async def _notices(folder: Path, identity: tuple[int, int], changed: Callable[[]
 
 def _folder(path: Path) -> Path:
     """What is watched for a folder or a file. A folder that is away looks like a file, and what it is in is watched."""
-    return path.parent if path.is_file() else path
+    try:
+        return path.parent if path.is_file() else path
+    except OSError:
+        return path  # a mount that answers with an error, such as one without permission
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

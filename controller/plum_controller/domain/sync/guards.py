@@ -24,11 +24,11 @@ class Deletions(NamedTuple):
 
 def may_delete(leaving: int, total: int, documents: int, spec: SyncSpec, revision: str) -> Deletions:
     """`leaving` objects of `total` in the inventory are to be deleted, and the source has `documents` objects."""
-    if leaving == 0:
-        return Deletions(True)
-    if documents == 0:
+    if documents == 0 and total > 0:
         text = f"the source holds no manifest, and {total} objects came from it before; an empty source deletes nothing"
         return Deletions(False, "EmptySource", text)
+    if leaving == 0:
+        return Deletions(True)
     most = int_or_percent.resolve(spec.max_delete, total, round_up=True)
     if leaving <= most or (spec.approve_delete and spec.approve_delete == revision):
         return Deletions(True)
