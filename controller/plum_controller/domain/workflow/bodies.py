@@ -89,7 +89,7 @@ def _may_start(run: Run, scope: Scope, node: NodePlan, body: Body) -> bool:
     if body.running:
         return False
     limit = node.node.max_iterations or MAX_ITEMS if body.total is not None else node.node.max_iterations or MAX_ITERATIONS
-    if body.next == 0 and node.while_ is not None and not node.while_.is_true(values_for(run, scope, node.while_.references)):
+    if body.next == 0 and not _goes_on(run, scope, node, 0):
         body.ending = "Done"
         return False
     if body.next >= limit:
@@ -153,10 +153,20 @@ def _ask(run: Run, owner: NodePlan, body: Body, inner: Scope) -> None:
     try:
         if owner.until is not None and owner.until.is_true(values_for(run, inner, owner.until.references)):
             body.ending = "Done"
-        if owner.while_ is not None and not owner.while_.is_true(values_for(run, inner, owner.while_.references)):
+        if not _goes_on(run, inner, owner, body.next):
             body.ending = "Done"
     except UnresolvedError as error:
         body.ending, body.message = FAILED, str(error)
+
+
+def _goes_on(run: Run, scope: Scope, owner: NodePlan, index: int) -> bool:
+    """What `while` says before an iteration, whose index it sees. Raises `UnresolvedError`."""
+    if owner.while_ is None:
+        return True
+    values = values_for(run, scope, owner.while_.references)
+    if "loop" in values:
+        values["loop"] = {**scope.loop, "index": index, owner.node.variable or "i": index}
+    return owner.while_.is_true(values)
 
 
 def _map_result(run: Run, scope: Scope, owner: NodePlan, body: Body, inner: Scope, bad: bool, now: datetime) -> None:
