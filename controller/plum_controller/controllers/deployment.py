@@ -25,7 +25,7 @@ from plum_client.reconciler import Result
 from plum_schemas.base import ObjectKey, ObjectMeta, OwnerReference
 from plum_schemas.deployment import DEPLOYMENT_LABEL, REVISION_LABEL, Deployment
 from plum_schemas.instance import INSTANCE_FINALIZER, Instance, InstanceSpec
-from plum_schemas.node import TAINT_UNREACHABLE, Node
+from plum_schemas.node import TAINT_NOT_READY, TAINT_UNREACHABLE, Node
 from plum_schemas.revision import Revision, RevisionSpec, RevisionStatus, RevisionTarget
 from plum_schemas.template import Template
 
@@ -325,7 +325,9 @@ def _in_place(deployment: Deployment, instance: Instance) -> dict[str, Any]:
 
 def _view(node: Node) -> NodeView:
     ready = next((c for c in node.status.conditions if c.type == "Ready"), None)
-    lost = any(taint.key == TAINT_UNREACHABLE for taint in node.spec.taints) or node.metadata.deletion_timestamp is not None
+    taints = {taint.key for taint in node.spec.taints}
+    silent = TAINT_UNREACHABLE in taints or (TAINT_NOT_READY in taints and bool(node.status.boot_id))
+    lost = silent or node.metadata.deletion_timestamp is not None
     return NodeView(
         usable=not lost, ready_since=ready.last_transition_time if ready is not None and ready.status == "True" else None
     )

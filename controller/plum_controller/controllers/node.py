@@ -196,7 +196,7 @@ class NodeReconciler:
         monotonic = self._clock.monotonic()
         changed = []
         for instance in instances:
-            lost = heartbeat is None
+            lost = heartbeat is None and bool(node.status.boot_id)  # where no agent ever was, nothing can be lost
             if heartbeat is not None:
                 left = lost_at(instance, heartbeat, self._detector.since) - monotonic
                 lost = left <= 0

@@ -119,7 +119,9 @@ def place(deployment: Deployment, todo: Plan, nodes: Mapping[str, NodeView], fai
             lost.remove(original)
         replaces = original.name if original is not None else ""
         node = nodes.get(new.node) if new.node else None
-        if not new.node or (node is not None and node.usable):
+        # Where the original is lost its replacement would be lost as well, and replaced again, without end.
+        there = original is not None and original.instance.spec.node_name == new.node
+        if not new.node or (node is not None and node.usable and not there):
             placed.append(NewInstance(new.revision, new.node, replaces=replaces))
         elif node is not None and failover and deployment.spec.template.disconnect.replace:
             placed.append(NewInstance(new.revision, "", home_node=new.node, replaces=replaces))

@@ -242,6 +242,21 @@ def test_a_node_that_does_not_exist_is_named() -> None:
     assert fleet.reason("Available") == "NodeMissing"
 
 
+@pytest.mark.parametrize("failover", [True, False])
+def test_what_is_lost_on_its_node_is_not_replaced_on_that_node(failover: bool) -> None:
+    """Though the node still looks usable: its replacement would be lost as well, and so on without end."""
+    fleet = Fleet(make_deployment(replicas=None, nodeReplicas={"a": 1}), {"a": NodeView(True)})
+    fleet.deployment.spec.template.disconnect.replace = failover
+    fleet.settle()
+    fleet.lose(next(iter(fleet.instances.values())))
+
+    fleet.settle()
+
+    on_a = [i for i in fleet.instances.values() if i.spec.node_name == "a"]
+    assert len(on_a) == 1
+    assert len(fleet.instances) == (2 if failover else 1)
+
+
 def test_a_lost_instance_is_replaced_and_the_original_stays_when_it_returns() -> None:
     fleet = running_fleet(replicas=2)
     lost = next(iter(fleet.instances.values()))
