@@ -32,5 +32,5 @@ def read_end(path: Path) -> str:
 def bounded(text: str) -> str:
     """The end of a text, so much of it that its JSON has `MAX_BYTES` at most: control characters take six bytes there."""
     while text and (size := len(msgspec.json.encode(text)) - 2) > MAX_BYTES:
-        text = text[-(len(text) * MAX_BYTES // size) :] if len(text) * MAX_BYTES // size < len(text) else text[1:]
+        text = text[max(1, len(text) - len(text) * MAX_BYTES // size) :]
     return text
