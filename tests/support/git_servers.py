@@ -18,6 +18,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -148,7 +149,13 @@ async def ssh_server(root: Path) -> AsyncIterator[Served]:
             "git", "-c", "safe.directory=*", "upload-pack", words[1],
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        await process.redirect(stdin=command.stdin, stdout=command.stdout)
+        assert command.stdin is not None
+        assert command.stdout is not None
+        feeding = asyncio.create_task(_pump(process.stdin, command.stdin))
+        while data := await command.stdout.read(65536):
+            process.stdout.write(data)
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
         process.exit(await command.wait())
 
     server = await asyncssh.create_server(
@@ -162,6 +169,14 @@ async def ssh_server(root: Path) -> AsyncIterator[Served]:
     finally:
         server.close()
         await server.wait_closed()
+
+
+async def _pump(reader: Any, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
