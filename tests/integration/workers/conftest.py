@@ -1,4 +1,4 @@
-"""One controller with a short worker lease for all tests of a file; each test takes a namespace of its own."""
+"""One controller with a short worker lease for all tests of this folder; each test takes a namespace of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBERS = itertools.count(1)
 LEASE_SECONDS = 3
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     with started_server(tmp_path_factory.mktemp("workers"), env={"PLUM_WORKER_LEASE_SECONDS": str(LEASE_SECONDS)}) as running:
         yield running
