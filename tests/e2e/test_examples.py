@@ -24,11 +24,11 @@ from plum_schemas.node import Node
 from plum_schemas.taskrun import TaskRun
 
 from tests.support.docker_engine import Engine, shared_engine
-from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_PROGRAMS, OF_WORKFLOWS, Site
+from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_PROGRAMS, OF_TRIGGERS, OF_WORKFLOWS, Site
 from tests.support.kubernetes_clients import kubeconfig
 from tests.support.programs import PROJECT, Program, is_running, sandbox
 
-EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS + OF_WORKFLOWS]
+EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS + OF_WORKFLOWS + OF_TRIGGERS]
 
 
 @pytest.fixture

@@ -31,6 +31,9 @@ OF_WORKFLOWS = (
 )  # fmt: skip
 """Those of tests/e2e/test_examples_workflows.py."""
 
+OF_TRIGGERS = ("67-cron-report", "68-webhook-deploy", "69-device-survey")
+"""Those of tests/e2e/test_examples_triggers.py."""
+
 
 def commands_of(example: str) -> list[str]:
     """The blocks of commands in a README."""

@@ -164,7 +164,7 @@ class TriggerReconciler:
     async def _condition(self, trigger: Trigger) -> Result:
         found = await self.conditions.look(trigger, self._clock.now())
         starts = [] if found.start is None else [found.start]
-        status = self._status(trigger, found.problem)
+        status = self._status(trigger, found.problem, found.note)
         status = msgspec.structs.replace(status, true_since=found.true_since, condition_fired=found.fired)
         await self._fire(trigger, starts, status)
         return Result.wait_for_change() if found.left is None else Result.requeue(found.left)
@@ -180,10 +180,10 @@ class TriggerReconciler:
         done = await fire(self._api, self._clock, trigger, starts, status=status, before=told, operations=operations)
         tell(self._recorder, trigger, done, told)
 
-    def _status(self, trigger: Trigger, problem: str = "") -> TriggerStatus:
+    def _status(self, trigger: Trigger, problem: str = "", note: str = "") -> TriggerStatus:
         """What every trigger's status says."""
         workflow = self._workflows.get(ObjectKey(trigger.metadata.namespace, trigger.spec.workflow_ref))
-        condition = ready(trigger, workflow, problem)
+        condition = ready(trigger, workflow, problem, note)
         return msgspec.structs.replace(
             trigger.status,
             observed_generation=trigger.metadata.generation,

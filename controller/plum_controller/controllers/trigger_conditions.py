@@ -40,6 +40,9 @@ class Looked:
     left: float | None = None
     """Seconds until it has been true for long enough."""
     problem: str = ""
+    """Why it can never fire."""
+    note: str = ""
+    """Why there is no answer now."""
 
 
 class ConditionWatcher:
@@ -74,7 +77,7 @@ class ConditionWatcher:
         try:
             holds = expression.is_true(values)
         except UnresolvedError as error:
-            return Looked(problem=f"the expression has no value now: {error}")
+            return Looked(note=f"the expression has no value now: {error}")
         return _judge(trigger, condition, holds, now)
 
     async def _values(self, trigger: Trigger, expression: Expression) -> dict[str, dict[str, Any]]:

@@ -235,8 +235,8 @@ def _alike(one: Firing, other: Firing) -> bool:
     return (one.result, one.source, one.reason, one.message) == (other.result, other.source, other.reason, other.message)
 
 
-def ready(trigger: Trigger, workflow: Workflow | None, problem: str = "") -> Condition:
-    """Whether it can fire, and if not, why."""
+def ready(trigger: Trigger, workflow: Workflow | None, problem: str = "", note: str = "") -> Condition:
+    """Whether it can fire, and if not, why. `note` is what there is to say of one that can."""
 
     def condition(status: Any, reason: str, message: str) -> Condition:
         return Condition(
@@ -251,7 +251,7 @@ def ready(trigger: Trigger, workflow: Workflow | None, problem: str = "") -> Con
         check_workflow(workflow, trigger.spec.workflow_ref)
     except RefusedError as error:
         return condition("False", error.reason, error.message)
-    return condition("True", "Waiting", "it fires when its time comes")
+    return condition("True", "Waiting", note or "it fires when its time comes")
 
 
 def _whole(moment: datetime) -> datetime:

@@ -152,8 +152,10 @@ def _sqlite(url: URL, folder: Path, limits: _Limits) -> Callable[[], Engine]:
 
     def make() -> Engine:
         engine = create_engine("sqlite://", poolclass=NullPool, creator=lambda: _open_sqlite(name, limits))
-        # The driver begins transactions late and commits before DDL: begin by ourselves, so that all is one.
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        # The driver begins transactions late and commits before DDL: begin by ourselves, so that all is one. Those that may write
+        # wait for their turn at once: one that reads first cannot wait any more.
+        begin = "BEGIN" if limits.read_only else "BEGIN IMMEDIATE"
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
 
     return make

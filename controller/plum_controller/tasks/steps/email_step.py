@@ -161,12 +161,15 @@ def _send(server: Server, address: str, message: EmailMessage, recipients: list[
 
 
 def _login(connection: smtplib.SMTP, server: Server) -> None:
-    try:
-        connection.login(server.username, server.password)
-    except smtplib.SMTPServerDisconnected as error:
-        # After the first method was refused some servers hang up, and the refusal is lost in the next attempt.
-        text = f"{server.host} hung up at the login; user or password are wrong"
-        raise TaskFailedError(text, "MailRefused", "535", retryable=False) from error
+    """One attempt by the first method that both know: a second one after a refusal makes some servers hang."""
+    connection.ehlo_or_helo_if_needed()
+    offered = connection.esmtp_features.get("auth", "").upper().split()
+    connection.user, connection.password = server.username, server.password  # type: ignore[attr-defined]
+    for method in ("PLAIN", "LOGIN", "CRAM-MD5"):
+        if method in offered:
+            connection.auth(method, getattr(connection, f"auth_{method.lower().replace('-', '_')}"))
+            return
+    raise smtplib.SMTPNotSupportedError("the server offers no way to log in")
 
 
 class _Connection(smtplib.SMTP):
