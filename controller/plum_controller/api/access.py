@@ -71,6 +71,8 @@ def attributes_of(request: ApiRequest) -> Attributes | None:
         return _artifact_attributes(method, path)
     if first == "artifacts" or (first == "v1" and len(path) > 1 and path[1] == "apps"):
         return _app_attributes(request)
+    if first == "v1" and len(path) > 1 and path[1] == "deployments":
+        return _deployment_attributes(request)
     if first == "v1" and len(path) > 1 and path[1] in ("services", "discovery"):
         return _service_attributes(request)
     if first == "v1" and len(path) > 1 and path[1] in ("workers", "embedded-workers"):
@@ -109,6 +111,15 @@ def _artifact_attributes(method: str, path: Sequence[str]) -> Attributes:
     if method in ("GET", "HEAD") and len(path) > 3 and path[3] != "uploads":
         return Attributes("get", "plum.dev", "artifacts", "", path[2], path[3])
     return Attributes("create", "plum.dev", "artifacts", "", path[2])
+
+
+def _deployment_attributes(request: ApiRequest) -> Attributes:
+    """Starting and stopping a Deployment is changing it."""
+    named = len(request.path) > 2
+    verb = _VERBS.get(request.method, "get" if named else "list")
+    if named and verb == "create":
+        verb = "patch"
+    return Attributes(verb, "plum.dev", "deployments", "", request.query.get("namespace") or "default")
 
 
 def _app_attributes(request: ApiRequest) -> Attributes:

@@ -23,6 +23,7 @@ from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
 from plum_controller.api.certified import CertifiedConnections
 from plum_controller.api.classic.apps import ClassicApps
+from plum_controller.api.classic.deployments import ClassicDeployments
 from plum_controller.api.classic.kv import ClassicKv
 from plum_controller.api.classic.services import ClassicServices
 from plum_controller.api.classic.workers import ClassicWorkers
@@ -120,6 +121,7 @@ class Api:
         self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
         self.directory = ServiceDirectory(service.cache)
         self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
+        self.classic_deployments = ClassicDeployments(service, self.classic_apps)
         self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
         self.classic_kv = ClassicKv(service, self.kv.index, self.gate)
         self.classic_workers = ClassicWorkers(service, self.gate)
@@ -169,6 +171,8 @@ class Api:
         if first == "v1" and (classic := await self.classic_workers.answer(request)) is not None:
             return classic
         if first == "v1" and (classic := await self.classic_apps.answer(request)) is not None:
+            return classic
+        if first == "v1" and (classic := await self.classic_deployments.answer(request)) is not None:
             return classic
         if path == agent_statuses.PATH:
             return await agent_statuses.answer(request, self.objects, self.gate)

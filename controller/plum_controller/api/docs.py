@@ -37,6 +37,8 @@ BY_HAND = (
     ("POST", "/v1/apps/upload", "A package as the field <code>file</code> of a form"),
     ("POST", "/v1/apps/create-image", "An image as an application"),
     ("GET DELETE", "/v1/apps /v1/apps/ID /v1/apps/docker-images", "Applications; images of the engine on this machine"),
+    ("GET POST", "/v1/deployments", "Deployments by package and node; made stopped"),
+    ("GET PATCH POST DELETE", "/v1/deployments/ID", "One of them; <code>?action=start|stop</code>"),
     ("GET HEAD", "/artifacts/ /artifacts/NAME_VERSION_SHA8.zip", "Packages as files"),
     ("GET", "/v1/discovery /v1/discovery/one /v1/discovery/random", "Endpoints of <code>?service=NAME</code>, or one of them"),
     ("GET", "/v1/discovery/stream", "Endpoints of a service, now and after every change, as server-sent events"),

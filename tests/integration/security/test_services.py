@@ -59,3 +59,19 @@ def test_applications_are_seen_by_who_may_see_artifacts_and_made_by_who_may_crea
     status, made = writer.call("POST", "/v1/apps/create-image", image)
     assert status == 200
     assert writer.call("DELETE", f"/v1/apps/{made['artifactId']}", None)[0] == 204
+
+
+def test_classic_deployments_ask_for_the_rights_of_deployments(site: Site) -> None:
+    reader, writer, agent = site.user("looker"), site.user("runner"), site.node("boat4")
+    bind(site, "looker", "view", "default")
+    bind(site, "runner", "edit", "default")
+
+    assert site.nobody.get("/v1/deployments")[0] == 401
+    assert agent.get("/v1/deployments")[0] == 403
+    assert reader.get("/v1/deployments")[0] == 200
+    assert reader.get("/v1/deployments?namespace=kube-system")[0] == 403
+    for method, path in (("POST", ""), ("POST", "/x?action=start"), ("PATCH", "/x"), ("DELETE", "/x")):
+        assert reader.call(method, f"/v1/deployments{path}", {})[0] == 403, (method, path)
+    assert writer.call("POST", "/v1/deployments", {})[0] == 400
+    assert writer.call("POST", "/v1/deployments/x?action=start", {})[0] == 404
+    assert writer.call("DELETE", "/v1/deployments/x", None)[0] == 204

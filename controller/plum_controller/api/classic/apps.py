@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 from plum_schemas.artifact import Artifact, PortMapping
@@ -106,6 +106,16 @@ class ClassicApps:
         found = [_decode(entry.value) for entry in self._service.cache.list(ARTIFACTS, namespace, None, None)]
         return sorted(found, key=lambda one: (one.metadata.creation_timestamp is None, str(one.metadata.creation_timestamp)))
 
+    def find(self, namespace: str, url: str) -> Artifact | None:
+        """The Artifact that an `artifactUrl` names; None for any other address."""
+        if url.startswith(IMAGE):
+            wanted = url.removeprefix(IMAGE)
+            return next((one for one in self.list(namespace) if id_of(one.metadata.uid) == wanted), None)
+        folder, _, file = urlsplit(url).path.rpartition("/")
+        if folder != "/artifacts":
+            return None
+        return next((one for one in self.list(namespace) if one.spec.type == "zip" and file_of(one) == unquote(file)), None)
+
     # ---- changing
 
     async def upload(self, request: ApiRequest, receive: Receive) -> Answer:
@@ -150,8 +160,9 @@ class ClassicApps:
         manifest = {"apiVersion": Artifact.info.api_version, "kind": Artifact.info.kind, "metadata": metadata, "spec": spec}
         kind = self._service.registry.require(ARTIFACTS)
         options = WriteOptions(field_manager=MANAGER, user=request.user)
+        key = ObjectKey(namespace, metadata["name"])
         await self._service.create(kind, namespace, manifest, options)
-        made = self._service.get(kind, ObjectKey(namespace, metadata["name"]))
+        made = self._service.get(kind, key)
         return Answer(encode(info_of(_decode(made))))
 
     async def _delete(self, request: ApiRequest, artifact_id: str) -> Answer:
