@@ -194,9 +194,7 @@ async def reboot(day: Trial) -> None:
     there = {
         i.metadata.uid for name in ("web", "boxed", "radar") for i in await site.box.instances(name) if i.spec.node_name == node
     }
-    await site.net.power_off(node)
-    await asyncio.to_thread(day.engines[node].start, "--live-restore")
-    await site.reboot(node)
+    await site.reboot(node, lambda: day.engines[node].start("--live-restore"))
     await site.box.until(lambda: site.box.node_is(node, "True"), SECONDS, what=f"{node} is back")
     await day.settled(f"{node} was rebooted")
 

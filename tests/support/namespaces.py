@@ -22,7 +22,7 @@ import socket
 import subprocess
 import threading
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,9 +268,12 @@ class FleetSite:
             env={"PLUM_TOKEN": self.tokens[name], **(env or {})}, prefix=[*self.net.prefix(name), *self.boots.get(name, ())],
         )  # fmt: skip
 
-    async def reboot(self, name: str) -> None:
-        """The power fails and comes back: nothing of the machine is left, and its kernel has another boot id."""
+    async def reboot(self, name: str, start_services: Callable[[], None] | None = None) -> None:
+        """The power fails and comes back: nothing of the machine is left, and its kernel has another boot id. `start_services`
+        starts what the machine has besides its agent."""
         await self.net.power_off(name)
+        if start_services is not None:
+            await asyncio.to_thread(start_services)
         self.boots[name] = another_boot(self.box.root)
         await self.start_agent(name)
 
