@@ -51,7 +51,7 @@ async def mail_server(login: tuple[str, str] | None = None) -> AsyncIterator[Mai
 
     def check(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
         good = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == login
-        return AuthResult(success=good)
+        return AuthResult(success=good, handled=good)  # who does not handle a refusal has it sent
 
     how: dict[str, Any] = {}
     if login is not None:

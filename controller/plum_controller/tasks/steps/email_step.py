@@ -164,7 +164,7 @@ def _login(connection: smtplib.SMTP, server: Server) -> None:
     """One attempt by the first method that both know: a second one after a refusal makes some servers hang."""
     connection.ehlo_or_helo_if_needed()
     offered = connection.esmtp_features.get("auth", "").upper().split()
-    connection.user, connection.password = server.username, server.password  # type: ignore[attr-defined]
+    connection.user, connection.password = server.username, server.password
     for method in ("PLAIN", "LOGIN", "CRAM-MD5"):
         if method in offered:
             connection.auth(method, getattr(connection, f"auth_{method.lower().replace('-', '_')}"))
