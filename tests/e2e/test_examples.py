@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -26,7 +27,7 @@ from plum_schemas.taskrun import TaskRun
 from tests.support.docker_engine import Engine, shared_engine
 from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_PROGRAMS, OF_TRIGGERS, OF_WORKFLOWS, Site
 from tests.support.kubernetes_clients import kubeconfig
-from tests.support.programs import PROJECT, Program, is_running, sandbox
+from tests.support.programs import PROJECT, ControllerProgram, Program, is_running, sandbox
 
 EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS + OF_WORKFLOWS + OF_TRIGGERS]
 
@@ -605,6 +606,55 @@ async def kv_checkpoint(site: Site) -> None:
     assert sorted(steps) == list(range(1, len(steps) + 1)), "each step was counted once"
 
 
+async def gitops(site: Site) -> None:
+    """Follows a copy of the folder; the controller is killed in between."""
+    folder = site.box.root / "fleet"
+    shutil.copytree(MANIFESTS / "80-gitops/fleet", folder)
+    text = (MANIFESTS / "80-gitops/sync.yaml").read_text().replace("/tmp/fleet", str(folder))
+    (site.box.root / "sync.yaml").write_text(text)
+    await site.plum(f"apply -f {site.box.root}/sync.yaml")
+
+    async def says(*wanted: str) -> bool:
+        done = await site.box.plum("sync", "status", "fleet", "-n", NAMESPACE, ok=False)
+        return all(text in done.out for text in wanted)
+
+    async def running(name: str, count: int) -> bool:
+        return len([i for i in await site.box.instances(name, "pier") if i.status.ready]) == count
+
+    await site.until(lambda: running("report", 1), what="report runs after clock")
+    await site.until(lambda: says("fleet: Synced", "Deployment   pier/report"), what="synced")
+    before = (await site.box.plum("get", "configmaps", "-n", "pier", "-o", "name")).out.split()
+
+    (folder / "greeting.txt").write_text("good evening\n")
+    changed = folder / "clock.yaml"
+
+    async def renamed() -> bool:
+        return (await site.box.plum("get", "configmaps", "-n", "pier", "-o", "name")).out.split() != before
+
+    await site.until(renamed, what="the words have a new name")
+    await site.until(lambda: running("clock", 1), what="the clock runs with the new words")
+    await site.box.plum("scale", "deployment/clock", "--replicas", "3", "-n", "pier")
+    await site.until(lambda: says("spec.replicas by plum-scale, set right"), what="drift is told")
+    good = changed.read_text()
+    changed.write_text(good.replace("replicas: 1", "replicas: two"))
+    await site.until(lambda: says("Failed", 'clock.yaml:5: Deployment clock: spec.replicas is "two"'), what="the mistake is told")
+
+    controller = next(p for p in site.box.programs if isinstance(p, ControllerProgram))
+    controller.kill()
+    folder.rename(site.box.root / "away")
+    await site.box.restarted(controller)
+    await site.until(lambda: says("Failed", "nothing is changed or deleted"), what="a folder that is away")
+    assert await running("report", 1)
+    changed = site.box.root / "away/clock.yaml"
+    changed.write_text(good.replace("replicas: 1", "replicas: 2"))
+    (site.box.root / "away").rename(folder)
+    await site.until(lambda: running("clock", 2), what="the folder is followed again")
+    await site.until(lambda: says("fleet: Synced"), what="synced again")
+    await site.plum("sync rollback fleet --reason 'too many'")
+    await site.until(lambda: running("clock", 1), what="back to one clock")
+    assert await says("held", "too many")
+
+
 STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "01-hello": hello,
     "02-probes": probes,
@@ -612,6 +662,7 @@ STORIES: dict[str, Callable[[Site], Coroutine[Any, Any, None]]] = {
     "04-automatic-rollback": automatic_rollback,
     "05-node-replicas": node_replicas,
     "06-placement": placement,
+    "80-gitops": gitops,
     "07-exclusive-failover": exclusive_failover,
     "08-canary": canary,
     "09-user-defined-kind": user_defined_kind,
