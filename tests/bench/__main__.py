@@ -25,6 +25,7 @@ from tests.bench import (
     objects,
     services,
     store,
+    sync,
     tasks,
     together,
     workers,
@@ -45,6 +46,7 @@ PARTS = {
     "tasks": tasks.measure,
     "workers": workers.measure,
     "workflows": workflows.measure,
+    "sync": sync.measure,
     "together": together.measure,
     "cli": command.measure,
 }
