@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -136,6 +137,105 @@ async def test_writes_wait_in_order_while_the_controller_is_away_and_over_a_cras
         assert told[-1] == ("old", None) and ("b", 1) in told
         for one in (watcher, again, kv):
             await asyncio.to_thread(one.close)
+
+
+@dataclass(slots=True)
+class Act:
+    """One operation as its client saw it."""
+
+    began: float
+    ended: float
+    revision: int
+    """Of the entry that was written or read; 0 for a read of nothing."""
+    value: object
+    wrote: bool
+
+
+class Historian:
+    """One client that writes, swaps, deletes and reads at random, and keeps account of what was answered."""
+
+    def __init__(self, kv: KV, number: int, stop: threading.Event) -> None:
+        self.kv = kv
+        self.acts: dict[str, list[Act]] = {key: [] for key in ("a", "b c", "d/e")}
+        self._dice = random.Random(number)
+        self._number = number
+        self._stop = stop
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        count = 0
+        while not self._stop.is_set():
+            count += 1
+            key = self._dice.choice(list(self.acts))
+            value = f"{self._number}-{count}"
+            began = time.monotonic()
+            try:
+                revision, seen, wrote = self._act(key, value)
+            except KvConflictError:
+                continue
+            except KvError:
+                time.sleep(0.02)  # it may have happened; its value is then seen without its write
+                continue
+            self.acts[key].append(Act(began, time.monotonic(), revision, seen, wrote))
+
+    def _act(self, key: str, value: str) -> tuple[int, object, bool]:
+        choice = self._dice.random()
+        if choice < 0.4:
+            entry = self.kv.fresh(key)
+            return (entry.revision, entry.value, False) if entry is not None else (0, None, False)
+        if choice < 0.6:
+            entry = self.kv.fresh(key)
+            revision = entry.revision if entry is not None else None
+            return self.kv.put(key, value, if_revision=revision, new=entry is None), value, True
+        if choice < 0.7:
+            return self.kv.delete(key, wait=True), None, True
+        return self.kv.put(key, value, wait=True), value, True
+
+
+def judged(acts: list[Act]) -> None:
+    """Revisions order all writes of a key. A read shows the write of its revision, and nobody sees less than was already
+    over when they began."""
+    written = {act.revision: act for act in acts if act.wrote and act.revision}
+    assert len(written) == sum(act.wrote and act.revision > 0 for act in acts), "two writes of one revision"
+    for act in acts:
+        if not act.wrote and act.revision in written:
+            assert act.value == written[act.revision].value, act
+    newest = 0
+    ends = sorted(acts, key=lambda act: act.ended)
+    position = 0
+    for act in sorted(acts, key=lambda act: act.began):
+        while position < len(ends) and ends[position].ended < act.began:
+            newest = max(newest, ends[position].revision)
+            position += 1
+        if act.revision:
+            assert act.revision >= newest, (act, newest)
+
+
+@pytest.mark.slow
+async def test_random_histories_are_strictly_serializable_over_kill_9(tmp_path: Path) -> None:
+    async with sandbox(tmp_path) as box:
+        controller = await box.controller()
+        stop = threading.Event()
+        stores = [KV("history", base=controller.url, folder=tmp_path / f"kv{number}", sync="disabled") for number in range(6)]
+        clients = [Historian(kv, number, stop) for number, kv in enumerate(stores)]
+
+        def acts() -> list[Act]:
+            return [act for client in clients for kept in list(client.acts.values()) for act in list(kept)]
+
+        for least in (300, 600):
+            await soon(box, partial(lambda count: len(acts()) > count, least), 90, what="operations")
+            controller.kill()
+            controller = await box.restarted(controller)
+        await soon(box, lambda: len(acts()) > 800, 90, what="operations after the last restart")
+        stop.set()
+        for client in clients:
+            await asyncio.to_thread(client.thread.join, 30)
+        for kv in stores:
+            await asyncio.to_thread(kv.close)
+
+    for key in ("a", "b c", "d/e"):
+        judged([act for client in clients for act in client.acts[key]])
 
 
 HOLDER = """
