@@ -121,18 +121,23 @@ class WorkflowReconciler:
         number, digest = await self._keep_revision(workflow)
         group = (key.namespace, key.name)
         now = self._clock.now()
+        wait = self._written.get(key, float("-inf")) + self._pace(group) - self._clock.monotonic()
+        if wait > 0 and workflow.status.observed_generation == workflow.metadata.generation:
+            return Result.requeue(after=wait)  # what follows looks at every run that is kept
+        self._written[key] = self._clock.monotonic()
         status = self._status(workflow, number, digest, now)
-        wait = self._written.get(key, float("-inf")) + PACE_SECONDS - self._clock.monotonic()
         if status != workflow.status:
-            if wait > 0 and status.observed_generation == workflow.status.observed_generation:
-                return Result.requeue(after=wait)
             workflow = await self._api.write_status(msgspec.structs.replace(workflow, status=status))
-            self._written[key] = self._clock.monotonic()
         going, following = forgettable(self._ended[group].values(), workflow.spec.keep_runs, now)
         if going:
             await self._forget(workflow, going[:DELETED_AT_ONCE])
+            del self._written[key]
             return Result.requeue(after=0.05)
         return Result.requeue(after=following) if following is not None else Result.wait_for_change()
+
+    def _pace(self, group: Group) -> float:
+        """Seconds between two looks: with many runs that are kept, so many that looking takes a hundredth of the time."""
+        return PACE_SECONDS * max(1.0, len(self._ended[group]) / 1000)
 
     def _status(self, workflow: Workflow, number: int, digest: str, now: datetime) -> WorkflowStatus:
         group = (workflow.metadata.namespace, workflow.metadata.name)
