@@ -16,6 +16,7 @@ from plum_client.client import ApiClient
 from plum_client.errors import AlreadyExistsError, ApiUnavailableError, TooManyRequestsError
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun
 
+from tests.integration.tasks.support import Tasks
 from tests.support.agent import marked
 from tests.support.programs import ControllerProgram, Program, Sandbox, sandbox
 
@@ -161,3 +162,51 @@ async def test_runs_end_once_under_a_few_kills(box: Sandbox) -> None:
 @pytest.mark.parametrize("round_", range(int(os.environ.get("PLUM_SOAK_ROUNDS", "10"))))
 async def test_thousands_of_runs_end_once_under_many_kills(box: Sandbox, round_: int) -> None:
     await scenario(box, seed=random.SystemRandom().randrange(10**6), count=400, kills=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+async def test_a_lost_node_gives_its_tasks_away_and_ends_its_copies_when_it_returns(box: Sandbox) -> None:
+    controller = await box.controller(env={"PLUM_TASK_LOST_SECONDS": "2"})
+    agents = {name: await box.node(name, controller, lease_seconds=3) for name in NODES}
+    tasks = Tasks(box.api(), "default")
+    gate, note = box.root / "gate", box.root / "executions"
+    script = (
+        f'echo "$WORKER_NODE_ID $PLUM_TASK_ATTEMPT" >> {note}; while [ ! -e {gate} ]; do sleep 0.1; done; echo $WORKER_NODE_ID'
+    )
+    process = {"executor": "os_process", "process": {"command": ["sh", "-c", script]}}
+    movable = await tasks.start(process)
+    held = await tasks.wait(movable, lambda run: run.status.phase == "Running")
+    lost = held.status.node
+    pinned = await tasks.start(process, nodeName=lost)
+    once = await tasks.start(process, nodeSelector={"plum.dev/hostname": lost}, execution="AtMostOnce")
+    for run in (pinned, once):
+        begun = await tasks.wait(run, lambda found: found.status.phase not in ("Queued", "Pending"))
+        assert (begun.status.phase, begun.status.node) == ("Running", lost), begun.status
+    await box.until(lambda: _lines(note, 3), what="all three have begun")
+
+    agents[lost].pause()
+    again = await tasks.wait(movable, lambda run: run.status.attempt == 2 and run.status.phase == "Running", seconds=60)
+    unknown = await tasks.wait(once, seconds=60)
+    agents[lost].resume()
+    await box.until(lambda: box.node_is(lost, "True"), 60, what="it is back")
+    identity = next(box.root.glob(f"**/{lost}/agent-id")).read_text().strip()
+    await box.until(lambda: _count(identity, 1), 60, what="what was given away has ended there, with all it started")
+    gate.touch()
+    moved, stayed = await tasks.wait(movable, seconds=60), await tasks.wait(pinned, seconds=60)
+
+    assert (unknown.status.phase, unknown.status.reason) == ("Unknown", "NodeLost")
+    assert again.status.node != lost
+    assert (moved.status.phase, moved.status.stdout.strip(), moved.status.attempt) == ("Succeeded", again.status.node, 2)
+    assert [attempt.reason for attempt in moved.status.attempts] == ["NodeLost", ""]
+    assert (stayed.status.phase, stayed.status.stdout.strip(), stayed.status.attempt) == ("Succeeded", lost, 1)
+    assert sorted(note.read_text().split("\n"))[1:] == sorted([f"{lost} 1"] * 3 + [f"{again.status.node} 2"])
+
+
+async def _lines(path: Path, count: int) -> bool:
+    return path.exists() and path.read_text().count("\n") >= count
+
+
+async def _count(identity: str, runs: int) -> bool:
+    """So many tasks have processes on a node."""
+    return len(set(marked(identity + "-task.").values())) == runs
