@@ -25,6 +25,8 @@ from plum_controller.api.metrics import resident_bytes
 
 BY_HAND = (
     ("POST", "/plan", "What manifests would do, tried on a copy in memory: <code>{manifests: [...], namespace}</code>"),
+    ("GET", "/apis/plum.dev/v1/namespaces/NS/syncs/NAME/plan", "What a Sync would do now, object by object."),
+    ("POST", "/hooks/NS/syncs/NAME", "Has a Sync read its repository: signed as GitHub, Gitea and GitLab do."),
     ("GET", "/backup", "A consistent copy of the store, as a file"),
     (
         "GET",
