@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from plum_controller.api import agent_statuses, reviews, transactions
-from plum_controller.api.access import FIRING, HOOKS, Gate
+from plum_controller.api.access import FIRING, HOOKS, PLAIN_HOOKS, Gate
 from plum_controller.api.artifacts import ArtifactsApi
 from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
@@ -140,6 +140,9 @@ class Api:
         """Raises `ApiStatusError`."""
         path = request.path
         first = path[0]
+        if first == PLAIN_HOOKS:
+            path = request.path = [HOOKS, request.query.get("namespace") or "default", *path]
+            first = HOOKS
         if (first == HOOKS or path[-1] == "plan") and (synced := await self.syncs.answer(request)) is not None:
             return synced
         if is_orchestrator(path):

@@ -154,6 +154,10 @@ async def test_triggers_of_a_workflow(client: Client, server: RunningServer) -> 
     assert hook["is_enabled"] is False
     listed = await client.ask("GET", "workflows/fired/triggers")
     assert {one["id"] for one in listed["items"]} == {"fired-nightly", "fired-hook"}
+    await client.ask("PUT", "triggers/fired-hook", {"is_enabled": True})
+    await client.ask("POST", "workflows/fired/activate")
+    sent = await server.request("POST", "/webhook/pull", {"from": "hook"})
+    assert (sent.status, len(sent.json()["runs"])) == (202, 1), "under the address that its users know"
     changed = await client.ask("PUT", "triggers/fired-nightly", {"config": {"cron": "@hourly"}, "is_enabled": False})
     assert (changed["config"]["cron"], changed["is_enabled"], changed["name"]) == ("@hourly", False, "Nightly")
     assert (await server.get(f"{OBJECTS}/triggers/fired-nightly")).json()["spec"]["cron"]["schedule"] == "@hourly"
