@@ -88,6 +88,8 @@ async def test_many_who_fire_at_once_start_as_many_runs(server: RunningServer) -
         ({"cron": {"schedule": "@daily", "jitter": "2d"}}, "spec.cron.jitter"),
         ({"event": {"kind": "Node", "when": "object.spec."}}, "spec.event.when"),
         ({"event": {"kind": "Node", "type": "x"}}, "spec.event.type"),
+        ({"event": {"apiVersion": "v1", "kind": "Secret"}}, "spec.event.kind"),
+        ({"condition": {"expression": 'object("Secret", "x") != null'}}, "spec.condition.expression"),
         ({"condition": {"expression": "1 > 0"}}, "spec.condition.expression"),
         ({"condition": {"expression": 'kv("one") > 0'}}, "spec.condition.expression"),
         ({"params": {"a": ["${{ nodes.x }}"]}}, "spec.params.a[0]"),
@@ -283,8 +285,8 @@ async def test_a_trigger_does_only_what_its_writer_may_do(server: RunningServer)
 
     assert await as_tess("t1", event={"kind": "Deployment"}) == 201
     assert await as_tess("t2", event={"kind": "Deployment", "namespace": "*"}) == 403
-    assert await as_tess("t3", event={"apiVersion": "v1", "kind": "Secret"}) == 403
+    assert await as_tess("t3", event={"apiVersion": "v1", "kind": "ConfigMap"}) == 403
     assert await as_tess("t4", condition={"expression": 'kv("default", "x") > 1'}) == 201
     assert await as_tess("t5", condition={"expression": 'kv("other", "x") > 1'}) == 403
-    assert await as_tess("t6", condition={"expression": 'object("Secret", "x") != null'}) == 403
+    assert await as_tess("t6", condition={"expression": 'object("ConfigMap", "x") != null'}) == 403
     assert (await server.request("POST", f"{TRIGGERS}/t1/fire", headers={"Impersonate-User": "tess"})).status == 403

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.command import Plum
 from tests.support.http_site import Asked, Reply, http_site
 from tests.support.server import HttpAnswer, RunningServer
 
@@ -109,6 +111,41 @@ async def test_a_workflow_from_its_creation_to_its_end(client: Client, server: R
     assert 'orchestrator_execution_duration_seconds{workflow_id="level-check",quantile="0.5"}' in text
     shown = (await server.get(f"{OBJECTS}/workflowruns/{run['id']}")).json()
     assert shown["spec"]["workflowRef"] == "level-check", "the same objects, for kubectl too"
+
+
+LEVELS = """
+version: "1.0"
+description: as people have it in files
+variables: {source: "URL"}
+steps:
+  - {id: pull, type: http, config: {method: GET, url: "{{variables.source}}/{{input.zone}}", timeout: 30s}}
+  - {id: both, type: parallel, depends_on: [pull], config: {steps: [
+      {id: a, type: webhook, config: {url: "{{variables.source}}/a"}},
+      {id: b, type: webhook, config: {url: "{{variables.source}}/b"}}]}}
+  - {id: end, type: webhook, depends_on: [both], config: {url: "{{variables.source}}/end"}}
+triggers:
+  - {type: manual, name: by hand, config: {input: {zone: east}}}
+"""
+
+
+async def test_a_definition_in_a_file_is_applied_as_it_is(client: Client, server: RunningServer, tmp_path: Path) -> None:
+    async with http_site(lambda asked: Reply({"level": 1})) as site:
+        plum = Plum(server.url, tmp_path)
+        file = plum.write("water.yaml", LEVELS.replace("URL", site.url))
+        applied = await asyncio.to_thread(plum, "apply", "-f", file)
+        assert applied.code == 0, applied.err
+        again = await asyncio.to_thread(plum, "apply", "-f", file)
+        fired = await asyncio.to_thread(plum, "trigger", "water-by-hand", "--wait")
+        broken = plum.write("wrong.yaml", LEVELS.replace("depends_on: [pull]", "depends_on: [pul]"))
+        wrong = await asyncio.to_thread(plum, "apply", "-f", broken)
+
+    assert again.out.count("unchanged") == 2, again.out
+    assert (fired.code, "Succeeded" in fired.out) == (0, True), fired.out + fired.err
+    paths = [asked.path for asked in site.asked]
+    assert (paths[0], sorted(paths[1:3]), paths[3:]) == ("/east", ["/a", "/b"], ["/end"])
+    assert (wrong.code, "wrong.yaml:7" in wrong.err, "there is no node of this name" in wrong.err) == (4, True, True), wrong.err
+    shown = await client.ask("GET", "workflows/water")
+    assert (shown["status"], shown["description"]) == ("active", "as people have it in files")
 
 
 async def test_lists_filters_and_changes(client: Client) -> None:
