@@ -228,6 +228,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     hooks = Hooks(manager.api, outgoing, manager.clock, manager.recorder("workflow"))
     workflows.on_told = hooks.tell
     api.workflow_runs.views = workflows
+    api.gate.refused_command = workflows.refusal
     task = asyncio.create_task(manager.run(), name="controllers")
     task.add_done_callback(_controllers_ended)
     try:

@@ -10,8 +10,10 @@ Every request passes here once, before anything is looked up, so that a refusal 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import unquote
+
+from plum_schemas.workflowrun import RunCommand
 
 from plum_controller.api.identity import (
     ACCOUNT_PREFIX,
@@ -163,6 +165,8 @@ class Gate:
 
     def __init__(self, roles: RoleIndex, nodes: NodeAccess) -> None:
         self.roles = roles
+        self.refused_command: Callable[[str, RunCommand, Sequence[str]], str | None] = lambda uid, command, groups: None
+        """Why a command to the run with this uid would be refused now; the engine says so, while there is one."""
         self._nodes = nodes
 
     def check(self, request: ApiRequest) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from plum_client.errors import ApiError, ConflictError, InvalidObjectError
+from plum_controller.api.identity import Identity
+from plum_controller.api.run_access import check_commands
+from plum_controller.resources.errors import ApiStatusError
 from plum_controller.store.base import Transaction
 from plum_controller.store.errors import StoreUnavailableError
 from plum_schemas.base import ObjectMeta
@@ -187,6 +191,34 @@ def test_people_pause_resume_approve_skip_and_cancel() -> None:
                 await site.control(name, action, node="slow")
         with pytest.raises(ConflictError, match="the run has ended"):
             await site.api.patch(WorkflowRun, run.key, {"spec": {"state": "Paused"}})
+
+    on_site(scenario)
+
+
+def test_who_asks_is_written_by_the_server_and_only_approvers_answer() -> None:
+    async def scenario(site: Site) -> None:
+        ask = {"name": "ok", "type": "wait", "wait": {"approval": {"approvers": ["leads"]}}}
+        await site.workflow("flow", nodes=[ask])
+        name = await site.run("flow")
+        await site.until(lambda: site.rows(name), lambda rows: rows.get("ok", {}).get("phase") == "Waiting")
+        gate = site.plane.api.gate
+        assert site.engine is not None
+        gate.refused_command = site.engine.refusal
+        live = msgspec.to_builtins(await site.get(name))
+
+        def wanted(**more: str) -> dict[str, Any]:
+            command = {"name": "c", "action": "Approve", "node": "ok", **more}
+            return {**live, "spec": {**live["spec"], "commands": [command]}}
+
+        with pytest.raises(ApiStatusError, match="names who asks") as forged:
+            check_commands(gate, Identity("mallory", ("staff",)), wanted(requestedBy="boss"), live)
+        with pytest.raises(ApiStatusError, match="mallory may not answer") as refused:
+            check_commands(gate, Identity("mallory", ("staff",)), wanted(), live)
+        allowed = wanted()
+        check_commands(gate, Identity("ann", ("leads",)), allowed, live)
+
+        assert (forged.value.code, refused.value.code) == (403, 409)
+        assert allowed["spec"]["commands"][0]["requestedBy"] == "ann"
 
     on_site(scenario)
 
