@@ -66,6 +66,16 @@ async def test_the_examples_of_workflows_do_what_their_readmes_say(site: Site) -
     drawn = await site.plum(f"run graph {first.metadata.name}")
     assert "[true] photo  Succeeded" in drawn and "(after photo, alert, report)" in drawn
 
+    told = await site.plum(f"run logs {first.metadata.name}")
+    assert "found  Succeeded -> true" in told and f"run {first.metadata.name}  Succeeded" in told
+    shown = await site.plum("simulate workflow -f manifests/61-branch-and-join/workflow.yaml --param contacts=0")
+    assert "photo  Skipped" in shown and "report  Succeeded" in shown
+    assert first.metadata.name in await site.plum("runs")
+    made = (await site.plum(f"run rerun {first.metadata.name} --from close")).split()[0].partition("/")[2]
+    again = await last(site, "branch-and-join")
+    assert (again.metadata.name, again.status.phase) == (made, "Succeeded")
+    assert {name for name, row in (await nodes(site, made)).items() if not row.get("reused")} == {"close"}
+
     swept = await last(site, "sweep-area")
     assert swept.status.outputs == {"passes": 3}
     out = await site.plum(f"run nodes {swept.metadata.name} --node sweep[1] -o json")

@@ -1,0 +1,73 @@
+"""Runs in the terminal: the graph as a tree, and what waits for what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from plum_cli.run_graph import draw
+from plum_cli.why_runs import explain_run
+
+NOW = datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)
+DEFINITION = {
+    "nodes": [
+        {"name": "scan"},
+        {"name": "found", "type": "branch", "dependsOn": [{"node": "scan"}]},
+        {"name": "photo", "dependsOn": [{"node": "found", "on": "true"}]},
+        {"name": "again", "type": "loop", "dependsOn": [{"node": "found", "on": "false"}]},
+        {"name": "close", "dependsOn": [{"node": "photo"}, {"node": "again"}]},
+    ],
+    "finally": {"nodes": [{"name": "clean"}]},
+}
+ROWS = {
+    "scan": {"key": "scan", "phase": "Succeeded", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:01.5Z"},
+    "found": {"key": "found", "phase": "Succeeded", "outcome": "false"},
+    "photo": {"key": "photo", "phase": "Skipped"},
+    "again": {"key": "again", "phase": "Running", "startedAt": "2026-01-01T00:00:30Z", "iteration": 1, "total": 3, "attempt": 1},
+    "close": {"key": "close", "phase": "Pending", "waitsFor": "again"},
+}
+
+
+def test_each_node_is_drawn_once_below_the_last_it_waits_for() -> None:
+    assert list(draw(DEFINITION, ROWS, NOW)) == [
+        "+ scan  Succeeded  1.5s",
+        "└─ + found  Succeeded  branch -> false",
+        "   ├─ - [true] photo  Skipped",
+        "   │  └─ . close  Pending  (after photo, again)",
+        "   └─ * [false] again  Running  loop  iteration 2 of 3  since 30s",
+        "finally:",
+        ". clean  Pending",
+    ]
+
+
+def test_a_long_chain_is_drawn() -> None:
+    nodes = [{"name": f"n{i}", "dependsOn": [{"node": f"n{i - 1}"}] if i else []} for i in range(3000)]
+
+    assert sum(1 for _ in draw({"nodes": nodes}, {}, NOW)) == 3000
+
+
+def test_a_run_that_goes_on_says_what_waits_for_what() -> None:
+    run = {"kind": "WorkflowRun", "metadata": {"name": "r"}, "status": {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z"}}
+    waiting = {"name": "ok", "phase": "Waiting", "startedAt": "2026-01-01T00:00:50Z", "waitsFor": "approval: go?"}
+
+    finding = explain_run(run, [*ROWS.values(), waiting], NOW)
+
+    assert list(finding.lines()) == [
+        "WorkflowRun r is running since 60s.",
+        "  again runs since 30s, attempt 1.",
+        "  close waits for again.",
+        "  ok waits since 10s for approval: go?.",
+    ]
+    assert not finding.settled
+
+
+def test_a_run_that_ended_says_how() -> None:
+    def run(**status: str) -> dict[str, object]:
+        return {"kind": "WorkflowRun", "metadata": {"name": "r"}, "status": status}
+
+    failed = [{"name": "bad", "phase": "Failed", "attempt": 2, "message": "no signal"}]
+    assert explain_run(run(phase="Succeeded"), [], NOW).settled
+    assert list(explain_run(run(phase="Failed", message="node bad failed"), failed, NOW).lines()) == [
+        "WorkflowRun r ended as Failed: node bad failed",
+        "  bad failed after 2 attempts: no signal.",
+    ]
+    assert "run a comes first" in explain_run(run(phase="Queued", message="run a comes first"), [], NOW).text
