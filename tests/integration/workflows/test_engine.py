@@ -15,6 +15,7 @@ from plum_controller.store.base import Transaction
 from plum_controller.store.errors import StoreUnavailableError
 from plum_schemas.base import ObjectMeta
 from plum_schemas.core import Secret
+from plum_schemas.kv import KV
 from plum_schemas.revision import Revision
 from plum_schemas.workflow import Workflow
 from plum_schemas.workflowrun import WorkflowRun
@@ -363,6 +364,76 @@ def test_secrets_reach_the_task_and_nothing_else() -> None:
         assert run.status.outputs == {"o": "pw ***"}
         rows = await site.plane.store.rows(f"runs/{run.metadata.uid}")
         assert all(b"hunter22" not in value for _, value in rows)
+
+    on_site(scenario)
+
+
+FAR = [
+    ("apply", {"manifest": {"kind": "Secret", "metadata": {"name": "x"}}}, "give no rights"),
+    ("apply", {"manifest": {"kind": "Node", "metadata": {"name": "x"}}}, "namespaced"),
+    ("apply", {"manifest": {"kind": "KV", "metadata": {"name": "x", "namespace": "other"}}}, "that of the run"),
+    ("apply", {"manifest": {"kind": "KV", "metadata": {"name": "x"}, "spec": {"type": "int", "value": "a"}}}, "KV x"),
+    ("patch", {"kind": "Role", "name": "x", "patch": {}}, "give no rights"),
+    ("patch", {"kind": "KV", "name": "none", "patch": {}}, "not found"),
+    ("delete", {"kind": "Token", "name": "x"}, "give no rights"),
+    ("rollback", {"name": "none"}, "no Deployment none"),
+    ("transact", {"then": [{"put": {"namespace": "other", "key": "k", "value": 1}}]}, "that of the run"),
+    ("transact", {"then": [{"create": {"kind": "Secret", "metadata": {"name": "x"}}}]}, "gives no rights"),
+]
+
+
+def test_nodes_reach_no_further_than_the_namespace_of_their_run() -> None:
+    async def scenario(site: Site) -> None:
+        nodes = [{"name": f"n{at}", "taskRef": f"builtin.{name}", "payload": given} for at, (name, given, _) in enumerate(FAR)]
+        await site.workflow("flow", nodes=nodes)
+
+        await site.ended(await site.run("flow"))
+
+        rows = await site.rows("flow-1")
+        for at, (name, _, message) in enumerate(FAR):
+            assert rows[f"n{at}"]["phase"] == "Failed", name
+            assert message in rows[f"n{at}"]["message"], rows[f"n{at}"]["message"]
+
+    on_site(scenario)
+
+
+def test_nodes_change_objects_and_keys() -> None:
+    async def scenario(site: Site) -> None:
+        put = {"then": [{"put": {"key": "a", "value": 1}}, {"put": {"key": "b", "value": 2}}]}
+        kv = {"apiVersion": "plum.dev/v1", "kind": "KV", "metadata": {"name": "c"}, "spec": {"type": "int", "value": 3}}
+        nodes = [
+            {"name": "t", "taskRef": "builtin.transact", "payload": put},
+            {"name": "p", "taskRef": "builtin.apply", "payload": {"manifest": kv}, "dependsOn": ["t"]},
+            {"name": "c", "taskRef": "builtin.patch", "dependsOn": ["p"],
+             "payload": {"kind": "KV", "name": "c", "patch": {"spec": {"value": 4}}}},
+            {"name": "d", "taskRef": "builtin.delete", "payload": {"kind": "KV", "name": "a"}, "dependsOn": ["c"]},
+        ]  # fmt: skip
+        await site.workflow("flow", nodes=nodes)
+
+        run = await site.ended(await site.run("flow"))
+
+        assert run.status.phase == "Succeeded", run.status.message
+        assert {entry.key_text: entry.spec.value for entry in await site.api.list(KV, "default")} == {"b": 2, "c": 4}
+
+    on_site(scenario)
+
+
+def test_what_was_deleted_while_nobody_looked_is_swept() -> None:
+    async def scenario(site: Site) -> None:
+        await site.workflow("old", nodes=[echo("a")])
+        await site.workflow("kept", nodes=[echo("b")])
+        for name in ("old", "kept"):
+            await site.ended(await site.run(name))
+        await site.crash()
+        await site.api.delete(WorkflowRun, (await site.get("old-1")).key)
+        assert len(await site.plane.store.row_spaces("runs/")) == 2
+        await site.run_controllers()
+
+        await site.ended(await site.run("kept", "again"))
+
+        known = {f"runs/{(await site.get(name)).metadata.uid}" for name in ("kept-1", "again")}
+        assert set(await site.plane.store.row_spaces("runs/")) == known
+        assert len(await site.plane.store.row_spaces("definitions/")) == 1
 
     on_site(scenario)
 
