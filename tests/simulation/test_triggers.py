@@ -344,6 +344,24 @@ def test_each_change_fires_once_also_those_while_the_controller_was_away() -> No
         simulate(datetime(2026, 6, 1, tzinfo=UTC), main, seed)
 
 
+def test_a_change_fires_no_second_time_when_its_run_is_gone() -> None:
+    async def main(site: Site) -> None:
+        await site.trigger("changes", event={"apiVersion": "v1", "kind": "ConfigMap"})
+        await asyncio.sleep(1)
+        await _config(site, "plant", level="1")
+        await asyncio.sleep(1)
+        (run,) = await site.runs()
+        await site.api.delete(WorkflowRun, run.key)
+        await site.kill()
+        site.resume()
+        await asyncio.sleep(5)
+
+        assert not await site.runs()
+        assert (await site.get("changes")).status.fired == 1
+
+    simulate(datetime(2026, 6, 1, tzinfo=UTC), main)
+
+
 def test_an_event_that_somebody_sends() -> None:
     async def main(site: Site) -> None:
         await site.trigger(

@@ -109,6 +109,22 @@ def test_a_clock_set_back_by_an_hour_repeats_nothing_and_by_a_year_counts_anew()
     assert year.wake_at == NOON + timedelta(hours=1)
 
 
+def test_a_time_that_waited_for_an_earlier_one_is_not_late() -> None:
+    jitter, minute = timedelta(minutes=30), timedelta(minutes=1)
+    policy = CronPolicy(EVERY_MINUTE, jitter=jitter, deadline=minute)
+    first, second = next(
+        (time, time + minute)
+        for time in EVERY_MINUTE.times(NOON)
+        if jittered(policy, time) - jittered(policy, time + minute) > 2 * minute
+    )
+    before = CronState(first - minute)
+
+    assert plan(policy, before, jittered(policy, second)).start == (), "no time fires before an earlier one"
+    both = plan(policy, before, jittered(policy, first))
+    assert both.start[:2] == (first, second)
+    assert not both.missed
+
+
 seconds = st.integers(0, 4 * 3600).map(lambda n: timedelta(seconds=n))
 policies = st.builds(
     CronPolicy,

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from plum_schemas.workflow import Workflow
 
 from plum_controller.api.metrics import Metrics, Sample
 from plum_controller.resources.service import ResourceService
 
+WORKFLOWS = "workflows.plum.dev"
 MAX_WORKFLOWS = 1000
 """Workflows that have lines of their own: each label costs whoever collects them."""
 
@@ -19,7 +19,7 @@ def register(metrics: Metrics, service: ResourceService) -> None:
     """Add the families."""
 
     def statuses() -> Iterator[tuple[str, dict[str, Any]]]:
-        for number, entry in enumerate(service.cache.list(Workflow.info.resource, "", None, None)):
+        for number, entry in enumerate(service.cache.list(WORKFLOWS, "", None, None)):
             if number >= MAX_WORKFLOWS:
                 return
             yield entry.key.name, msgspec.json.decode(entry.value).get("status") or {}
