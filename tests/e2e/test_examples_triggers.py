@@ -56,7 +56,7 @@ async def value(site: Site, key: str) -> Any:
     return entry.spec.value if entry is not None else None
 
 
-async def test_a_report_every_morning(site: Site, clock: ShiftedClock) -> None:
+async def report(site: Site, clock: ShiftedClock) -> None:
     first, second = commands_of("67-cron-report")
 
     shown = await site.run(first, {})
@@ -83,7 +83,7 @@ async def test_a_report_every_morning(site: Site, clock: ShiftedClock) -> None:
     assert trigger.status.next_times[0] - next_time in (timedelta(hours=23), timedelta(hours=24), timedelta(hours=25))
 
 
-async def test_a_signed_request_deploys(site: Site) -> None:
+async def signed_request(site: Site) -> None:
     apply, send = commands_of("68-webhook-deploy")
 
     await site.run(apply, {}, 90)
@@ -99,7 +99,7 @@ async def test_a_signed_request_deploys(site: Site) -> None:
     await site.until(told, what="version 2 runs")
 
 
-async def test_a_survey_of_devices(site: Site) -> None:
+async def survey(site: Site) -> None:
     apply, emit = commands_of("69-device-survey")
 
     await site.run(apply, {}, 90)
@@ -110,3 +110,10 @@ async def test_a_survey_of_devices(site: Site) -> None:
     await runs_of(site, "look-again", 1)
     seen = {zone: await value(site, f"contacts/zone-{zone}") for zone in (1, 2, 3, 5)}
     assert seen == {1: 1, 2: 2, 3: None, 5: 2}
+
+
+@pytest.mark.timeout(180)
+async def test_the_examples_of_triggers_do_what_their_readmes_say(site: Site, clock: ShiftedClock) -> None:
+    await signed_request(site)
+    await survey(site)
+    await report(site, clock)  # it sets the clock
