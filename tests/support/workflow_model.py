@@ -170,6 +170,8 @@ class Case:
         if self.interrupts and chance < 0.11:
             self.canceled = self.canceled or random.random() < 0.2
             decide(run, SetState("Canceled" if self.canceled else random.choice(["Paused", "Running"]), self.now))
+        elif chance < 0.14:
+            self.too_late(run)
         elif chance < 0.3 or not self.outstanding:
             if run.paused:
                 decide(run, SetState("Running", self.now))
@@ -184,6 +186,16 @@ class Case:
                 decide(run, Done(key, attempt, phases.FAILED, self.now))
         self.after(run)
         return run
+
+    def too_late(self, run: Run) -> None:
+        """What an earlier attempt, or nobody, was asked for changes nothing."""
+        key, attempt = "nobody", 1
+        if run.active:
+            key = self.random.choice(sorted(run.active))
+            scope, index = run.active[key]
+            attempt = scope.rows[index].attempt - 1 if index in scope.rows else 7
+        decide(run, Done(key, attempt, phases.SUCCEEDED, self.now, output={"late": True}))
+        assert not run.changes, f"seed {self.seed}: {key} took the end of attempt {attempt}"
 
     def result(self, key: str, attempt: int, effect: Any) -> Done:
         if effect == "abort":
@@ -217,6 +229,10 @@ class Case:
                         self.outstanding.pop((effect.key, effect.attempt), None)
                 case Await():
                     raise AssertionError("nothing here waits for events")
+        if not run.is_done:
+            bodies = {key[: key.rfind("].") + 2] for key in self.rows.live if "]." in key}
+            gone = [prefix for prefix in bodies if run.scope_at(prefix) is None]
+            assert not gone, f"seed {self.seed}: rows of {gone} are read again after a restart"
         assert all(count >= 0 for count in run.counts.values()), f"seed {self.seed}: {run.counts}"
         running = sum(
             1 for scope, index in run.active.values()
