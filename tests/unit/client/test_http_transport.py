@@ -7,6 +7,7 @@ import gzip
 import time
 
 import pytest
+from plum_client import http_transport
 from plum_client.client import ApiClient
 from plum_client.errors import ApiUnavailableError, BadRequestError, InvalidObjectError, NotFoundError
 from plum_client.http_connection import HIGH_WATER
@@ -59,6 +60,26 @@ async def test_connections_are_kept_and_bounded() -> None:
         assert len(server.calls) == 31
         await transport.close()
         await settle(lambda: server.open == 0)
+
+
+async def test_connections_that_nobody_needs_any_more_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_transport, "IDLE_SECONDS", 0.2)
+
+    async def script(call: Call) -> None:
+        await asyncio.sleep(0.01)
+        call.answer()
+
+    async with scripted_server(script) as server:
+        transport = HttpTransport(server.url, max_connections=8)
+        await asyncio.gather(*(transport.send(GET) for _ in range(16)))
+        assert server.connections == 8
+        deadline = time.monotonic() + 5
+        while server.open > 1:  # one is used again and again, and stays
+            await transport.send(GET)
+            assert time.monotonic() < deadline
+        assert server.connections == 8
+        await settle(lambda: server.open == 0)
+        await transport.close()
 
 
 async def test_an_idempotent_request_is_repeated_when_the_kept_connection_was_closed() -> None:
