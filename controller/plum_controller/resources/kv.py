@@ -116,6 +116,8 @@ class Put:
     may_create: Callable[[], None] | None = None
     """Raises `ApiStatusError` where the writer may change entries, not make them."""
     dry_run: bool = False
+    change: Callable[[Json | None], Typed] | None = None
+    """Makes the value from the spec that is there (None: nothing is), instead of `value`."""
 
 
 class Stored(NamedTuple):
@@ -209,6 +211,7 @@ class Entries:
     async def _put_shortly(self, put: Put, key: ObjectKey, store_key: Key, options: WriteOptions) -> Stored | None:
         """None: this put needs the other way. Raises `PreconditionError` when somebody was faster."""
         context, kind = self._context, self.kind
+        written = context.now()
         entry = context.cache.get(store_key)
         if entry is not None and key_of(entry) != put.key:
             raise conflict(KV.info, put.key, f"its name {key.name} is taken by the key {key_of(entry)!r}")
@@ -237,6 +240,8 @@ class Entries:
                 return Stored(entry.value, entry.revision, False, False)
             _refuse_wrong(spec, key)
             found = plain.metadata
+            if not put.ttl and _only_less(plain.spec, spec):
+                written = found.managed_fields[0].time  # who only takes away has written nothing
             metadata = {
                 "name": found.name,
                 "namespace": found.namespace,
@@ -251,7 +256,7 @@ class Entries:
                 "manager": options.field_manager,
                 "operation": "Update",
                 "apiVersion": kind.info.api_version,
-                "time": context.now(),
+                "time": written,
                 "fieldsType": "FieldsV1",
                 "fieldsV1": self._fields_of(spec),
             }
@@ -355,7 +360,7 @@ def key_of(entry: Entry) -> str:
 def spec_of(put: Put, live: Json | None) -> Json:
     """The spec that a put leaves behind, without the time at which it ends."""
     kind = put.type or (live["type"] if live is not None else "")
-    value = put.value(kind)
+    value = put.value(kind) if put.change is None else put.change(live)
     spec: Json = {}
     if kv_name(put.key) != put.key:
         spec["key"] = put.key
@@ -369,6 +374,13 @@ def spec_of(put: Put, live: Json | None) -> Json:
     if put.lease:
         spec["lease"] = put.lease
     return spec
+
+
+def _only_less(before: Any, after: Any) -> bool:
+    """Whether nothing was added and nothing changed."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return all(name in before and _only_less(before[name], value) for name, value in after.items())
+    return same(before, after)
 
 
 class Typed(NamedTuple):

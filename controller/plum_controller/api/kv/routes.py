@@ -32,12 +32,11 @@ from plum_controller.api.transactions import Transactions, result_body
 from plum_controller.api.watch import WatchPlan
 from plum_controller.domain.access import Attributes
 from plum_controller.resources.errors import ApiStatusError, bad_request, method_not_allowed
-from plum_controller.resources.kv import Condition, FailedConditionError, Put, Stored, spec_in
+from plum_controller.resources.kv import Condition, FailedConditionError, Put, Stored, Typed, spec_in
 from plum_controller.resources.kv_index import KeyIndex
 from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
 from plum_controller.resources.transactions import MAX_OPERATIONS, Plan, Result
-from plum_controller.store.cache import Entry
 
 _encode = msgspec.json.Encoder().encode
 Json = dict[str, Any]
@@ -134,25 +133,20 @@ class KvApi:
         by = msgspec.json.decode(text) if _is_number(text) else None
         if by is None:
             raise bad_request(f"add is {text!r}; use a number")
-        wanted = self._condition(request, place)
-        while True:
-            entry = self._entries.find(place.namespace, place.key)
-            self._entries.check(entry, wanted)
-            kind, value = _number_in(entry, by)
-            put = Put(
-                place.namespace,
-                place.key,
-                values.given(value),
-                kind,
-                request.query.get("ttl", ""),
-                condition=Condition(entry is not None, None if entry is None else entry.revision, wanted.fence),
-                may_create=self._may_create(request, place),
-            )
-            try:
-                stored = await self._entries.put(put, self._options(request))
-            except FailedConditionError:
-                continue
-            return self._stored(place, stored, value)
+        ttl = request.query.get("ttl", "")
+        check_ttl(ttl)
+        put = Put(
+            place.namespace,
+            place.key,
+            values.given(None),
+            "",
+            ttl,
+            condition=self._condition(request, place),
+            may_create=self._may_create(request, place),
+            change=lambda live: _sum(live, by),
+        )
+        stored = await self._entries.put(put, self._options(request))
+        return self._stored(place, stored, msgspec.json.decode(stored.value)["spec"]["value"])
 
     async def _lock(self, request: ApiRequest, place: Place) -> Answer:
         query, key = request.query, ObjectKey(place.namespace, place.key)
@@ -341,16 +335,16 @@ def _is_number(text: str) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _number_in(entry: Entry | None, by: float) -> tuple[str, Any]:
-    """Type and value of the sum. Raises `ApiStatusError` 422."""
-    if entry is None:
-        return ("int" if isinstance(by, int) else "double"), by
-    spec = spec_in(entry)
-    if spec.type not in ("int", "double"):
-        raise ApiStatusError(422, "Invalid", f"the entry is of type {spec.type}; only int and double can be added to", {})
-    if spec.type == "int" and not isinstance(by, int):
+def _sum(live: Json | None, by: float) -> Typed:
+    """What is there and a number more. Raises `ApiStatusError` 422."""
+    if live is None:
+        return Typed("int" if isinstance(by, int) else "double", by)
+    kind = live["type"]
+    if kind not in ("int", "double"):
+        raise ApiStatusError(422, "Invalid", f"the entry is of type {kind}; only int and double can be added to", {})
+    if kind == "int" and not isinstance(by, int):
         raise ApiStatusError(422, "Invalid", f"{by} cannot be added to an entry of type int", {})
-    return spec.type, msgspec.json.decode(spec.value) + by
+    return Typed(kind, live["value"] + by)
 
 
 def _seconds(text: str) -> float:
