@@ -14,13 +14,15 @@ from typing import Any
 
 import msgspec
 from plum_controller.domain.workflow import phases
+from plum_controller.domain.workflow.controls import COMMANDS
 from plum_controller.domain.workflow.decide import decide
 from plum_controller.domain.workflow.graph import DefinitionPlan, compile_definition
 from plum_controller.domain.workflow.loading import load
-from plum_controller.domain.workflow.messages import Abort, Await, Begin, Done, Execute, SetState, Tick
-from plum_controller.domain.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode
+from plum_controller.domain.workflow.messages import Abort, Ask, Await, Begin, Done, Execute, SetState, Tick
+from plum_controller.domain.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
 from plum_controller.domain.workflow.state import Run
 from plum_schemas.workflow import WorkflowSpec, normalize_definition
+from plum_schemas.workflowrun import RunCommand
 
 RULES = (
     "all_success", "one_success", "all_failed", "one_failed", "all_done", "none_failed", "all_skipped", "one_done",
@@ -119,10 +121,12 @@ class Case:
     crashes: bool = True
     interrupts: bool = True
     """Pauses, cancellations, a timeout."""
+    asks: bool = False
+    """People skip nodes, mark them, run them again. What has ended may then change."""
     random: Random = field(init=False)
     rows: Rows = field(init=False)
     outstanding: dict[tuple[str, int], Any] = field(default_factory=dict)
-    started: set[tuple[str, int]] = field(default_factory=set)
+    started: set[tuple[str, int, str]] = field(default_factory=set)
     terminal: dict[str, str] = field(default_factory=dict)
     now: datetime = START
     canceled: bool = False
@@ -162,12 +166,15 @@ class Case:
         chance = random.random()
         if self.crashes and chance < 0.08:
             # What only computes leaves no trace of having been asked for, so it is asked for again.
-            self.started -= {at for at, effect in self.outstanding.items() if isinstance(effect, Execute) and effect.node.inline}
+            lost = [effect for effect in self.outstanding.values() if isinstance(effect, Execute) and effect.node.inline]
+            self.started -= {(effect.key, effect.attempt, effect.name) for effect in lost}
             self.outstanding.clear()
             run = self.rows.load(self.plan, self.now)
             self.after(run)
             return run
-        if self.interrupts and chance < 0.11:
+        if self.asks and chance < 0.2:
+            self.ask(run)
+        elif self.interrupts and chance < 0.11:
             self.canceled = self.canceled or random.random() < 0.2
             decide(run, SetState("Canceled" if self.canceled else random.choice(["Paused", "Running"]), self.now))
         elif chance < 0.14:
@@ -186,6 +193,15 @@ class Case:
                 decide(run, Done(key, attempt, phases.FAILED, self.now))
         self.after(run)
         return run
+
+    def ask(self, run: Run) -> None:
+        """Some command about some node; it may be refused."""
+        names = [node.name for node in self.plan.main.nodes] + [shown(key) for key in sorted(run.active)]
+        action, node = self.random.choice(sorted(COMMANDS)), self.random.choice(names)
+        if self.random.random() < 0.6 and action in ("RetryFailed", "RerunFrom"):
+            action = "Skip"  # else many runs would go on for very long
+        command = RunCommand(name="c", action=action, node=node)  # type: ignore[arg-type]
+        decide(run, Ask(command, run.row.commands + 1, self.now))
 
     def too_late(self, run: Run) -> None:
         """What an earlier attempt, or nobody, was asked for changes nothing."""
@@ -208,7 +224,7 @@ class Case:
         """Store, check what must hold after every step, note what was asked for."""
         for key, row in run.changes.rows.items():
             if isinstance(row, NodeRow):
-                before = self.terminal.get(key)
+                before = None if self.asks else self.terminal.get(key)
                 assert before is None or row.phase == before, f"seed {self.seed}: {key} was {before}, is {row.phase}"
                 if row.phase in phases.TERMINAL:
                     self.terminal[key] = row.phase
@@ -216,11 +232,13 @@ class Case:
             match effect:
                 case Execute():
                     at = (effect.key, effect.attempt)
-                    assert at not in self.started or effect.again, f"seed {self.seed}: {at} was started twice"
+                    known = (*at, effect.name)
+                    again = effect.again or (self.asks and effect.node.inline)
+                    assert known not in self.started or again, f"seed {self.seed}: {at} was started twice"
                     assert at not in self.outstanding, f"seed {self.seed}: {at} runs already"
                     limit = effect.node.node.retry.limit if effect.node.node.retry else 0
-                    assert effect.attempt <= limit + 1, f"seed {self.seed}: {at} is one attempt too many"
-                    self.started.add(at)
+                    assert self.asks or effect.attempt <= limit + 1, f"seed {self.seed}: {at} is one attempt too many"
+                    self.started.add(known)
                     self.outstanding[at] = effect
                 case Abort():
                     if effect.told:

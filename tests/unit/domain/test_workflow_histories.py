@@ -16,6 +16,7 @@ FULL = int(os.environ.get("PLUM_WORKFLOW_CASES", "1000000"))
 
 def play(seed: int) -> None:
     Case(seed).play()
+    Case(seed, asks=True).play()
     calm = Case(seed, crashes=bool(seed % 2), interrupts=False)
     run = calm.play()
     ended = {node.name: run.scopes["main"].phase[node.index] for node in calm.plan.main.nodes}

@@ -62,6 +62,8 @@ def _check(run: Run, command: RunCommand) -> tuple[str, list[tuple[Scope, int]]]
         refused = f"{control} is not possible: the run has ended ({phase}); start a new one from it"
     if refused:
         raise AskError(refused)
+    if run.row.stopping and run.row.stopped_stage == run.row.stage:
+        raise AskError(f"{control} is not possible: the run is being stopped")
     if control == "retry" and not command.node:
         failed = [
             (scope, index) for scope in _going(run) for index, found in enumerate(scope.phase) if found in (FAILED, CANCELED)
@@ -71,6 +73,8 @@ def _check(run: Run, command: RunCommand) -> tuple[str, list[tuple[Scope, int]]]
         return control, failed
     found = locate(run, command.node)
     scope, index = found
+    if scope.chain()[-1] is not run.scopes.get(run.row.stage):
+        raise AskError(f"{control} is not possible: {command.node} is in a part that is over; the run is at {run.row.stage}")
     refused = controls.node_refusal(control, command.node, scope.phase[index])
     node = scope.graph.nodes[index]
     if control in ("approve", "reject") and (node.node.wait is None or node.node.wait.approval is None):
