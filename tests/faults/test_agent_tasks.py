@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncIterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.tasks.support import Tasks
 from tests.support.agent import NODE, Site, marked, running_site, until
+from tests.support.server import started_server
 
 
 def tasks_of(site: Site) -> Tasks:
@@ -20,6 +23,28 @@ def tasks_of(site: Site) -> Tasks:
 def processes(site: Site) -> dict[int, str]:
     """Those of tasks."""
     return marked((site.data / NODE / "agent-id").read_text().strip() + "-task.")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """One controller and one agent for what leaves both alone: address and folder."""
+    folder = tmp_path_factory.mktemp("shared")
+    with started_server(folder / "controller") as server:
+        command = [sys.executable, "-m", "plum_agent", "--node", NODE, "--controller", server.url, "--engine", "none"]
+        with (folder / "agent.log").open("ab") as log:
+            agent = subprocess.Popen([*command, "--data-dir", str(folder / "agent")], stdout=log, stderr=log, cwd=folder)
+        yield server.url, folder
+        agent.kill()
+        agent.wait()
+
+
+@pytest.fixture
+async def calm(shared: tuple[str, Path]) -> AsyncIterator[Site]:
+    url, folder = shared
+    seen = Site(folder, url)
+    await seen.registered()
+    yield seen
+    await seen.api.close()
 
 
 @pytest.fixture
@@ -36,8 +61,8 @@ def shell(script: str, **more: object) -> dict[str, object]:
     return process("sh", "-c", script, **more)
 
 
-async def test_a_process_gets_its_input_environment_and_folder_and_its_output_is_kept(site: Site, tmp_path: Path) -> None:
-    tasks = tasks_of(site)
+async def test_a_process_gets_its_input_environment_and_folder_and_its_output_is_kept(calm: Site, tmp_path: Path) -> None:
+    tasks = tasks_of(calm)
     script = 'cat; echo "$GREETING $PLUM_TASK_RUN $PLUM_TASK_ATTEMPT $WORKER_NODE_ID" >&2; pwd >&2; exit 0'
 
     run = await tasks.run(
@@ -49,11 +74,11 @@ async def test_a_process_gets_its_input_environment_and_folder_and_its_output_is
     assert json.loads(status.stdout) == {"width": 3}
     assert status.stderr.splitlines() == ["hello cat 1 node-1", str(tmp_path)]
     assert status.output["width"] == 3
-    assert not processes(site)
+    assert not processes(calm)
 
 
-async def test_a_failure_is_tried_again_and_keeps_its_exit_code(site: Site, tmp_path: Path) -> None:
-    tasks, mark = tasks_of(site), tmp_path / "tries"
+async def test_a_failure_is_tried_again_and_keeps_its_exit_code(calm: Site, tmp_path: Path) -> None:
+    tasks, mark = tasks_of(calm), tmp_path / "tries"
 
     run = await tasks.run(task=shell(f"echo x >> {mark}; exit 7"), retry={"limit": 2, "initial": "50ms", "on": ["7"]})
 
@@ -63,29 +88,29 @@ async def test_a_failure_is_tried_again_and_keeps_its_exit_code(site: Site, tmp_
 
 
 @pytest.mark.parametrize("how", ["timeout", "cancel"])
-async def test_a_timeout_and_a_cancel_end_the_whole_tree(site: Site, how: str) -> None:
-    tasks = tasks_of(site)
+async def test_a_timeout_and_a_cancel_end_the_whole_tree(calm: Site, how: str) -> None:
+    tasks = tasks_of(calm)
     script = "trap '' TERM; setsid sleep 300 & sleep 300 & echo up; wait"
     run = await tasks.start(task=shell(script), timeout="1s" if how == "timeout" else None)
     if how == "cancel":
-        await until(lambda: len(processes(site)) >= 3, 30)
+        await until(lambda: len(processes(calm)) >= 3, 30)
         await tasks.cancel(run)
 
     ended = await tasks.wait(run, seconds=60)
 
     assert ended.status.phase == {"timeout": "Timeout", "cancel": "Canceled"}[how]
     assert ended.status.stdout == "up\n"
-    assert not processes(site)
+    assert not processes(calm)
 
 
-async def test_output_is_bounded_in_the_status_and_whole_in_the_log(site: Site) -> None:
-    run = await tasks_of(site).run(
+async def test_output_is_bounded_in_the_status_and_whole_in_the_log(calm: Site) -> None:
+    run = await tasks_of(calm).run(
         task=shell("i=0; while [ $i -lt 30000 ]; do printf '%0100d\\n' $i; i=$((i+1)); done; printf '\\001\\377'")
     )
 
     assert run.status.phase == "Succeeded"
     assert 900_000 < len(json.dumps(run.status.stdout)) < 1_200_000
-    folder = next((site.data / NODE / "tasks").glob(f"{run.metadata.uid}-*"))
+    folder = next((calm.data / NODE / "tasks").glob(f"{run.metadata.uid}-*"))
     assert (folder / "run" / "stdout.log").stat().st_size == 30000 * 101 + 2
 
 
@@ -133,7 +158,7 @@ async def test_what_the_node_does_not_allow_is_never_started(tmp_path: Path) -> 
 async def test_a_result_waits_on_the_disk_while_the_controller_is_away(site: Site, tmp_path: Path) -> None:
     tasks, gate = tasks_of(site), tmp_path / "gate"
     run = await tasks.start(task=shell(f"while [ ! -e {gate} ]; do sleep 0.05; done; echo kept"), nodeName=NODE)
-    await tasks.wait(run, lambda found: found.status.phase == "Running")
+    await until(lambda: bool(processes(site)), 30)
     site.end_agent(signal.SIGTERM)
     gate.touch()
     await until(lambda: not processes(site), 30)

@@ -154,7 +154,7 @@ async def scenario(box: Sandbox, seed: int, count: int, kills: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_runs_end_once_under_a_few_kills(box: Sandbox) -> None:
-    await scenario(box, seed=random.SystemRandom().randrange(10**6), count=36, kills=4)
+    await scenario(box, seed=random.SystemRandom().randrange(10**6), count=24, kills=3)
 
 
 @pytest.mark.soak
