@@ -34,6 +34,7 @@ from plum_controller.resources.service import ResourceService
 from plum_controller.rpc.leases import Leases
 from plum_controller.rpc.runs import TASKRUNS, Runs, run_of
 from plum_controller.rpc.sessions import Hello, Lease, LeaseState, Link, Session, Timing
+from plum_controller.rpc.waiting import WaitingRuns
 from plum_controller.rpc.worker_objects import FORGET_SECONDS, WORKERS, WorkerObjects, decode_worker
 from plum_controller.store.cache import Watcher, WatchEvent
 
@@ -73,11 +74,7 @@ class Gateway:
         self.leases = Leases(self.runs, self._clock, self.timing, self._changed, random or Random())  # noqa: S311  jitter
         self.sessions: dict[ObjectKey, Session] = {}
         self._dispatcher = Dispatcher()
-        self._keys: dict[str, ObjectKey] = {}
-        """Runs that wait, by uid."""
-        self._uids: dict[ObjectKey, str] = {}
-        self._later: dict[str, asyncio.TimerHandle] = {}
-        """Runs whose next attempt starts at a later time."""
+        self._waiting = WaitingRuns(self._dispatcher, self.runs, self._clock, self.leases.gave_back, self._pump_soon)
         self._nodes: dict[str, dict[str, str]] = {}
         self._watchers: list[Watcher] = []
         self._locks: dict[ObjectKey, asyncio.Lock] = {}
@@ -101,8 +98,7 @@ class Gateway:
         self.is_stopping = True
         for watcher in self._watchers:
             watcher.close()
-        for handle in self._later.values():
-            handle.cancel()
+        self._waiting.close()
         for session in self.sessions.values():
             if session.link is not None:
                 session.link.go_away("the controller stops", 0.5)
@@ -322,44 +318,12 @@ class Gateway:
             entry, is_gone = event.entry, event.type == "DELETED"
             key = ObjectKey(entry.key.namespace, entry.key.name)
             if not is_gone and entry.field("status.phase") == "Pending":
-                self._offer_run(run_of(entry.value))
-            elif (uid := self._uids.get(key)) is not None:
-                self._unoffer(uid)
+                self._waiting.put(run_of(entry.value))
+            else:
+                self._waiting.gone(key)
             if self.leases.holds(key):
                 self.leases.run_changed(key, None if is_gone else run_of(entry.value))
         self._pump_soon()
-
-    def _offer_run(self, run: TaskRun) -> None:
-        avoid = self.leases.gave_back.get(run.metadata.uid, "")
-        if not avoid and run.status.attempts:
-            avoid = run.status.attempts[-1].worker
-        waiting = waiting_of(run, avoid)
-        self._unoffer(run.metadata.uid)
-        if waiting is None:
-            return
-        self._keys[waiting.uid], self._uids[run.key] = run.key, waiting.uid
-        start = run.status.next_attempt_at
-        wait = (start - self._clock.now()).total_seconds() if start is not None else 0.0
-        if wait > 0:
-            loop = asyncio.get_running_loop()
-            self._later[waiting.uid] = loop.call_later(min(wait, 3600.0), self._offer_again, run.key)
-        else:
-            self._dispatcher.put(waiting)
-
-    def _offer_again(self, key: ObjectKey) -> None:
-        run = self.runs.get(key)
-        if run is not None and not self.is_stopping:
-            self._offer_run(run)
-            self._pump_soon()
-
-    def _unoffer(self, uid: str) -> None:
-        key = self._keys.pop(uid, None)
-        if key is not None:
-            self._uids.pop(key, None)
-        handle = self._later.pop(uid, None)
-        if handle is not None:
-            handle.cancel()
-        self._dispatcher.remove(uid)
 
     def _workers_changed(self, events: Sequence[WatchEvent]) -> None:
         for event in events:
@@ -409,7 +373,7 @@ class Gateway:
         if self.is_stopping:
             return
         for uid, name in self._dispatcher.assignments():
-            key = self._keys[uid]
+            key = self._waiting.keys[uid]
             session = self.sessions[ObjectKey(key.namespace, name)]
             session.reserved += 1
             self.leases.spawn(self._assign(session, uid, key))
@@ -427,7 +391,7 @@ class Gateway:
             return
         except ApiStatusError as error:
             logger.warning("run was not given to a worker, again later", extra=fields(key=str(key), error=error.message))
-            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._offer_again, key)
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._waiting.look_again, key)
             return
         else:
             self.leases.gave_back.pop(uid, None)
