@@ -64,8 +64,8 @@ async def kills(tmp_path: Path, rounds: int, seed: int) -> None:
         clock = make_clock(tmp_path, "controller")
         controller = await box.controller(env=clock.environment)
         api = box.api()
-        nodes = [{"name": "a", "taskRef": "builtin.echo"}]
-        await apply(api, Workflow, "work", {"nodes": nodes, "keepRuns": {"succeeded": 100000}})
+        nodes, keep = [{"name": "a", "taskRef": "builtin.echo"}], {"succeeded": 100000}
+        await apply(api, Workflow, "work", {"nodes": nodes, "params": [{"name": "n", "default": ""}], "keepRuns": keep})
         await api.create(ConfigMap(metadata=ObjectMeta(name="source", namespace="default"), data={"n": "0"}))
         for number in range(CRONS):
             await apply(
