@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from plum_schemas.taskrun import TERMINAL_PHASES
+from plum_schemas.taskrun import TERMINAL_PHASES, TaskPhase
 
 from plum_controller.domain.task_states import TransitionError, check_move
 from plum_controller.resources.encode import Json
@@ -32,7 +32,8 @@ class TaskRunRules(KindRules):
         if subresource != "status":
             return
         name, before, after = str(live["metadata"].get("name")), live.get("status") or {}, new.get("status") or {}
-        old_phase, new_phase = before.get("phase") or "Queued", after.get("phase") or "Queued"
+        old_phase: TaskPhase = before.get("phase") or "Queued"
+        new_phase: TaskPhase = after.get("phase") or "Queued"
         try:
             check_move(old_phase, new_phase, name)
         except TransitionError as error:
