@@ -118,7 +118,7 @@ class Settings:
     worker_lease_seconds: float = _setting(
         "PLUM_WORKER_LEASE_SECONDS",
         15.0,
-        "How long a silent worker keeps what it holds; then it is given to others. Workers send a sign of life every third of it.",
+        "How long a silent worker keeps what it holds; then others get it. Workers send a sign of life every third of it.",
         _lease,
     )
     tls_cert_file: str = _setting(

@@ -197,9 +197,7 @@ def started_server(
         assert line, f"the controller did not start:\n{log.read_text()[-4000:]}"
         ready = json.loads(line)
         seconds = time.monotonic() - started
-        yield RunningServer(
-            ready["url"], process, data_dir, log, seconds, ready.get("secureUrl", ""), ready.get("workers", "")
-        )
+        yield RunningServer(ready["url"], process, data_dir, log, seconds, ready.get("secureUrl", ""), ready.get("workers", ""))
     finally:
         process.stdout.close()
         if process.poll() is None:

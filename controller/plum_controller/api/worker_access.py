@@ -1,7 +1,7 @@
 """Who may connect as a worker: the same tokens and roles as for the HTTP API.
 
-    loopback, no token -> the local user        token -> Identity        TLS, no token -> 401
-    connect: `create` on workers/NAME        each task: `execute` on taskdefinitions/TASK        both in the worker's namespace
+loopback, no token -> the local user        token -> Identity        TLS, no token -> 401
+connect: `create` on workers/NAME        each task: `execute` on taskdefinitions/TASK        both in the worker's namespace
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from plum_cli import differences, times
 from plum_cli.errors import UsageError
 from plum_cli.output import check_format, format_rows, object_name, print_objects, to_yaml
-from plum_client.manifests.paths import find_parents
 from plum_cli.tables import TableOptions, TableView
+from plum_client.manifests.paths import find_parents
 
 WEB: dict[str, Any] = {
     "apiVersion": "plum.dev/v1",

@@ -20,7 +20,7 @@ def rules_from(verbs: list[str], groups: list[str], resources: list[str]) -> st.
 
 WIDE = rules_from([*VERBS, "*"], [*GROUPS, "*"], [*RESOURCES, "*", "*/log", "*/status"])
 REQUESTS = st.builds(
-    lambda verb, group, resource, name: Attributes(verb, group, *(resource.split("/") + [""])[:2], name=name),
+    lambda verb, group, resource, name: Attributes(verb, group, *[*resource.split("/"), ""][:2], name=name),
     st.sampled_from(VERBS),
     st.sampled_from(GROUPS),
     st.sampled_from(RESOURCES),
