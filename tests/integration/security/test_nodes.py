@@ -124,3 +124,34 @@ async def test_nobody_opens_the_tunnel_of_another_node(site: Site) -> None:
     await transport.close()
 
     assert codes == [403, 101]
+
+
+def test_a_node_takes_and_reports_only_tasks_that_it_was_given(site: Site) -> None:
+    runs = f"{PLUM}/namespaces/default/taskruns"
+    for name in ("tasks-mine", "tasks-theirs"):
+        site.make(f"{PLUM}/nodes", {"metadata": {"name": name}})
+    site.make("/api/v1/namespaces/default/secrets", {"metadata": {"name": "task-key"}, "stringData": {"k": "v"}})
+    env = [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "task-key", "key": "k"}}}]
+    for name, wanted in (("given", "tasks-mine"), ("foreign-task", "tasks-theirs")):
+        task = {"executor": "os_process", "process": {"command": ["true"], "env": env}, "nodeName": wanted}
+        site.make(runs, {"metadata": {"name": name}, "spec": {"task": task}})
+        assert until(lambda name=name: (site.admin.get(f"{runs}/{name}")[1].get("status") or {}).get("node"))  # type: ignore[misc]
+    node, stranger = site.node("tasks-mine"), site.node("tasks-bystander")
+    token = site.admin.get(f"{runs}/given")[1]["status"].get("fencingToken", 0) + 1
+    taken = {"status": {"phase": "Running", "fencingToken": token}}
+
+    def patch(path: str, body: Any) -> int:
+        return node.call("PATCH", path, body, **MERGE)[0]
+
+    assert node.get(f"{runs}?fieldSelector=status.node%3Dtasks-mine")[0] == 200
+    assert node.get(f"{runs}?fieldSelector=status.node%3Dtasks-theirs")[0] == 403
+    assert (node.get(f"{runs}/given")[0], node.get(f"{runs}/foreign-task")[0], node.get(runs)[0]) == (200, 403, 403)
+    assert node.get("/api/v1/namespaces/default/secrets/task-key")[0] == 200
+    assert stranger.get("/api/v1/namespaces/default/secrets/task-key")[0] == 403
+    assert patch(f"{runs}/foreign-task/status", taken) == 403
+    assert patch(f"{runs}/given/status", {"status": {"phase": "Canceled"}}) == 403
+    assert patch(f"{runs}/given/status", {"status": {"node": "tasks-theirs"}}) == 403
+    assert patch(f"{runs}/given", {"spec": {"canceled": True}}) == 403
+    assert patch(f"{runs}/given/status", taken) == 200
+    assert patch(f"{runs}/given/status", {"status": {"phase": "Succeeded"}}) == 403
+    assert node.call("DELETE", f"{runs}/given")[0] == 403
