@@ -48,6 +48,7 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
         token_expiry,
         trigger,
         workflow,
+        workflow_loose_runs,
     )
     from plum_controller.domain.accounting import Accounting
     from plum_controller.tasks.plugins import Plugins
@@ -62,6 +63,7 @@ def build(manager: Manager, settings: ControllerSettings, *, watch_nodes: bool =
         service.add_to(manager)
         trigger.add_to(manager)
         workflow.add_to(manager)
+        workflow_loose_runs.add_to(manager)
         task.add_to(manager, settings)
         task_placement.add_to(manager, accounting, scheduling.look_again)
         task_retention.add_to(manager, settings.tasks_kept)

@@ -353,6 +353,22 @@ def test_versions_statistics_and_retention() -> None:
     on_site(scenario)
 
 
+def test_runs_with_a_definition_of_their_own_are_forgotten_too() -> None:
+    async def scenario(site: Site) -> None:
+        for number in range(104):
+            spec = {"definition": {"nodes": [echo("a")]}}
+            await site.api.create(await site.manifest("WorkflowRun", f"r{number:03}", spec), kind=WorkflowRun.info)
+            if number % 20 == 3:
+                await site.ended(f"r{number:03}")
+
+        async def read() -> list[str]:
+            return [run.metadata.name for run in await site.api.list(WorkflowRun, "default")]
+
+        await site.until(read, lambda names: names == [f"r{number:03}" for number in range(4, 104)])
+
+    on_site(scenario)
+
+
 def test_secrets_reach_the_task_and_nothing_else() -> None:
     async def scenario(site: Site) -> None:
         await site.api.create(Secret(metadata=ObjectMeta(name="db", namespace="default"), data={"password": "aHVudGVyMjI="}))
