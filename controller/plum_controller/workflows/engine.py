@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 from plum_client.controller import Controller, Watch
-from plum_client.errors import ApiError, ConflictError, NotFoundError
+from plum_client.errors import NotFoundError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
 from plum_schemas.base import ObjectKey
@@ -41,13 +40,12 @@ from plum_controller.workflows.admission import Admission, Group
 from plum_controller.workflows.definitions import Definitions
 from plum_controller.workflows.effects import DEPTH_LABEL, Effects, place_of, run_uid_of
 from plum_controller.workflows.journal import RUNS, Journal, space_of
-from plum_controller.workflows.statuses import ended_early, status_of
+from plum_controller.workflows.status_writer import StatusWriter
+from plum_controller.workflows.statuses import ended_early
 from plum_controller.workflows.steps import StepRunner
 
 logger = logging.getLogger(__name__)
 
-STATUS_SECONDS = 0.5
-"""Between two writes of a status while only counts move."""
 RELOAD_SECONDS = 0.5
 """After the store refused, before a run is loaded again."""
 
@@ -91,9 +89,7 @@ class WorkflowEngine:
         self.on_told: Callable[[Actor, Told], None] = lambda actor, told: None
         """Called with what hooks want to know, after it is on disk."""
         self._actors: dict[str, Actor] = {}
-        self._behind: dict[str, asyncio.Task[None]] = {}
-        """Runs whose status is being written, by uid."""
-        self._written: dict[str, float] = {}
+        self._statuses = StatusWriter(self._api, self._clock, self._runs, self._ended)
         self._background: set[asyncio.Task[None]] = set()
         self._swept = False
         self._sweeping = asyncio.Lock()
@@ -129,7 +125,8 @@ class WorkflowEngine:
         self._closed = True
         for actor in list(self._actors.values()):
             actor.close()
-        tasks = [*self._behind.values(), *self._background]
+        await self._statuses.close()
+        tasks = list(self._background)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -178,7 +175,7 @@ class WorkflowEngine:
         actor = self._actors.pop(uid, None)
         if actor is not None:
             actor.close()
-        self._written.pop(uid, None)
+        self._statuses.forget(uid)
         following = self._admission.end(uid)
         if following is not None:
             self.controller.enqueue(following)
@@ -195,7 +192,7 @@ class WorkflowEngine:
             return Result.wait_for_change()
         uid = run.metadata.uid
         if run.status.phase in TERMINAL_RUN_PHASES:
-            if uid not in self._behind:
+            if not self._statuses.is_behind(uid):
                 self._drop(uid)
             return Result.wait_for_change()
         actor = self._actors.get(uid)
@@ -342,13 +339,8 @@ class WorkflowEngine:
             self._effects.carry_out(actor, effect)
 
     def moved(self, actor: Actor) -> None:
-        """Bring the status up to date, soon."""
-        uid = actor.run.uid
-        if uid in self._behind or self._closed:
-            return
-        task = asyncio.get_running_loop().create_task(self._keep_status(actor), name=f"status-{actor.key.name}")
-        self._behind[uid] = task
-        task.add_done_callback(lambda done: self._behind.pop(uid, None))
+        """Something was stored: the status may differ."""
+        self._statuses.moved(actor)
 
     def broken(self, actor: Actor, error: Exception) -> None:
         """The store refused, or a decision failed: load the run again from what is on disk."""
@@ -362,58 +354,6 @@ class WorkflowEngine:
         if run is not None:
             text = f"command {effect.command.name} ({effect.command.action}) was refused: {effect.message}"
             self._recorder.event(run, "Warning", "CommandRefused", text)
-
-    # ---- status
-
-    async def _keep_status(self, actor: Actor) -> None:
-        """Write the status until it says what the run says."""
-        uid = actor.run.uid
-        failures = 0
-        while not self._closed:
-            wait = self._written.get(uid, float("-inf")) + STATUS_SECONDS - self._clock.monotonic()
-            if actor.run.is_done or wait > 0:
-                # What says that the run has ended is written only once that is on disk.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(None if actor.run.is_done else wait):
-                        await actor.ended.wait()
-            if actor.closed:
-                return
-            done = actor.ended.is_set()
-            try:
-                changed = await self._write_status(actor)
-                failures = 0
-            except NotFoundError:
-                return
-            except ApiError as error:
-                failures += 1
-                logger.debug("status could not be written", extra={"key": str(actor.key), "error": str(error)})
-                await asyncio.sleep(min(0.01 * 2**failures, 5.0))
-                continue
-            self._written[uid] = self._clock.monotonic()
-            if done:
-                self._ended(actor)
-                return
-            if not changed and not actor.run.is_done:
-                return
-
-    async def _write_status(self, actor: Actor) -> bool:
-        """Write the status if it differs. Raises `ApiError`."""
-        now = self._clock.now()
-        for attempt in range(10):
-            run = self._runs.get(actor.key) if attempt == 0 else await self._api.get(WorkflowRun, actor.key)
-            if run is None or run.metadata.uid != actor.run.uid:
-                raise NotFoundError(f"run {actor.key} is gone")
-            if actor.run.is_done and not actor.ended.is_set():
-                await actor.ended.wait()
-            status = status_of(actor.run, run.status, run.metadata.generation, now)
-            if status == run.status:
-                return False
-            try:
-                await self._api.write_status(msgspec.structs.replace(run, status=status))
-                return True
-            except ConflictError:
-                continue
-        raise ConflictError(f"the status of {actor.key} is written by others all the time")
 
     def _ended(self, actor: Actor) -> None:
         run = self._runs.get(actor.key)
