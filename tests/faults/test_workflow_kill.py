@@ -68,7 +68,11 @@ async def play(folder: Path, seed: int, rounds: int, runs_of_a_round: int) -> No
                     "metadata": {"name": names[-1], "namespace": "default"},
                 }
                 spec = {"workflowRef": "flow", "params": {"n": number}}
-                await box.api().create({**run, "spec": spec}, kind=WorkflowRun.info)
+                try:
+                    await box.api().create({**run, "spec": spec}, kind=WorkflowRun.info)
+                except ApiError as error:
+                    ended_with = controller.process.poll()
+                    raise AssertionError(f"seed {seed}: the controller ended with {ended_with}\n{box.logs()}") from error
             await asyncio.sleep(chance.uniform(0.0, 0.6))
             for name in names[-runs_of_a_round:]:
                 for key, row in (await rows(box, name)).items():
