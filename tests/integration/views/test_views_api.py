@@ -218,6 +218,21 @@ def binding(role: str) -> dict[str, Any]:
     }
 
 
+async def test_changes_that_name_no_revision_do_not_lose_to_each_other(server: RunningServer) -> None:
+    body = {"metadata": {"name": "many"}, "spec": {"template": {"command": ["x"]}}}
+    assert (await server.request("POST", INSTANCES, body)).status == 201
+
+    async def label(number: int) -> int:
+        patch = {"metadata": {"labels": {f"n{number}": "x"}}}
+        return (await server.request("PATCH", f"{PODS}/many", patch, content_type=MERGE)).status
+
+    assert await asyncio.gather(*(label(number) for number in range(6))) == [200] * 6
+    stale = {"metadata": {"labels": {"late": "x"}, "resourceVersion": "1"}}
+    assert (await server.request("PATCH", f"{PODS}/many", stale, content_type=MERGE)).status == 409
+    labels = (await server.get(f"{INSTANCES}/many")).json()["metadata"]["labels"]
+    assert {name for name in labels if name.startswith("n")} == {f"n{number}" for number in range(6)}
+
+
 async def test_roles_name_the_core_kinds(secured: RunningServer) -> None:
     bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings"
     for role in ("view", "edit"):

@@ -40,12 +40,12 @@ def refused(view: ViewKind, verb: str, name: str = "", part: str = "") -> ApiSta
 
 async def change(service: ResourceService, view: ViewKind, request: ApiRequest, key: ObjectKey, options: WriteOptions) -> Outcome:
     """A PATCH or PUT of one object. Raises `ApiStatusError`."""
-    make = _replacement(request, key) if request.method == "PUT" else _patched(request, view, key.name)
+    make, names_revision = _replacement(request, key) if request.method == "PUT" else _patched(request, view, key.name)
     stored = service.registry.require(view.resource)
     for attempt in range(ATTEMPTS):
         live = decode(service.get(view, key))
         new = make(decode(service.get(view, key)))
-        asked = _checked(view, live, new)
+        _check(view, live, new)
         patch = _difference(view, live, new)
         if not patch:
             return Outcome(service.get(view, key), int(live["metadata"]["resourceVersion"]), changed=False)
@@ -55,7 +55,7 @@ async def change(service: ResourceService, view: ViewKind, request: ApiRequest, 
         try:
             outcome = await service.patch(stored, key, "merge", patch, options)
         except ApiStatusError as error:
-            if error.reason != "Conflict" or asked or attempt == ATTEMPTS - 1:
+            if error.reason != "Conflict" or names_revision or attempt == ATTEMPTS - 1:
                 raise
             continue
         return shown(view, outcome)
@@ -91,15 +91,17 @@ async def delete_all(service: ResourceService, view: ViewKind, which: ListOption
     return values
 
 
-def _replacement(request: ApiRequest, key: ObjectKey) -> Callable[[Json], Json]:
+def _replacement(request: ApiRequest, key: ObjectKey) -> tuple[Callable[[Json], Json], bool]:
+    """What makes the new object, and whether the client named the revision that it is to replace."""
     body, _ = read_object(request)
     metadata = body.get("metadata")
     if not isinstance(metadata, dict) or metadata.get("name") not in (None, key.name):
         raise bad_request(f"the name of the object does not match the name on the URL ({key.name})")
-    return lambda live: body
+    return lambda live: body, bool(metadata.get("resourceVersion"))
 
 
-def _patched(request: ApiRequest, view: ViewKind, name: str) -> Callable[[Json], Json]:
+def _patched(request: ApiRequest, view: ViewKind, name: str) -> tuple[Callable[[Json], Json], bool]:
+    """The same for a patch. A JSON patch names a revision by testing it, each time anew."""
     type_, patch, _ = read_patch(request, view.info)
     if type_ == "apply":
         raise refused(view, "apply", name)
@@ -111,18 +113,18 @@ def _patched(request: ApiRequest, view: ViewKind, name: str) -> Callable[[Json],
             raise bad_request("error decoding patch: what it makes is no object")
         return new
 
-    return make
+    metadata = patch.get("metadata") if isinstance(patch, dict) else None
+    return make, isinstance(metadata, dict) and bool(metadata.get("resourceVersion"))
 
 
-def _checked(view: ViewKind, live: Json, new: Json) -> bool:
-    """Whether the client named a revision, which is the live one. Raises `ApiStatusError` 409, and 403 for other fields."""
+def _check(view: ViewKind, live: Json, new: Json) -> None:
+    """Raises `ApiStatusError`: 409 for a revision that is not the live one, 403 for fields that are only shown."""
     before, after = live["metadata"], new["metadata"]
     revision = after.get("resourceVersion")
     if revision and revision != before["resourceVersion"]:
         raise conflict(view.info, before["name"])
     for path in _differing(_without(view, live), _without(view, new), ()):
         raise forbidden(view.info, before["name"], f"{'.'.join(path)} cannot be changed here; {view.instead}")
-    return bool(revision)
 
 
 def _without(view: ViewKind, value: Json) -> Json:
