@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from plum_agent.drivers.procfs import uptime_centiseconds
 from plum_client.client import ApiClient
 from plum_client.http_transport import HttpTransport
 from plum_schemas.base import ObjectKey, ObjectMeta
@@ -120,6 +121,8 @@ class Site:
             await self.api.create(Node(metadata=ObjectMeta(name=NODE), spec=NodeSpec(lease_seconds=seconds)))
         else:
             await self.api.patch(Node, NODE, {"spec": {"leaseSeconds": seconds}})
+        fence = self.data / NODE / "fence"
+        await until(lambda: fence.exists() and int(fence.read_text() or 0) < uptime_centiseconds() + seconds * 100, 30)
 
     async def lease(self) -> Lease | None:
         return await self.api.get(Lease, NODE, NODE_LEASE_NAMESPACE)
