@@ -136,7 +136,7 @@ def test_an_agent_over_tls_with_nothing_but_its_token_runs_a_package(site: Site,
 
         def phases() -> list[str]:
             items = site.admin.get(f"{OBJECTS}/instances?labelSelector=plum.dev%2Fdeployment%3Dedge")[1]["items"]
-            return [item["status"].get("phase", "") for item in items]
+            return [item.get("status", {}).get("phase", "") for item in items]
 
         assert until(lambda: phases() == ["Running"]), f"{phases()}\n{log.read_text()[-3000:]}"
         assert next((tmp_path / "agent/edge").glob("default_edge-*/app/f/k")).read_text() == "v"
