@@ -47,6 +47,8 @@ EXIT_USAGE = 2
 """A flag or setting cannot be used."""
 EXIT_UNAVAILABLE = 1
 """The store or the address could not be taken."""
+WORKER_BACKLOG = 16
+"""Workers that may wait until the listener for them is served."""
 
 
 class StartError(Exception):
@@ -403,13 +405,15 @@ def _write_admin(settings: Settings, serving: Serving, url: str) -> None:
     write(Path(settings.data_dir) / "admin.kubeconfig", server, user="plum-admin")
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `StartError`."""
+def bind(host: str, port: int, backlog: int = 0) -> socket.socket:
+    """A socket with this address, listening if there is a backlog: only then nobody else can take it. Raises `StartError`."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        if backlog:
+            listener.listen(backlog)
     except OSError as error:
         listener.close()
         raise StartError(f"the address {host}:{port} cannot be taken: {error.strerror or error}; use another --listen") from error
@@ -418,16 +422,16 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def bind_for_workers(settings: Settings) -> socket.socket | None:
-    """The address for workers, not listening yet. One that was asked for must be free; the default gives way to another port."""
+    """The address for workers. One that was asked for must be free; the default gives way to another port."""
     if settings.worker_listen == "off" or not settings.controllers_enabled:
         return None
     if settings.worker_listen:
-        return bind(*parse_address(settings.worker_listen))
+        return bind(*parse_address(settings.worker_listen), WORKER_BACKLOG)
     port = 9090 if parse_address(settings.listen)[1] else 0
     try:
-        return bind("127.0.0.1", port)
+        return bind("127.0.0.1", port, WORKER_BACKLOG)
     except StartError:
-        listener = bind("127.0.0.1", 0)
+        listener = bind("127.0.0.1", 0, WORKER_BACKLOG)
         taken = fields(wanted=f"127.0.0.1:{port}", address=f"127.0.0.1:{listener.getsockname()[1]}")
         logger.warning("the address for workers is taken, using another one; CONTROLLER_GRPC_ADDR sets it", extra=taken)
         return listener

@@ -1,6 +1,6 @@
-"""The gRPC listener for workers: bound at the start, and made of gRPC only when somebody knocks.
+"""The gRPC listener for workers: listening from the start, and made of gRPC only when somebody knocks.
 
-    bind -> listen, without gRPC -> first connection -> import grpc, serve -> ... -> stop: goodbye, streams end
+    listen, without gRPC -> first connection -> import grpc, serve -> ... -> stop: goodbye, streams end
 
 Loading gRPC takes a quarter of a second and 20 MB, which a controller without workers need not spend. The first connection is
 refused for that moment; every gRPC client connects again by itself.
@@ -54,8 +54,7 @@ class WorkerServer:
         return self._server is not None
 
     def start(self) -> None:
-        """Listen. Whoever comes first makes gRPC load."""
-        self._listener.listen(16)
+        """Answer. Whoever comes first makes gRPC load."""
         self._listener.setblocking(False)
         asyncio.get_running_loop().add_reader(self._listener.fileno(), self._knocked)
 
