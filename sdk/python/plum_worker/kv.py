@@ -285,12 +285,14 @@ class KV:
                 else:
                     self._note(write, value, revision)
                     return revision
-            self._queue.add(write)
-            if write["op"] == "put":
-                known = self._cache.entries.get(key)
-                self._cache.put(key, write["type"] if write["type"] != "auto" else known.type if known else "json", value, 0)
-            else:
-                self._cache.delete(key, 0)
+            with self._syncing.merging:
+                self._queue.add(write)
+                if write["op"] == "put":
+                    known = self._cache.entries.get(key)
+                    kind = write["type"] if write["type"] != "auto" else known.type if known else "json"
+                    self._cache.put(key, kind, value, 0)
+                else:
+                    self._cache.delete(key, 0)
         self._syncing.wake()
         return 0
 

@@ -59,6 +59,10 @@ class Syncing:
         self._looked = threading.Event()
         self._wake = threading.Event()
         self._sending = threading.Lock()
+        self.merging = threading.Lock()
+        """Held while it is decided whether the controller or a write that waits has the word on a key."""
+        self._behind: dict[str, tuple[int, Entry | None]] = {}
+        """What the controller last told of keys with writes that wait: revision and entry, None for none."""
         self._last_event = ""
         self._kept = cache.changes
         self._threads: list[threading.Thread] = []
@@ -122,6 +126,7 @@ class Syncing:
                 self._wake.wait(1.0)
                 self._wake.clear()
                 continue
+            revision = 0
             try:
                 with self._sending:
                     revision = self.send(write, {})
@@ -132,10 +137,13 @@ class Syncing:
             except KvError as error:
                 # It would be refused again; what comes behind it is not held up.
                 logger.error("a write that waited was refused", extra={"key": write["key"], "error": str(error)})
-            else:
-                self._note(write, revision)
             pause = PAUSES[0]
-            self._queue.drop()
+            with self.merging:
+                if revision:
+                    self._note(write, revision)
+                self._queue.drop()
+                if write["key"] in self._behind and write["key"] not in self._waiting_keys():
+                    self._told(write["key"], *self._behind.pop(write["key"]))
 
     def _note(self, write: Mapping[str, Any], revision: int) -> None:
         if write["op"] == "delete":
@@ -159,8 +167,23 @@ class Syncing:
             token = page.get("continue", "")
             if not token:
                 break
-        self._cache.replace(entries, revision, self._waiting_keys())
+        self._replace(entries, revision)
         self.online = True
+
+    def _replace(self, entries: list[Entry], revision: int) -> None:
+        """These are all entries at a revision."""
+        with self.merging:
+            waiting = self._waiting_keys()
+            found = {entry.key: entry for entry in entries if entry.key in waiting}
+            self._behind = {key: (found[key].revision if key in found else revision, found.get(key)) for key in waiting}
+            self._cache.replace(entries, revision, waiting)
+
+    def _told(self, key: str, revision: int, entry: Entry | None) -> None:
+        """The controller's word on a key: an entry, or that there is none. What the cache knows to be newer stays."""
+        if entry is None:
+            self._cache.delete(key, revision)
+        else:
+            self._cache.put(key, entry.type, entry.value, revision)
 
     def _follow(self) -> None:
         pause = PAUSES[0]
@@ -210,7 +233,7 @@ class Syncing:
             if event.id:
                 self._last_event = event.id
             if event.name == "sync" and first is not None:
-                self._cache.replace(first, int(event.data["revision"]), self._waiting_keys())
+                self._replace(first, int(event.data["revision"]))
                 first = None
                 self._is_ready()
             elif first is None:
@@ -220,12 +243,13 @@ class Syncing:
     def _take(self, event: Event) -> None:
         data = event.data
         revision = int(data["revision"])
-        if event.name == "put":
-            if data["key"] not in self._waiting_keys():
-                entry = _entry(data)
-                self._cache.put(entry.key, entry.type, entry.value, revision)
-        elif event.name == "delete" and data["key"] not in self._waiting_keys():
-            self._cache.delete(data["key"], revision)
+        if event.name in ("put", "delete"):
+            key, entry = data["key"], _entry(data) if event.name == "put" else None
+            with self.merging:
+                if key in self._waiting_keys():
+                    self._behind[key] = (revision, entry)
+                else:
+                    self._told(key, revision, entry)
         self._cache.passed(revision)
 
     def _waiting_keys(self) -> set[str]:
