@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := schemas proto sdk/python controller agent cli
 PROJECTS := $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
 OWN := plum-schemas plum-proto plum-sdk
-SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist loadfile
+# One more than there are cores: tests of real programs wait more than they compute.
+SIDE_BY_SIDE = -n $$(( $$(nproc) < 8 ? $$(nproc) + 1 : 8 )) --dist loadfile
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(addprefix --no-emit-package ,$(OWN))
 
 .PHONY: help setup run test clients check lint types imports generated fast-tests bench soak schemas proto lock clean
