@@ -70,6 +70,12 @@ class TtlExpiry:
         self._clock = manager.clock
         self._entries = manager.informer(KV, fields=WITH_TTL)
         self._deadlines = Deadlines(manager.clock)
+        self._entries.add_handler(self._seen)
+
+    def _seen(self, old: KV | None, new: KV | None) -> None:
+        """A version that was written just now has its whole ttl, whatever the wall clock does before it is looked at."""
+        if self._entries.is_synced and new is not None and new.spec.ttl:
+            self._deadlines.left(new.key, new.metadata.resource_version, parse_duration(new.spec.ttl))
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Wait until the entry has ended, then delete this version of it."""
