@@ -36,6 +36,8 @@ from plum_client.errors import ApiError, ApiUnavailableError, error_of
 from plum_client.http_connection import notice_dead_peers
 
 CONNECT_SECONDS = 10.0
+GOODBYE_SECONDS = 0.5
+"""For the last words of a connection to leave; then it is cut."""
 QUIET_SECONDS = 45.0
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes. A longer message closes the connection."""
@@ -80,6 +82,8 @@ class WebSocket(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._closed: WebSocketClosedError | None = None
+        self._gone = asyncio.Event()
+        """The connection is closed on this side, with all that TLS says at its end."""
         self.subprotocol: str | None = None
         """What the server chose of the protocols that were offered."""
         self._heard = loop.time()
@@ -127,6 +131,11 @@ class WebSocket(asyncio.Protocol):
         if self._transport is not None:
             if was_open:
                 self._transport.close()
+                try:
+                    async with asyncio.timeout(GOODBYE_SECONDS):
+                        await self._gone.wait()
+                except TimeoutError:
+                    self._transport.abort()
             else:
                 self._transport.abort()  # nobody reads what still waits to be sent, and `close` would wait for that
         await asyncio.sleep(0)
@@ -158,6 +167,7 @@ class WebSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
+        self._gone.set()
         self._end(WebSocketClosedError(f"the connection broke: {exc}" if exc else "the connection broke"))
 
     def pause_writing(self) -> None:
