@@ -14,6 +14,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import cast
 
 from wsproto import ConnectionType, WSConnection
@@ -37,7 +38,7 @@ from plum_client.http_connection import notice_dead_peers
 
 CONNECT_SECONDS = 10.0
 GOODBYE_SECONDS = 0.5
-"""For the last words of a connection to leave; then it is cut."""
+"""Waited for the last words of a connection to leave."""
 QUIET_SECONDS = 45.0
 MAX_MESSAGE = 16 * 1024 * 1024
 """Bytes. A longer message closes the connection."""
@@ -131,11 +132,9 @@ class WebSocket(asyncio.Protocol):
         if self._transport is not None:
             if was_open:
                 self._transport.close()
-                try:
+                with suppress(TimeoutError):  # what takes longer goes on leaving without anybody who waits
                     async with asyncio.timeout(GOODBYE_SECONDS):
                         await self._gone.wait()
-                except TimeoutError:
-                    self._transport.abort()
             else:
                 self._transport.abort()  # nobody reads what still waits to be sent, and `close` would wait for that
         await asyncio.sleep(0)
