@@ -202,7 +202,7 @@ async def test_a_node_boots_with_the_controller_away(tmp_path: Path) -> None:
         (site.run_folder(name) / "exit").unlink(missing_ok=True)
     try:
         site.start_agent()
-        await until(lambda: len(site.processes()) == 1, 10, "the instance that is wanted runs")
+        await until(lambda: len(site.processes()) == 1, 40, "the instance that is wanted runs")
         await asyncio.sleep(0.3)
         (marker,) = site.processes().values()
         assert marker == read_record(site.data / NODE / "default_always" / "ledger").run.marker  # type: ignore[union-attr]

@@ -82,7 +82,7 @@ async def test_a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_re
         pid = next(p.pid for p in box.programs)
         (disk / "ballast").unlink()
 
-        await box.until(lambda: _accepted(api), 10, what="writes are accepted again")
+        await box.until(lambda: _accepted(api), 40, what="writes are accepted again")
         assert next(p.process for p in box.programs).poll() is None
         assert next(p.pid for p in box.programs) == pid
         names = {item.metadata.name for item in await api.list(ConfigMap, "default")}
@@ -118,7 +118,7 @@ async def test_a_controller_that_was_killed_on_a_full_disk_starts_on_it_and_has_
         assert set(written) <= listed
         assert len(listed) <= len(written) + 1, "at most the write that was refused"
         (disk / "ballast").unlink()
-        await box.until(lambda: _accepted(box.api()), 10, what="writes are accepted again")
+        await box.until(lambda: _accepted(box.api()), 40, what="writes are accepted again")
         assert again.process.poll() is None
 
 

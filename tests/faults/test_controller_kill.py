@@ -130,7 +130,7 @@ async def kill_rounds(box: Sandbox, rounds: int, seed: int) -> int:
             async def enough(wanted: int = wanted) -> bool:
                 return sum(len(writer.revisions) for writer in writers) >= wanted
 
-            await box.until(enough, 15, what="writes are acknowledged", every=0.002)
+            await box.until(enough, 40, what="writes are acknowledged", every=0.002)
             controller.kill()
             for writer in writers:
                 writer.stop.set()
@@ -171,7 +171,7 @@ async def check_watchers(box: Sandbox, api: ApiClient, writers: list[Writer], wa
     async def all_there() -> bool:
         return all(watcher.seen and watcher.seen[-1][0] >= end for watcher in watchers)
 
-    await box.until(all_there, 10, what="watchers have caught up")
+    await box.until(all_there, 40, what="watchers have caught up")
     acknowledged = {revision for writer in writers for revision in writer.revisions} | {end}
     for watcher in watchers:
         revisions = [event[0] for event in watcher.seen]
@@ -211,7 +211,7 @@ async def test_a_create_whose_answer_was_lost_can_be_repeated(tmp_path: Path) ->
         api = box.api()
         asked = [asyncio.create_task(_create(api, f"c-{number}")) for number in range(200)]
         await asyncio.sleep(0)
-        await box.until(lambda: _some(api), 10, every=0.001)
+        await box.until(lambda: _some(api), 40, every=0.001)
         controller.kill()
         outcomes = await asyncio.gather(*asked)
         await box.restarted(controller)

@@ -45,7 +45,7 @@ async def test_clock_jumps_of_controller_and_agents_change_nothing(tmp_path: Pat
             theirs.shift(jump)
             strategy = {"minReadySeconds": 1, "progressDeadlineSeconds": 10}
             await box.deploy(name, ["sleep", "1000"], replicas=2, strategy=strategy, template={"nodeSelector": ON_NODE_1})
-            await box.until(lambda name=name: box.available(name, 2), 8, what=f"new work on a node whose clock is {name}")  # type: ignore[misc]
+            await box.until(lambda name=name: box.available(name, 2), 30, what=f"new work on a node whose clock is {name}")  # type: ignore[misc]
 
 
 class JumpingClock:

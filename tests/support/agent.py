@@ -97,7 +97,7 @@ class Site:
     async def delete(self, name: str) -> None:
         await self.api.delete(Instance, ObjectKey("default", name))
 
-    async def wait(self, name: str, condition: Callable[[InstanceStatus], Any], seconds: float = 15.0) -> InstanceStatus:
+    async def wait(self, name: str, condition: Callable[[InstanceStatus], Any], seconds: float = 40.0) -> InstanceStatus:
         """The status once the condition holds."""
         deadline = time.monotonic() + seconds
         while True:
@@ -112,7 +112,7 @@ class Site:
     async def running(self, name: str) -> InstanceStatus:
         return await self.wait(name, lambda status: status.phase == "Running" and status.pid)
 
-    async def gone(self, name: str, seconds: float = 15.0) -> None:
+    async def gone(self, name: str, seconds: float = 40.0) -> None:
         await until_async(lambda: self.get(name), lambda found: found is None, seconds)
 
     async def set_lease(self, seconds: int) -> None:
@@ -180,7 +180,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0, what: str = "the condition") -> None:
+async def until(condition: Callable[[], Any], seconds: float = 40.0, what: str = "the condition") -> None:
     """Wait until it is true."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -188,7 +188,7 @@ async def until(condition: Callable[[], Any], seconds: float = 10.0, what: str =
         await asyncio.sleep(0.02)
 
 
-async def until_async(read: Callable[[], Any], condition: Callable[[Any], Any], seconds: float = 10.0) -> Any:
+async def until_async(read: Callable[[], Any], condition: Callable[[Any], Any], seconds: float = 40.0) -> Any:
     """Read again and again until the answer is as wanted."""
     deadline = time.monotonic() + seconds
     while True:

@@ -120,7 +120,7 @@ class Watching:
         """(type, name) of each event."""
         return [(event.type, _name(event.object)) for event in self.events]
 
-    async def until(self, count: int, seconds: float = 10.0) -> list[tuple[str, str]]:
+    async def until(self, count: int, seconds: float = 40.0) -> list[tuple[str, str]]:
         """The events, once there are so many."""
         async with asyncio.timeout(seconds):
             while len(self.events) < count and not self._task.done():
@@ -152,7 +152,7 @@ def _name(obj: Any) -> str:
     return str(obj["metadata"]["name"]) if isinstance(obj, dict) else str(obj.metadata.name)
 
 
-async def settle(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def settle(condition: Callable[[], bool], seconds: float = 40.0) -> None:
     """Wait for a condition, fail after a deadline."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -37,7 +37,7 @@ async def create(site: Site, name: str, version: str = "1.0.0", **template: Any)
     return await site.create(name, template.pop("command", []), artifact={"name": "demo-app", "version": version}, **template)
 
 
-async def refused(site: Site, name: str, reason: str, seconds: float = 15.0) -> InstanceStatus:
+async def refused(site: Site, name: str, reason: str, seconds: float = 40.0) -> InstanceStatus:
     """The status once its condition Prepared says why it cannot start."""
 
     def is_refused(status: InstanceStatus) -> bool:

@@ -123,7 +123,7 @@ def text_of(stream: io.TextIOWrapper) -> str:
     return raw.getvalue().decode()
 
 
-def eventually(ask: Callable[[], T], seconds: float = 20.0, pause: float = 0.1) -> T:
+def eventually(ask: Callable[[], T], seconds: float = 40.0, pause: float = 0.1) -> T:
     """The first answer that is true, or the last one when the time is over."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()) and time.monotonic() < deadline:

@@ -67,7 +67,7 @@ class Site:
     async def nodes(self, deployment: str) -> list[str]:
         return sorted(i.spec.node_name for i in await self.ready(deployment))
 
-    async def until(self, condition: Callable[[], Coroutine[Any, Any, Any]], seconds: float = 20.0, what: str = "") -> Any:
+    async def until(self, condition: Callable[[], Coroutine[Any, Any, Any]], seconds: float = 40.0, what: str = "") -> Any:
         return await self.box.until(condition, seconds, what=what)
 
     async def until_nodes(self, deployment: str, *nodes: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 PATH = {"PATH": "/usr/bin:/bin"}
 
 
-def until(holds: Callable[[], Any], seconds: float = 30.0, every: float = 0.05) -> Any:
+def until(holds: Callable[[], Any], seconds: float = 40.0, every: float = 0.05) -> Any:
     """What `holds` answers, as soon as that is true; else the last answer."""
     end = time.monotonic() + seconds
     while not (answer := holds()) and time.monotonic() < end:

@@ -110,7 +110,7 @@ def widget(name: str, *, kind: str = "Widget", labels: dict[str, str] | None = N
     }
 
 
-def until(condition: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+def until(condition: Callable[[], T], seconds: float = 40.0, what: str = "") -> T:
     """The first true answer. For the clients that block; fails at the deadline."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):

@@ -81,7 +81,7 @@ class Events:
         self.head = head
         self.queue: asyncio.Queue[Event | None] = asyncio.Queue()
 
-    async def next(self, seconds: float = 20.0) -> Event:
+    async def next(self, seconds: float = 40.0) -> Event:
         """The next event about an entry, or the mark after those from before."""
         async with asyncio.timeout(seconds):
             while True:

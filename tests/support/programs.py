@@ -263,7 +263,7 @@ class Sandbox:
         return node is not None and any(c.type == "Ready" and c.status == ready for c in node.status.conditions)
 
     async def until(
-        self, condition: Callable[[], Awaitable[T]], seconds: float = 20.0, *, what: str = "", every: float = 0.02
+        self, condition: Callable[[], Awaitable[T]], seconds: float = 40.0, *, what: str = "", every: float = 0.02
     ) -> T:
         """Ask until the answer is true, and return it. A controller that does not answer is asked again."""
         deadline = time.monotonic() + seconds

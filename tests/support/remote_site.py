@@ -162,7 +162,7 @@ def resident(pid: int) -> int:
     return int(match[1]) * 1024
 
 
-def ends(condition: Callable[[], Any], what: str, seconds: float = 15.0) -> None:
+def ends(condition: Callable[[], Any], what: str, seconds: float = 40.0) -> None:
     """Wait until there is nothing more of it."""
     assert eventually(lambda: not condition(), seconds, 0.05), f"{what}: {condition()}"
 

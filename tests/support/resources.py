@@ -159,7 +159,7 @@ async def refused(code: int, *parts: str, reason: str = "") -> AsyncIterator[Any
         assert part in caught.value.message, caught.value.message
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
     """Wait for a condition, fail after a deadline."""
     async with asyncio.timeout(seconds):
         while not condition():

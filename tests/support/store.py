@@ -105,7 +105,7 @@ def index(_key: Key, value: bytes) -> Indexed:
     return Indexed(content["metadata"]["labels"], (owner,) if owner else (), fields)
 
 
-async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
     """Return when it holds; fail when it does not in time."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():

@@ -98,7 +98,7 @@ class SyncSite:
         assert found is not None
         return found
 
-    async def until(self, condition: Callable[[], Awaitable[T]], what: str = "", seconds: float = 25.0) -> T:
+    async def until(self, condition: Callable[[], Awaitable[T]], what: str = "", seconds: float = 40.0) -> T:
         """Wait until a condition holds."""
         deadline = time.monotonic() + seconds
         while True:

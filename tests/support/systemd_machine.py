@@ -107,7 +107,7 @@ class Machine:
         words = ["nsenter", "-t", str(self.pid), "-m", "sh", "-c", 'mkdir -p "$(dirname "$1")"; cat > "$1"', "-", path]
         subprocess.run(words, input=text, text=True, check=True, timeout=20)
 
-    def until(self, *command: str, holds: str, seconds: float = 20.0) -> str:
+    def until(self, *command: str, holds: str, seconds: float = 40.0) -> str:
         """Run a command until what it says contains a text."""
         deadline = time.monotonic() + seconds
         while holds not in (said := self.run(*command, ok=False).stdout):

@@ -81,7 +81,7 @@ class ViewSite:
 
         return self.until(list_pods, settled)
 
-    def until(self, read: Callable[[], Any], condition: Callable[[Any], bool], seconds: float = 20.0) -> Any:
+    def until(self, read: Callable[[], Any], condition: Callable[[Any], bool], seconds: float = 40.0) -> Any:
         """Read until the answer is as wanted."""
         deadline = time.monotonic() + seconds
         while not condition(value := read()):

@@ -438,7 +438,7 @@ async def test_expect_100_continue_is_answered_before_the_body(server: RunningSe
 
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(head.encode())
-    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30) == b"HTTP/1.1 100 Continue\r\n\r\n"
     writer.write(body)
     assert (await reader.read(-1)).startswith(b"HTTP/1.1 201 Created\r\n")
     writer.close()

@@ -329,7 +329,7 @@ async def test_an_exclusive_run_ends_at_its_deadline_without_an_agent(bench: Ben
     await asyncio.sleep(1.0)
     assert alive(handle.pid)
 
-    await until(lambda: not alive(handle.pid), 5)
+    await until(lambda: not alive(handle.pid))
 
     found = await bench.another().find(launch.run)
     assert isinstance(found, Exit)
@@ -340,7 +340,7 @@ async def test_an_exclusive_run_ends_at_its_deadline_without_an_agent(bench: Ben
 async def test_a_stop_signal_is_passed_on_as_it_is(bench: Bench) -> None:
     launch = bench.launch("trap 'echo hup; exit 1' HUP; echo ready; while :; do sleep 0.05; done")
     handle = (await bench.driver.start(launch)).handle
-    await until(lambda: (launch.run.directory / "stdout.log").read_text() == "ready\n", 5)
+    await until(lambda: (launch.run.directory / "stdout.log").read_text() == "ready\n")
 
     await bench.driver.signal(launch.run, handle, signal.SIGHUP)
 

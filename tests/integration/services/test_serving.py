@@ -171,7 +171,7 @@ async def test_nobody_is_led_to_what_was_killed_or_to_a_lost_node(box: Sandbox) 
     async def withdrawn() -> bool:
         return all(e.spec.instance_name != victim.metadata.name for e in await endpoints(box))
 
-    await box.until(withdrawn, 5)
+    await box.until(withdrawn)
     await box.until(lambda: passing(box, 2))
 
     agent = next(program for program in box.programs if program.name == "agent-node-1")
@@ -195,7 +195,7 @@ async def test_callers_keep_the_last_good_answer_while_the_controller_is_away(bo
         async def is_stale() -> bool:
             return (await resolver.resolve("orders")).stale
 
-        await box.until(is_stale, 10)
+        await box.until(is_stale)
         for _ in range(20):
             assert (await http.request("GET", "orders", "/")).status == 200
 

@@ -139,10 +139,12 @@ async def test_failures_say_what_went_wrong_and_are_tried_again_as_they_ask(serv
 
 async def test_cancellation_and_timeouts_reach_both_kinds_of_functions(server: RunningServer, tasks: Tasks) -> None:
     worker = make_worker(server, tasks, capacity=4)
+    began: list[str] = []
     stopped: list[str] = []
 
     @worker.task("thread")
     def thread(payload: dict[str, Any], context: Context) -> None:
+        began.append("thread")
         while True:
             context.progress(0.5, "at it")
             if context.cancellation.wait(0.01):
@@ -150,6 +152,7 @@ async def test_cancellation_and_timeouts_reach_both_kinds_of_functions(server: R
 
     @worker.task("coroutine")
     async def coroutine(payload: dict[str, Any], context: Context) -> None:
+        began.append("coroutine")
         try:
             await asyncio.sleep(60)
         finally:
@@ -158,16 +161,19 @@ async def test_cancellation_and_timeouts_reach_both_kinds_of_functions(server: R
     async with serving(worker):
         for task in ("thread", "coroutine"):
             running = await start(tasks, task)
-            await tasks.wait(running, lambda found: found.status.phase == "Running")
+            async with asyncio.timeout(40):
+                while task not in began:  # the run is Running when it is given to the worker, which begins it a moment later
+                    await asyncio.sleep(0.01)
             await tasks.cancel(running)
             assert (await tasks.wait(running)).status.phase == "Canceled"
-            late = await run(tasks, task, timeout="200ms")
+            late = await run(tasks, task, timeout="1s")
             assert late.status.phase == "Timeout"
-        async with asyncio.timeout(20):  # a thread notices its end a moment after the run has ended
-            while len(stopped) < 4:
+        async with asyncio.timeout(40):  # a thread notices its end a moment after the run has ended
+            while len(stopped) < len(began):
                 await asyncio.sleep(0.01)
 
-    assert {line.split()[0] for line in stopped} == {"thread", "coroutine"}
+    assert {"thread False", "coroutine False"} <= set(stopped)
+    assert sorted(began) == sorted(line.split()[0] for line in stopped)
 
 
 async def test_no_more_than_its_capacity_runs_at_once(server: RunningServer, tasks: Tasks) -> None:
