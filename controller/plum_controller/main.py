@@ -31,11 +31,11 @@ from plum_controller.settings import SettingError, Settings
 if TYPE_CHECKING:
     from plum_client.client import ApiClient
     from plum_client.manager import Manager
+    from plum_client.outgoing import OutgoingClient
 
     from plum_controller.api.api import Api
     from plum_controller.api.asgi import Mounted
     from plum_controller.api.server import ApiServer
-    from plum_controller.outgoing import OutgoingClient
     from plum_controller.pki.serving import Serving
     from plum_controller.rpc.server import WorkerServer
     from plum_controller.store.base import Store
@@ -163,6 +163,7 @@ async def build(settings: Settings) -> AsyncIterator[Api]:
     from plum_controller.api import default_roles
     from plum_controller.api.api import Api
     from plum_controller.resources.registry import Registry
+    from plum_controller.resources.reported_rows import ReportedKeeper
     from plum_controller.resources.service import ResourceService
     from plum_controller.store.cache import WatchCache
 
@@ -180,9 +181,12 @@ async def build(settings: Settings) -> AsyncIterator[Api]:
         try:
             api = Api(service, store, settings, planned_controllers(settings))
             api.artifacts.start()
+            keeper = ReportedKeeper(store, cache, service.clock)
+            keeper.start()
             try:
                 yield api
             finally:
+                await keeper.close()
                 await api.artifacts.close()
         finally:
             await service.close()
@@ -210,11 +214,11 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
         return
     from plum_client.client import ApiClient
     from plum_client.manager import Manager
+    from plum_client.outgoing import OutgoingClient
 
     from plum_controller.api.local import LocalTransport
     from plum_controller.controllers import build as build_controllers
     from plum_controller.controllers import sync
-    from plum_controller.outgoing import OutgoingClient
     from plum_controller.store.journal import StoreJournal
     from plum_controller.tasks import execution
     from plum_controller.workflows import engine
@@ -311,9 +315,10 @@ async def running_workers(
     if not settings.controllers_enabled:
         yield None
         return
+    from plum_client.outgoing import OutgoingClient
+
     from plum_controller.api.limits import is_loopback
     from plum_controller.api.worker_access import WorkerDoor
-    from plum_controller.outgoing import OutgoingClient
     from plum_controller.rpc.gateway import Gateway
     from plum_controller.rpc.http_workers import HttpWorkers
     from plum_controller.rpc.server import WorkerServer

@@ -585,3 +585,25 @@ async def test_rows_survive_closing_and_backups(durable: Engine, tmp_path: Path,
         assert await store.rows("a", live=True) == [("1", b"one"), ("3", b"three")]
     async with opened(durable.restore(tmp_path / "copy", clock)) as store:
         assert await store.rows("a") == [("1", b"one"), ("2", b"two")]
+
+
+async def test_rows_are_trimmed_to_the_last_of_a_prefix_and_to_those_behind_a_key(store: Store) -> None:
+    await store.commit(rows(*(RowPut("a", f"p/{number:04}", b"x", live=False) for number in range(1200))))
+    await store.commit(rows(RowPut("a", "o/1", b"x"), RowPut("a", "q/1", b"x"), RowPut("b", "p/0001", b"x")))
+
+    assert await store.trim_rows("a", "p/", 1300) == 0
+    assert await store.trim_rows("a", "p/", 20) == 1180
+    assert await store.trim_rows("a", "p/", 20, below="p/1190") == 10
+
+    assert [key for key, _ in await store.rows("a")] == ["o/1", *(f"p/{number}" for number in range(1190, 1200)), "q/1"]
+    assert await store.rows("b") == [("p/0001", b"x")]
+    assert await store.trim_rows("a", "p/", 0) == 10
+    assert await store.trim_rows("none", "p/", 0, below="z") == 0
+
+
+async def test_trimming_never_leaves_its_prefix(store: Store) -> None:
+    await store.commit(rows(RowPut("a", "o/1", b"x"), RowPut("a", "p/1", b"x"), RowPut("a", "q/1", b"x")))
+
+    assert await store.trim_rows("a", "p/", 10, below="z") == 1
+
+    assert [key for key, _ in await store.rows("a")] == ["o/1", "q/1"]

@@ -38,6 +38,7 @@ from plum_controller.api.openapi import OpenApi
 from plum_controller.api.openapi_v2 import OpenApiV2
 from plum_controller.api.orchestrator import metrics as orchestrator_metrics
 from plum_controller.api.orchestrator.rights import is_orchestrator
+from plum_controller.api.reported_history import ReportedHistoryApi
 from plum_controller.api.requests import TEXT, Answer, ApiRequest, WatchAnswer
 from plum_controller.api.roles import RoleIndex
 from plum_controller.api.service_directory import ServiceDirectory
@@ -118,6 +119,7 @@ class Api:
         self.transactions = transactions.Transactions(service, self.gate)
         self.kv = KvApi(service, self.gate, self.transactions)
         self.workflow_runs = WorkflowRuns(service, store, self.gate)
+        self.reported_history = ReportedHistoryApi(service, store)
         self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
         self.directory = ServiceDirectory(service.cache)
         self.classic_apps = ClassicApps(service, self.artifacts, settings.engine)
@@ -158,6 +160,8 @@ class Api:
                 return measured
             if path[-1] in PARTS and (found := await self.workflow_runs.answer(request)) is not None:
                 return found
+            if path[-1] == "history" and (reported := await self.reported_history.answer(request)) is not None:
+                return reported
             if path == transactions.PATH:
                 return await self.transactions.answer(request)
             return await self.objects.answer(request)

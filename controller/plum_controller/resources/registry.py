@@ -24,6 +24,7 @@ from plum_controller.resources.kinds import kinds_of, served
 from plum_controller.resources.kv_rules import EntryRules
 from plum_controller.resources.namespaces import NamespaceRules
 from plum_controller.resources.object_rules import ConfigMapRules, LeaseRules, SecretRules
+from plum_controller.resources.reported_rows import ReportedRules
 from plum_controller.resources.rules import NO_RULES, KindRules
 from plum_controller.resources.task_rules import TaskDefinitionRules, TaskRunRules
 from plum_controller.resources.trigger_rules import TRIGGERS, TriggerRules
@@ -41,6 +42,7 @@ RULES: dict[str, KindRules] = {
     "taskruns.plum.dev": TaskRunRules(),
     "kvs.plum.dev": EntryRules(),
     TRIGGERS: TriggerRules(),
+    "resources.plum.dev": ReportedRules(),
     "workflows.plum.dev": WorkflowRules(),
     "workflowruns.plum.dev": WorkflowRunRules(),
     DEFINITIONS: DefinitionRules(),

@@ -5,7 +5,7 @@ The order within a write: `prepare_*`, schema, `check`, then commit. `prepare_*`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from plum_controller.resources.encode import Json
@@ -14,6 +14,8 @@ from plum_controller.resources.errors import Cause
 if TYPE_CHECKING:
     from plum_controller.resources.context import Context
     from plum_controller.resources.registry import ResourceKind
+    from plum_controller.store.base import RowChange
+    from plum_controller.store.events import Entry
 
 
 class KindRules:
@@ -43,6 +45,10 @@ class KindRules:
 
     def prepare_delete(self, context: Context, kind: ResourceKind, live: Json) -> None:
         """Set what changes when the deletion begins. `live` is a copy, with its deletion time already in it."""
+
+    def rows(self, context: Context, entry: Entry, new: Json) -> Sequence[RowChange]:
+        """Rows beside the objects that are written with the new version of `entry`, in one transaction."""
+        return ()
 
     def is_held(self, data: Json) -> bool:
         """Whether something besides finalizers keeps a deleted object from going."""

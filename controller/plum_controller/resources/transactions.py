@@ -33,7 +33,7 @@ from plum_controller.resources.options import DeleteOptions, Outcome, PatchType,
 from plum_controller.resources.shaping import open_body
 from plum_controller.resources.transaction_values import compare, value_at
 from plum_controller.resources.writing import Writer
-from plum_controller.store.base import ABSENT, Check, Key, Revision, Transaction, Write
+from plum_controller.store.base import ABSENT, Check, Key, Revision, RowChange, Transaction, Write
 from plum_controller.store.errors import PreconditionError
 from plum_controller.store.events import Entry
 from plum_controller.store.index import selecting
@@ -139,6 +139,7 @@ class Staging(Context):
         self.registry = base.registry
         self.locks = NO_LOCKS
         self.staged = StagedCache(base.cache, base)
+        self._rows: list[RowChange] = []
         self.cache = cast("WatchCache", self.staged)
 
     def now(self) -> str:
@@ -154,16 +155,17 @@ class Staging(Context):
         return self._base.generate_name(base)
 
     async def commit(self, transaction: Transaction) -> Revision:
-        """Keep the writes. Answers with the revision that the key has before the transaction."""
+        """Keep the writes and rows. Answers with the revision that the key has before the transaction."""
         revision = ABSENT
         for write in transaction.writes:
             revision = self.staged.put(write)
+        self._rows += transaction.rows
         return revision
 
     def transaction(self) -> Transaction:
         staged = self.staged
         checks = [Check(key, revision) for key, revision in staged.reads.items() if key not in staged.writes]
-        return Transaction(list(staged.writes.values()), checks)
+        return Transaction(list(staged.writes.values()), checks, self._rows)
 
 
 class StagedCache:

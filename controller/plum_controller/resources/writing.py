@@ -307,6 +307,7 @@ class Writer:
         """
         metadata, uid = new["metadata"], new["metadata"]["uid"]
         gone = "deletionTimestamp" in metadata and not metadata.get("finalizers") and not kind.rules.is_held(new)
+        rows = () if gone else kind.rules.rows(self._context, entry, new)
         tail = tail_of(new)
         check_size(len(kind.head) + len(tail))
         revision = entry.revision
@@ -317,7 +318,7 @@ class Writer:
                 write = Write(entry.key, head, last, revision, deleted=True)
             else:
                 write = Write(entry.key, kind.storage.head, tail, revision)
-            revision = await self._context.commit(Transaction((write,)))
+            revision = await self._context.commit(Transaction((write,), (), rows))
         value = with_revision(kind.head, revision, tail)
         return Outcome(value, revision, warnings=tuple(warnings), gone=gone, uid=uid)
 

@@ -181,5 +181,9 @@ class Store(Protocol):
     async def drop_rows(self, space: str) -> int:
         """Remove all rows of a space, in small steps; writers go on. Answers with their number."""
 
+    async def trim_rows(self, space: str, prefix: str, keep: int, below: str = "") -> int:
+        """Remove rows whose key starts with a prefix: all but the last `keep` in key order, and those whose key sorts before
+        `below`. Small steps; writers go on. Answers with their number."""
+
     async def backup(self, path: str) -> Revision:
         """Write a consistent copy that `open` accepts, while writers go on."""

@@ -170,6 +170,18 @@ class MemoryStore:
     async def drop_rows(self, space: str) -> int:
         return len(self._rows.pop(space, ()))
 
+    async def trim_rows(self, space: str, prefix: str, keep: int, below: str = "") -> int:
+        rows = self._rows.get(space)
+        if rows is None:
+            return 0
+        found = list(rows.irange(prefix, prefix + LAST_TEXT, inclusive=(True, False)))
+        gone = {*found[: max(0, len(found) - keep)], *(key for key in found if key < below)}
+        for key in gone:
+            del rows[key]
+        if not rows:
+            del self._rows[space]
+        return len(gone)
+
     async def backup(self, path: str) -> Revision:
         rows = {space: dict(found) for space, found in self._rows.items()}
         content = (self._revision, self._clock(), self._compacted_time, self._log, rows)

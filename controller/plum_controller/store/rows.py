@@ -103,6 +103,22 @@ class RowReader:
         return found
 
 
+    def trim_bound(self, space: str, prefix: str, keep: int, below: str) -> str:
+        """Rows with the prefix go whose key sorts before this."""
+        end = prefix + statements.LAST_TEXT
+        with self._database.reading, translated(self._database.path):
+            last = self._database.reader.execute(statements.NTH_ROW_FROM_END, (space, prefix, end, keep)).get
+        return min(max(below, "" if last is None else last + "\0"), end)
+
+
+def trim_step(database: Database, space: str, prefix: str, bound: str) -> int:
+    """Remove some rows with the prefix before a key, on the writer's thread."""
+    before = database.writer.total_changes()
+    with database.transaction():
+        database.writer.execute(statements.TRIM_ROWS, (space, prefix, bound, DROP_STEP))
+    return database.writer.total_changes() - before
+
+
 def drop_step(database: Database, space: str) -> int:
     """Remove some rows of a space, on the writer's thread."""
     before = database.writer.total_changes()

@@ -27,7 +27,7 @@ from plum_controller.store.database import Database
 from plum_controller.store.engine_thread import EngineThread
 from plum_controller.store.errors import CompactedError, FutureRevisionError, StoreClosedError
 from plum_controller.store.reader import START, Reader
-from plum_controller.store.rows import ROWS_META, RowReader, drop_step
+from plum_controller.store.rows import ROWS_META, RowReader, drop_step, trim_step
 from plum_controller.store.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -160,6 +160,13 @@ class SqliteStore:
     async def drop_rows(self, space: str) -> int:
         removed = 0
         while step := await self._on_writer(partial(drop_step, self._database, space)):
+            removed += step
+        return removed
+
+    async def trim_rows(self, space: str, prefix: str, keep: int, below: str = "") -> int:
+        bound = await self._on_reader(partial(self._row_reader.trim_bound, space, prefix, keep, below))
+        removed = 0
+        while bound > prefix and (step := await self._on_writer(partial(trim_step, self._database, space, prefix, bound))):
             removed += step
         return removed
 

@@ -54,6 +54,11 @@ SELECT key, value FROM rows WHERE space = ?1 AND key > ?2 AND key >= ?3 AND key 
 """
 NEXT_SPACE = "SELECT min(space) FROM rows WHERE space > ?1 AND space < ?2"
 DROP_ROWS = "DELETE FROM rows WHERE space = ?1 AND key IN (SELECT key FROM rows WHERE space = ?1 LIMIT ?2)"
+NTH_ROW_FROM_END = "SELECT key FROM rows WHERE space = ?1 AND key >= ?2 AND key < ?3 ORDER BY key DESC LIMIT 1 OFFSET ?4"
+TRIM_ROWS = """
+DELETE FROM rows WHERE space = ?1 AND key IN
+  (SELECT key FROM rows WHERE space = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4)
+"""
 LAST_TEXT = "\U0010ffff"
 """Behind every key."""
 READ_META = "SELECT value FROM meta WHERE name = ?"
