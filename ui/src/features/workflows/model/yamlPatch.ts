@@ -1,0 +1,456 @@
+/**
+ * Gives a YAML text another value and leaves everything else of the text as it is: comments, quotes, order, line breaks.
+ *
+ *     text, wanted value --compare--> splices --apply--> text that has the wanted value
+ *
+ * What is equal is not touched, so `patchYaml(text, valueOf(text))` is the text itself. Where the text has constructs that
+ * cannot be spliced (anchors, comments inside of `{...}`), the document is written anew, still with its comments.
+ */
+import { Document, isAlias, isCollection, isMap, isScalar, isSeq, parseDocument, visit } from 'yaml'
+import type { Node, Pair, ParsedNode, YAMLMap, YAMLSeq } from 'yaml'
+
+import { isEqual, matchLists } from './compare'
+import type { Json } from './compare'
+
+/** Replaces `[from, to)` by `text`. */
+export interface Splice {
+  from: number
+  to: number
+  text: string
+}
+
+interface Source {
+  text: string
+}
+
+/** The text has something that cannot be changed in place. */
+class CannotSplice extends Error {}
+
+const FLOW_LENGTH = 88
+/** Characters up to which a new collection is written on one line. */
+
+/** The value of a text. Throws the first syntax error. */
+export function valueOf(text: string): Json {
+  const document = parseDocument(text, { logLevel: 'silent', merge: true })
+  const error = document.errors[0]
+  if (error) throw error
+  return (document.toJS({ maxAliasCount: 100 }) ?? null) as Json
+}
+
+/** The text with the wanted value. The text must be without syntax errors. */
+export function patchYaml(text: string, wanted: Json): string {
+  const document = parseDocument(text, { keepSourceTokens: true, logLevel: 'silent', merge: true })
+  const error = document.errors[0]
+  if (error) throw error
+  const current = (document.toJS({ maxAliasCount: 100 }) ?? null) as Json
+  if (isEqual(current, wanted)) return text
+  if (!document.contents) return (text === '' || text.endsWith('\n') ? text : `${text}\n`) + blockText(wanted, 0) + '\n'
+  try {
+    const result = applySplices(text, splices({ text }, document.contents, current, wanted))
+    if (isEqual(valueOf(result), wanted)) return result
+  } catch (problem) {
+    if (!(problem instanceof CannotSplice) && !(problem instanceof Error && problem.name === 'YAMLParseError')) throw problem
+  }
+  return rewritten(text, wanted)
+}
+
+/** The text after all splices, which do not overlap. Of two at the same place the first comes first. */
+export function applySplices(text: string, list: readonly Splice[]): string {
+  const sorted = list.map((splice, index) => ({ splice, index })).sort((a, b) => a.splice.from - b.splice.from || a.index - b.index)
+  let result = ''
+  let at = 0
+  for (const { splice } of sorted) {
+    if (splice.from < at) throw new CannotSplice('overlap')
+    result += text.slice(at, splice.from) + splice.text
+    at = splice.to
+  }
+  return result + text.slice(at)
+}
+
+/** What to change so that a node has the wanted value, the node being the whole of a document. */
+function splices(source: Source, node: ParsedNode, current: Json, wanted: Json): Splice[] {
+  const found = inside(source, node, current, wanted)
+  if (found) return found
+  return [{ from: node.range[0], to: endOf(node), text: isFlow(node) ? flowText(wanted) : blockText(wanted, 0) }]
+}
+
+/** Changes inside a collection; null when the node has to be replaced as a whole. */
+function inside(source: Source, node: Node | null, current: Json, wanted: Json): Splice[] | null {
+  if (isEqual(current, wanted)) return []
+  if (isAlias(node) || (node && (node as { anchor?: string }).anchor)) throw new CannotSplice('anchor')
+  if (isMap(node) && isObject(current) && isObject(wanted) && Object.keys(wanted).length > 0)
+    return node.flow ? flowMap(source, node, current, wanted) : blockMap(source, node, current, wanted)
+  if (isSeq(node) && Array.isArray(current) && Array.isArray(wanted) && wanted.length > 0)
+    return node.flow ? flowSeq(source, node, current, wanted) : blockSeq(source, node, current, wanted)
+  return null
+}
+
+// ---- maps
+
+function blockMap(source: Source, map: YAMLMap, current: Record<string, Json>, wanted: Record<string, Json>): Splice[] {
+  const list: Splice[] = []
+  const pairs = map.items as Pair<Node, Node | null>[]
+  const indent = columnOf(source.text, startOf(pairs[0]?.key))
+  const keys = pairs.map(keyOf)
+  const kept = keys.some((key) => key in wanted)
+  if (!kept) throw new CannotSplice('no key stays')
+  pairs.forEach((pair, index) => {
+    const key = keys[index] as string
+    if (key in wanted) list.push(...pairValue(source, pair, indent, current[key] as Json, wanted[key] as Json))
+    else list.push(removedPair(source, pairs, index))
+  })
+  const added = Object.keys(wanted).filter((key) => !keys.includes(key))
+  if (added.length > 0) {
+    const at = lineEnd(source.text, endOfPair(pairs[pairs.length - 1] as Pair<Node, Node | null>))
+    const lines = added.map((key) => ' '.repeat(indent) + pairText(key, wanted[key] as Json, indent) + '\n').join('')
+    list.push({ from: at, to: at, text: newlineBefore(source.text, at) + lines })
+  }
+  return list
+}
+
+function pairValue(source: Source, pair: Pair<Node, Node | null>, indent: number, current: Json, wanted: Json): Splice[] {
+  const found = inside(source, pair.value, current, wanted)
+  if (found) return found
+  const colon = colonOf(pair)
+  const value = pair.value
+  const end = value && value.range ? Math.max(endOf(value), colon + 1) : colon + 1
+  const start = value && value.range ? Math.max(value.range[0], colon + 1) : colon + 1
+  const between = source.text.slice(colon + 1, start)
+  const isBlockScalar = isScalar(value) && (value.type === 'BLOCK_LITERAL' || value.type === 'BLOCK_FOLDED')
+  const text = afterColon(wanted, indent)
+  const tail = isBlockScalar && source.text[end - 1] === '\n' ? '\n' : ''
+  if (between.includes('#')) {
+    if (isScalar(value) || text.startsWith('\n') || text.includes('\n')) throw new CannotSplice('comment before a value')
+    return [
+      { from: colon + 1, to: colon + 1, text },
+      { from: start, to: end, text: '' },
+    ]
+  }
+  return [{ from: colon + 1, to: end, text: text + tail }]
+}
+
+function removedPair(source: Source, pairs: readonly Pair<Node, Node | null>[], index: number): Splice {
+  const pair = pairs[index] as Pair<Node, Node | null>
+  const start = startOf(pair.key)
+  const line = lineStart(source.text, start)
+  if (source.text.slice(line, start).trim() === '')
+    return { from: commentsAbove(source.text, line), to: lineEnd(source.text, endOfPair(pair)), text: '' }
+  const next = pairs[index + 1]
+  if (!next) throw new CannotSplice('last key beside a dash')
+  const to = startOf(next.key)
+  if (source.text.slice(endOfPair(pair), to).includes('#')) throw new CannotSplice('comment after a key beside a dash')
+  return { from: start, to, text: '' }
+}
+
+function flowMap(source: Source, map: YAMLMap, current: Record<string, Json>, wanted: Record<string, Json>): Splice[] {
+  const pairs = map.items as Pair<Node, Node | null>[]
+  const keys = pairs.map(keyOf)
+  const sameKeys = keys.length === Object.keys(wanted).length && keys.every((key) => key in wanted)
+  const texts: string[] = []
+  const list: Splice[] = []
+  pairs.forEach((pair, index) => {
+    const key = keys[index] as string
+    if (!(key in wanted)) return
+    const own = flowPair(source, pair, current[key] as Json, wanted[key] as Json)
+    list.push(...own)
+    texts.push(cut(source, startOf(pair.key), endOfPair(pair), own))
+  })
+  if (sameKeys) return list
+  for (const key of Object.keys(wanted)) if (!keys.includes(key)) texts.push(`${scalarText(key)}: ${flowText(wanted[key] as Json)}`)
+  return [joined(source, map, '{', texts, '}')]
+}
+
+function flowPair(source: Source, pair: Pair<Node, Node | null>, current: Json, wanted: Json): Splice[] {
+  const found = inside(source, pair.value, current, wanted)
+  if (found) return found
+  const value = pair.value
+  const colon = pair.srcToken?.sep?.find((token) => token.type === 'map-value-ind')
+  if (!value?.range || !colon) throw new CannotSplice('a flow key without a value')
+  return [{ from: value.range[0], to: endOf(value), text: value.range[0] === colon.offset + 1 ? ` ${flowText(wanted)}` : flowText(wanted) }]
+}
+
+// ---- lists
+
+function blockSeq(source: Source, seq: YAMLSeq, current: Json[], wanted: Json[]): Splice[] {
+  const list: Splice[] = []
+  const items = seq.items as (Node | null)[]
+  const dashes = dashesOf(seq)
+  if (dashes.length !== items.length) throw new CannotSplice('items without a dash')
+  const indent = columnOf(source.text, dashes[0] as number)
+  const ends = items.map((item, index) =>
+    lineEnd(source.text, item?.range ? Math.max(endOf(item), (dashes[index] as number) + 1) : (dashes[index] as number) + 1),
+  )
+  for (const dash of dashes) if (source.text.slice(lineStart(source.text, dash), dash).trim() !== '') throw new CannotSplice('nested dashes')
+  const begin = commentsAbove(source.text, lineStart(source.text, dashes[0] as number))
+  const matches = matchLists(current, wanted)
+  const stays = new Map(matches.map(([from, to]) => [to, from]))
+  const removed = new Set(items.keys())
+  let at = begin
+  wanted.forEach((value, index) => {
+    const old = stays.get(index)
+    if (old === undefined) {
+      const text = ' '.repeat(indent) + '- ' + blockText(value, indent + 2) + '\n'
+      list.push({ from: at, to: at, text: newlineBefore(source.text, at) + text })
+      return
+    }
+    removed.delete(old)
+    at = ends[old] as number
+    const item = items[old] ?? null
+    const found = inside(source, item, current[old] as Json, value)
+    if (found) list.push(...found)
+    else {
+      const dash = dashes[old] as number
+      const end = item?.range ? Math.max(endOf(item), dash + 1) : dash + 1
+      const tail = source.text[end - 1] === '\n' ? '\n' : ''
+      list.push({ from: dash + 1, to: end, text: ' ' + blockText(value, indent + 2) + tail })
+    }
+  })
+  for (const index of removed) {
+    const line = lineStart(source.text, dashes[index] as number)
+    const above = commentsAbove(source.text, line)
+    const floor = index > 0 ? (ends[index - 1] as number) : 0
+    list.push({ from: Math.max(above, floor), to: ends[index] as number, text: '' })
+  }
+  return list
+}
+
+function flowSeq(source: Source, seq: YAMLSeq, current: Json[], wanted: Json[]): Splice[] {
+  const items = seq.items as (Node | Pair)[]
+  const matches = new Map(matchLists(current, wanted).map(([from, to]) => [to, from]))
+  const texts: string[] = []
+  const list: Splice[] = []
+  wanted.forEach((value, index) => {
+    const old = matches.get(index)
+    const item = old === undefined ? undefined : items[old]
+    if (old === undefined || !item || !('range' in item) || !item.range) {
+      texts.push(flowText(value))
+      return
+    }
+    const own = inside(source, item, current[old] as Json, value) ?? [{ from: item.range[0], to: endOf(item), text: flowText(value) }]
+    list.push(...own)
+    texts.push(cut(source, item.range[0], endOf(item), own))
+  })
+  if (wanted.length === items.length && matches.size === items.length && [...matches].every(([to, from]) => to === from)) return list
+  return [joined(source, seq, '[', texts, ']')]
+}
+
+/** A flow collection made of its parts, which loses nothing if there are no comments inside. */
+function joined(source: Source, node: YAMLMap | YAMLSeq, open: string, texts: string[], close: string): Splice {
+  const [from, to] = node.range as [number, number, number]
+  if (/(^|\s)#/m.test(source.text.slice(from, to))) throw new CannotSplice('a comment inside a flow collection')
+  const padding = open === '{' && source.text[from + 1] === ' ' && texts.length > 0 ? ' ' : ''
+  return { from, to, text: open + padding + texts.join(', ') + padding + close }
+}
+
+function cut(source: Source, from: number, to: number, own: readonly Splice[]): string {
+  return applySplices(
+    source.text.slice(from, to),
+    own.map((splice) => ({ ...splice, from: splice.from - from, to: splice.to - from })),
+  )
+}
+
+// ---- places in the text
+
+function keyOf(pair: Pair<Node, unknown>): string {
+  if (!isScalar(pair.key)) throw new CannotSplice('a key that is no text')
+  if (pair.key.value === '<<') throw new CannotSplice('merge')
+  return String(pair.key.value)
+}
+
+function startOf(node: Node | null | undefined): number {
+  if (!node?.range) throw new CannotSplice('no place')
+  return node.range[0]
+}
+
+function colonOf(pair: Pair<Node, Node | null>): number {
+  const colon = pair.srcToken?.sep?.find((token) => token.type === 'map-value-ind')
+  if (!colon) throw new CannotSplice('no colon')
+  return colon.offset
+}
+
+function endOfPair(pair: Pair<Node, Node | null>): number {
+  const value = pair.value
+  const keyEnd = (pair.key.range as [number, number, number])[1]
+  const colon = pair.srcToken?.sep?.find((token) => token.type === 'map-value-ind')
+  const least = colon ? colon.offset + 1 : keyEnd
+  return value?.range ? Math.max(endOf(value), least) : least
+}
+
+/** Where the text of a value ends. The ranges of block collections go on over what follows them. */
+function endOf(node: Node): number {
+  const range = node.range as [number, number, number]
+  if (isMap(node) && !node.flow) {
+    const last = node.items[node.items.length - 1] as Pair<Node, Node | null> | undefined
+    return last ? endOfPair(last) : range[1]
+  }
+  if (isSeq(node) && !node.flow) {
+    const last = node.items[node.items.length - 1] as Node | null | undefined
+    const dash = dashesOf(node).pop()
+    const least = dash === undefined ? range[0] : dash + 1
+    return last?.range ? Math.max(endOf(last), least) : least
+  }
+  return range[1]
+}
+
+function dashesOf(seq: YAMLSeq): number[] {
+  const token = seq.srcToken
+  if (!token || token.type !== 'block-seq') throw new CannotSplice('no dashes')
+  const found: number[] = []
+  for (const item of token.items) {
+    const dash = item.start.find((part) => part.type === 'seq-item-ind')
+    if (dash) found.push(dash.offset)
+  }
+  return found
+}
+
+function isFlow(node: Node): boolean {
+  return isCollection(node) && node.flow === true
+}
+
+function isObject(value: Json): value is Record<string, Json> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function lineStart(text: string, at: number): number {
+  return text.lastIndexOf('\n', at - 1) + 1
+}
+
+/** The start of the line after the one that ends here. */
+function lineEnd(text: string, at: number): number {
+  if (at > 0 && text[at - 1] === '\n') return at
+  const found = text.indexOf('\n', at)
+  return found < 0 ? text.length : found + 1
+}
+
+function newlineBefore(text: string, at: number): string {
+  return at > 0 && text[at - 1] !== '\n' ? '\n' : ''
+}
+
+function columnOf(text: string, at: number): number {
+  return at - lineStart(text, at)
+}
+
+/** Comment lines directly above a line that are indented like it belong to it. */
+function commentsAbove(text: string, line: number): number {
+  const indent = /^[ ]*/.exec(text.slice(line))?.[0].length ?? 0
+  let at = line
+  while (at > 0) {
+    const before = lineStart(text, at - 1)
+    const content = text.slice(before, at - 1)
+    if (!content.trimStart().startsWith('#') || content.length - content.trimStart().length !== indent) break
+    at = before
+  }
+  return at
+}
+
+// ---- new text
+
+const OPTIONS = { lineWidth: 0, flowCollectionPadding: false, indent: 2 } as const
+
+/** One line. */
+export function flowText(value: Json): string {
+  const document = new Document(value, { aliasDuplicateObjects: false } as never)
+  if (isCollection(document.contents)) document.contents.flow = true
+  visit(document, {
+    Collection: (_, node) => {
+      ;(node as YAMLMap | YAMLSeq).flow = true
+    },
+    Scalar: (_, node) => {
+      if (typeof node.value === 'string' && node.value.includes('\n')) node.type = 'QUOTE_DOUBLE'
+    },
+  })
+  const text = document.toString({ ...OPTIONS, collectionStyle: 'flow' }).trimEnd()
+  return text.includes('\n') ? JSON.stringify(value) : text
+}
+
+function scalarText(value: string): string {
+  return flowText(value)
+}
+
+/** Lines of which all but the first are indented by `indent`. */
+export function blockText(value: Json, indent: number): string {
+  const document = new Document(value, { aliasDuplicateObjects: false } as never)
+  const root = document.contents
+  visit(document, {
+    Collection: (_, node) => {
+      if (node !== root && isShort(node as YAMLMap | YAMLSeq, document)) (node as YAMLMap | YAMLSeq).flow = true
+    },
+  })
+  return document
+    .toString(OPTIONS)
+    .trimEnd()
+    .replace(/\n(?!\n|$)/g, `\n${' '.repeat(indent)}`)
+}
+
+function pairText(key: string, value: Json, indent: number): string {
+  return `${scalarText(key)}:${afterColon(value, indent)}`
+}
+
+/** What follows `key:` in a block map whose keys stand at `indent`. */
+function afterColon(value: Json, indent: number): string {
+  if (typeof value === 'string' && value.includes('\n')) {
+    if (!/^[^\s][\s\S]*[^\s]\n?$/.test(value) || /[^\S\n]\n|\r|\t/.test(value)) return ` ${JSON.stringify(value)}`
+    const lines = value
+      .replace(/\n$/, '')
+      .split('\n')
+      .map((line) => (line ? ' '.repeat(indent + 2) + line : ''))
+    return ` |${value.endsWith('\n') ? '' : '-'}\n${lines.join('\n')}`
+  }
+  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return ` ${flowText(value)}`
+  const flow = flowText(value)
+  if (flow.length <= FLOW_LENGTH && !holdsObjects(value)) return ` ${flow}`
+  return `\n${' '.repeat(indent + 2)}${blockText(value, indent + 2)}`
+}
+
+function holdsObjects(value: Json): boolean {
+  return Array.isArray(value) ? value.some((item) => typeof item === 'object' && item !== null && Object.keys(item).length > 3) : false
+}
+
+function isShort(node: YAMLMap | YAMLSeq, document: Document): boolean {
+  const value = node.toJS(document) as Json
+  const text = JSON.stringify(value)
+  return text.length <= FLOW_LENGTH && !text.includes('\\n')
+}
+
+// ---- the whole document anew
+
+/** Through the document model: comments stay, spacing may change. */
+function rewritten(text: string, wanted: Json): string {
+  const document = parseDocument(text, { logLevel: 'silent', merge: true })
+  document.contents = merged(document, document.contents, wanted) as never
+  const result = document.toString({ lineWidth: 0 })
+  try {
+    if (isEqual(valueOf(result), wanted)) return result
+  } catch {
+    // Written plainly below.
+  }
+  return new Document(wanted, { aliasDuplicateObjects: false } as never).toString({ lineWidth: 0 })
+}
+
+function merged(document: Document, node: Node | null, wanted: Json): Node {
+  const current = node ? ((node.toJS(document as Document.Parsed) ?? null) as Json) : null
+  if (node && isEqual(current, wanted) && !isAlias(node)) return node
+  if (isMap(node) && isObject(wanted) && !node.items.some((pair) => !isScalar(pair.key) || pair.key.value === '<<')) {
+    const pairs = node.items as Pair<{ value: unknown } & Node, Node | null>[]
+    node.items = pairs.filter((pair) => String(pair.key.value) in wanted)
+    for (const [key, value] of Object.entries(wanted)) {
+      const pair = node.items.find((one) => String((one.key as { value: unknown }).value) === key)
+      if (pair) pair.value = merged(document, pair.value as Node | null, value)
+      else node.items.push(document.createPair(key, value))
+    }
+    return node
+  }
+  if (isSeq(node) && Array.isArray(wanted) && Array.isArray(current)) {
+    const stays = new Map(matchLists(current, wanted).map(([from, to]) => [to, from]))
+    const items = node.items as (Node | null)[]
+    node.items = wanted.map((value, index) => {
+      const old = stays.get(index)
+      return old === undefined ? document.createNode(value) : merged(document, items[old] ?? null, value)
+    })
+    return node
+  }
+  const made = document.createNode(wanted) as Node
+  if (node?.comment) made.comment = node.comment
+  if (node?.commentBefore) made.commentBefore = node.commentBefore
+  return made
+}
