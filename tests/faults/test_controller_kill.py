@@ -191,9 +191,9 @@ async def check_watchers(box: Sandbox, api: ApiClient, writers: list[Writer], wa
 @pytest.mark.slow
 async def test_acknowledged_writes_and_watches_survive_kill_9(tmp_path: Path) -> None:
     async with sandbox(tmp_path) as box:
-        acknowledged = await kill_rounds(box, 15, seed=1)
+        acknowledged = await kill_rounds(box, 8, seed=1)
 
-    assert acknowledged > 15 * 20
+    assert acknowledged > 8 * 20
 
 
 @pytest.mark.soak

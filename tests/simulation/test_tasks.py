@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from plum_client.client import ApiClient
 from plum_client.manager import Manager
+from plum_client.outgoing import OutgoingClient
 from plum_client.simulated import SimulatedClock, SimulatedLoop, run_simulated
-from plum_controller.domain.task_states import TRANSITIONS
-from plum_controller.outgoing import OutgoingClient
 from plum_controller.tasks import execution
+from plum_flow.task_states import TRANSITIONS
 from plum_schemas.taskdefinition import TaskDefinition
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun
 

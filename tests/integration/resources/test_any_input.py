@@ -123,7 +123,7 @@ def test_there_is_a_sample_for_every_kind_with_rules_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("resource", sorted(SAMPLES))
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_odd_values_anywhere_are_refused_or_stored_but_never_crash(
     resource: str, data: st.DataObject, tmp_path_factory: Any

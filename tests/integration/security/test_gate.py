@@ -14,7 +14,7 @@ from tests.integration.security.conftest import Site
 PLUM = "/apis/plum.dev/v1"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 DEPLOYMENTS = f"{PLUM}/namespaces/default/deployments"
-OPEN = ["/", "/status.js", "/status.css", "/healthz", "/livez", "/readyz", "/version", "/version/"]
+OPEN = ["/", "/ui/deployments", "/healthz", "/livez", "/readyz", "/version", "/version/"]
 CLOSED = [
     "/api", "/apis", "/api/v1", "/apis/plum.dev/v1", "/openapi/v3", "/openapi/v3/apis/plum.dev/v1", "/metrics", "/backup",
     "/docs", "/docs/openapi.json", "/api/v1/namespaces", "/api/v1/secrets", "/api/v1/watch/secrets", DEPLOYMENTS,

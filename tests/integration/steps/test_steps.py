@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plum_client.outgoing import OutgoingClient
 from plum_controller.domain.webhooks import verify
-from plum_controller.outgoing import OutgoingClient
-from plum_controller.tasks.calls import TaskFailedError
 from plum_controller.tasks.steps.runners import Around, runners
 from plum_controller.workflows.steps import Step
+from plum_flow.calls import TaskFailedError
 
 from tests.support import postgres
 from tests.support.http_site import Asked, Reply, http_site

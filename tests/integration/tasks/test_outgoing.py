@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from plum_controller.outgoing import OutgoingClient, OutgoingError
+from plum_client.outgoing import OutgoingClient, OutgoingError
 
 Handler = Callable[[bytes], bytes]
 

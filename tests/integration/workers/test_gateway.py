@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 from plum_client.clock import SystemClock
-from plum_controller.domain import task_states
-from plum_controller.domain.task_states import Outcome
 from plum_controller.rpc.gateway import Gateway
 from plum_controller.rpc.sessions import Hello, Lease, Session, Timing
 from plum_controller.store.base import Revision, Transaction
 from plum_controller.store.errors import StoreError, StoreFullError, StoreUnavailableError
 from plum_controller.store.memory import MemoryStore
+from plum_flow import task_states
+from plum_flow.task_states import Outcome
 from plum_schemas.base import ObjectKey, ObjectMeta
 from plum_schemas.taskdefinition import TaskDefinitionSpec
 from plum_schemas.taskrun import TaskRun, TaskRunSpec

@@ -36,7 +36,7 @@ def test_any_object_survives_json_and_its_schema(kind: type[Object], data: st.Da
 
 @pytest.mark.slow
 @by_kind
-@settings(max_examples=12, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=6, suppress_health_check=list(HealthCheck), deadline=None)
 @given(data=st.data())
 def test_some_objects_survive_json_and_their_schema(kind: type[Object], data: st.DataObject) -> None:
     _survives(kind, data)
