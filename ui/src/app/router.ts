@@ -1,0 +1,37 @@
+/** Addresses. Filters, sorting, tabs and the namespace are in the query, so that a reload or a link shows the same. */
+
+import { createRouter, createWebHistory, type RouteLocationRaw } from 'vue-router'
+import { apiVersionOf, kinds, type KindRef } from '@/api/kinds'
+import { features, kindPages } from './features'
+
+/** Pages are below `/ui/`, so that no page can ever have the address of something in the API; `/` leads here as well. */
+export const BASE = '/ui/'
+
+export const router = createRouter({
+  history: createWebHistory(BASE),
+  routes: [
+    { path: '/', redirect: { name: 'overview' } },
+    ...features.flatMap((feature) => feature.routes),
+    { path: '/:rest(.*)*', name: 'not-found', component: () => import('./NotFound.vue') },
+  ],
+  scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
+})
+
+/** Where the page of an object is: the feature's own, or the generic one. */
+export function objectRoute(kind: KindRef, namespace: string | undefined, name: string, tab?: string): RouteLocationRaw {
+  const query = tab ? { tab } : undefined
+  const known = (kinds as Record<string, KindRef>)[kind.kind]
+  const own = known && apiVersionOf(known) === apiVersionOf(kind) ? kindPages[kind.kind]?.detail : undefined
+  if (own) return { name: own, params: kind.namespaced ? { namespace: namespace ?? 'default', name } : { name }, query }
+  return {
+    name: 'object',
+    params: { group: kind.group || 'core', version: kind.version, plural: kind.plural, namespace: (kind.namespaced && namespace) || '-', name },
+    query,
+  }
+}
+
+/** Where the list of a kind is. */
+export function listRoute(kind: KindRef, query?: Record<string, string>): RouteLocationRaw {
+  const own = kind.group === 'plum.dev' || kind.group === '' ? kindPages[kind.kind]?.list : undefined
+  return own ? { name: own, query } : { name: 'objects-of-kind', params: { group: kind.group || 'core', version: kind.version, plural: kind.plural }, query }
+}
