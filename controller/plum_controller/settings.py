@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plum_controller.domain.outgoing import parse_allow_list
+from plum_client.outgoing_rules import parse_allow_list
 
 
 class SettingError(ValueError):
@@ -134,6 +134,12 @@ class Settings:
         "Life of the certificates of nodes, in days. An agent gets the next one after two thirds of it; one that is away for "
         "longer than the rest must join again.",
         _days,
+    )
+    session_seconds: float = _setting(
+        "PLUM_SESSION_SECONDS",
+        12 * 3600.0,
+        "How long a browser stays logged in. A session never outlives the token it was opened with.",
+        _seconds,
     )
     data_dir: str = _setting("CONTROLLER_DATA_DIR", ".plum", "Folder of everything the controller keeps.")
     store: str = _setting(

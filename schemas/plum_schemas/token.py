@@ -1,7 +1,8 @@
-"""Token: what proves who somebody is. A bearer token, a token to join with, or the certificate of a node.
+"""Token: what proves who somebody is. A bearer token, a token to join with, the certificate of a node, or a browser's session.
 
 create, without a hash -> the server makes the token -> answer with status.token, stored with spec.hash
 create, with spec.join -> the same, for one node, once          -> status.used says who came
+a browser logs in      -> a Token with spec.login: deleting it ends the session
 the node joins         -> a Token with spec.certificate: deleting it ends the certificate
 """
 
@@ -30,6 +31,19 @@ class JoinSpec(Struct):
     """Name of the only node that may join with it. Empty: any node that is not known yet."""
 
 
+class LoginSpec(Struct):
+    """How a browser was logged in. The cookie of a session counts as a cookie only, and a link opens one session."""
+
+    link: bool = False
+    """A one-time link that opens a session, and is deleted by that. False: an open session."""
+    parent: Annotated[str, Meta(max_length=253)] = ""
+    """Name of the Token that it was opened with; this one ends with that. Empty: a certificate, or a person at this machine."""
+    address: Annotated[str, Meta(max_length=64)] = ""
+    """Address that it was opened from."""
+    user_agent: Annotated[str, Meta(max_length=256)] = ""
+    """What the browser calls itself."""
+
+
 class TokenSpec(Struct):
     """Whose token it is, and until when."""
 
@@ -45,6 +59,8 @@ class TokenSpec(Struct):
     """SHA-256 of a client certificate that counts instead of a token, as long as this object is there."""
     join: JoinSpec | None = None
     """Makes this a token to join with (`plum node token create`): good for nothing else, and for one node only."""
+    login: LoginSpec | None = None
+    """Makes this the session of a browser, or a one-time link to one (`plum ui`)."""
     expires_at: datetime | None = None
     """When it ends; never if absent."""
     description: Annotated[str, Meta(max_length=256)] = ""
@@ -72,7 +88,7 @@ class TokenStatus(Struct):
 
 
 class Token(Object):
-    """A bearer token, a token to join with, or the certificate of a node. Deleting it takes effect at once."""
+    """A bearer token, a token to join with, a node's certificate, or a browser's session. Deleting it takes effect at once."""
 
     info: ClassVar[KindInfo] = KindInfo(
         kind="Token",
@@ -101,10 +117,15 @@ class Token(Object):
             yield forbidden("spec.hash", "a certificate counts instead of a token; leave one of them out")
         if spec.join is not None:
             yield from self._validate_join()
+        if spec.login is not None:
+            if spec.expires_at is None:
+                yield required("spec.expiresAt", "a login must end")
+            if spec.certificate is not None or spec.join is not None:
+                yield forbidden("spec.login", "a certificate or a token to join with logs nobody in; leave one of them out")
         if old is None:
             return
         before = old.spec
-        for name in ("user", "groups", "uid", "hash", "certificate", "join"):
+        for name in ("user", "groups", "uid", "hash", "certificate", "join", "login"):
             if getattr(spec, name) != getattr(before, name):
                 yield forbidden(f"spec.{name}", "may not be changed; make another token")
         if before.expires_at is not None and (spec.expires_at is None or spec.expires_at > before.expires_at):

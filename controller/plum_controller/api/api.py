@@ -1,6 +1,6 @@
 """The whole API without HTTP: every path, dispatched to what answers it.
 
-    ApiRequest --Api.answer--> objects | discovery | OpenAPI | reviews | version, health, metrics | pages
+    ApiRequest --Api.answer--> objects | discovery | OpenAPI | reviews | version, health, metrics
 
 `Api` is built once by `main` and shared by the ASGI app and by `LocalTransport`, so both answer alike.
 """
@@ -44,6 +44,8 @@ from plum_controller.api.roles import RoleIndex
 from plum_controller.api.service_directory import ServiceDirectory
 from plum_controller.api.syncs import SyncsApi
 from plum_controller.api.tunnel import TunnelHub
+from plum_controller.api.ui.files import UiFiles
+from plum_controller.api.ui.sessions import Sessions
 from plum_controller.api.watch import WatchHub
 from plum_controller.api.workflow_runs import PARTS, WorkflowRuns
 from plum_controller.resources.errors import ApiStatusError, no_such_resource
@@ -64,18 +66,6 @@ AddControllers = Callable[["Manager"], None]
 KUBERNETES_VERSION = "v1.32.0+plum"
 """What clients take us for: the release whose behaviour is followed. It must read as a semantic version."""
 
-PAGE_POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""The pages load nothing from elsewhere and cannot be framed."""
-
-_PAGES = {
-    "": ("status.html", b"text/html; charset=utf-8"),
-    "status.js": ("status.js", b"text/javascript; charset=utf-8"),
-    "status.css": ("status.css", b"text/css; charset=utf-8"),
-}
-
 
 def plum_version() -> str:
     """The version of this program."""
@@ -86,7 +76,7 @@ def plum_version() -> str:
 
 
 class Api:
-    """Answers every request that is not a WebSocket or below `/docs`."""
+    """Answers every request that is not a WebSocket, below `/docs`, or about the files of the UI."""
 
     def __init__(
         self, service: ResourceService, store: Store, settings: Settings, add_controllers: AddControllers | None = None
@@ -128,12 +118,13 @@ class Api:
         self.classic_kv = ClassicKv(service, self.kv.index, self.gate)
         self.classic_workers = ClassicWorkers(service, self.gate)
         self.syncs = SyncsApi()
+        self.ui_files = UiFiles()
+        self.sessions = Sessions(service, self.authenticator, settings.session_seconds)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
         self.ready = True
         """False while stopping: load balancers and waiters should look elsewhere."""
-        self._pages: dict[str, Answer] = {}
         self._planner = None if add_controllers is None else self._make_planner(add_controllers)
         self._add_gauges()
         orchestrator_metrics.register(self.metrics, service)
@@ -257,7 +248,7 @@ class Api:
             return Answer(_version())
         if path[0] == "metrics":
             return Answer(self.metrics.render(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
-        return self._page(path[0])
+        return None
 
     def _health(self, name: str, verbose: bool) -> Answer:
         if name == "readyz" and not self.ready:
@@ -265,21 +256,6 @@ class Api:
         if verbose:
             return Answer(f"[+]ping ok\n[+]store ok\n{name} check passed\n".encode(), content_type=TEXT)
         return Answer(b"ok", content_type=TEXT)
-
-    def _page(self, name: str) -> Answer | None:
-        if name not in _PAGES:
-            return None
-        if name not in self._pages:
-            file, content_type = _PAGES[name]
-            headers = (
-                (b"content-security-policy", PAGE_POLICY),
-                (b"x-content-type-options", b"nosniff"),
-                (b"cache-control", b"no-cache"),
-                (b"referrer-policy", b"no-referrer"),
-            )
-            body = (Path(__file__).parent / "pages" / file).read_bytes()
-            self._pages[name] = Answer(body, content_type=content_type, headers=headers)
-        return self._pages[name]
 
     def _add_gauges(self) -> None:
         store, gauge = self.store, self.metrics.gauge

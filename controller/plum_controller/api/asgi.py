@@ -6,6 +6,7 @@
                             -- .../exec, portforward -> streaming.serving
                             -- /v1/artifacts -------> ArtifactsApi, bodies straight to and from files
                             -- /docs ---------------> FastAPI, loaded with the first request
+                            -- /, /ui, /assets -----> UiFiles, without rights        -- /session --> Sessions
 
 Under uvicorn's httptools protocol answers are written straight to the connection (`wire.py`); under any other ASGI server
 they go through `send`, with the same content.
@@ -17,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from plum_controller.api import instance_log, service_stream, streams
 from plum_controller.api.access import GROUP, STREAMED, USER
@@ -42,9 +43,10 @@ from plum_controller.api.routes import Target
 from plum_controller.api.sockets import Connection, connection_of, ssl_object_of
 from plum_controller.api.streams import Receive, Scope, Send
 from plum_controller.api.tunnel import RevokedError
+from plum_controller.api.ui import sessions
 from plum_controller.api.wire import answer_headers
 from plum_controller.logs import fields
-from plum_controller.resources.errors import ApiStatusError, bad_request, internal, too_large
+from plum_controller.resources.errors import ApiStatusError, bad_request, internal, no_such_resource, too_large
 from plum_controller.settings import Settings
 from plum_controller.store.errors import StoreError
 
@@ -103,7 +105,18 @@ class Asgi:
         method: str = scope["method"]
         place = -1
         try:
+            file = self.api.ui_files.find(split_path(scope["raw_path"])) if method in ("GET", "HEAD") else None
+            if file is not None:
+                answer = await self._ui_file(file, scope)
+                self.api.metrics.observe(method, answer.status, time.perf_counter() - started)
+                await _respond(answer, scope, send, connection)
+                return
             request = self._head(scope)
+            if request.path[0] == "session":
+                answer = await self._session(request, scope, receive)
+                self.api.metrics.observe(method, answer.status, time.perf_counter() - started)
+                await _respond(answer, scope, send, connection)
+                return
             if request.path[0] == "docs" and self._docs is not None:
                 await self._serve_docs(self._docs, scope, receive, send)
                 return
@@ -183,27 +196,54 @@ class Asgi:
             accept,
             content_type,
             user_agent,
-            self._identity(scope, rest, peer) if secure or b"authorization" in rest else LOCAL,
+            LOCAL,
             headers=rest,
             peer=peer,
             raw_path=scope["raw_path"],
         )
+        if secure or b"authorization" in rest or b"cookie" in rest:
+            request.identity = self._identity(scope, request, host, origin)
         if USER in rest or GROUP in rest:
             groups = [value.decode("utf-8", "replace") for name, value in scope["headers"] if name == GROUP]
             request.identity = self.api.gate.impersonated(request.identity, rest, groups)
-        self.api.gate.check(request)
+        if request.path[0] != "session":  # judged where it is answered
+            self.api.gate.check(request)
         return request
 
-    def _identity(self, scope: Scope, headers: Mapping[bytes, bytes], peer: str) -> Identity:
-        """Who makes a request with credentials, or over TLS. Raises `ApiStatusError` 401."""
-        secure, header = scope.get("scheme") in SECURE, headers.get(b"authorization")
+    def _identity(self, scope: Scope, request: ApiRequest, host: bytes | None, origin: bytes | None) -> Identity:
+        """Who makes a request with credentials, or over TLS: a token counts before a cookie, a cookie before a certificate.
+        Raises `ApiStatusError` 401, 403 for what no page of ours sent."""
+        secure, headers = scope.get("scheme") in SECURE, request.headers
+        header = headers.get(b"authorization")
         # Over plain HTTP on loopback only our own tokens count: clients send whatever their configuration holds.
         if header is not None and (secure or OWN_TOKEN in header):
-            return self.api.authenticator.bearer(header, peer)
+            return self.api.authenticator.bearer(header, request.peer)
+        if b"cookie" in headers and request.path != sessions.PATH:
+            secret = sessions.cookie_of(headers, sessions.cookie_name(secure, host))
+            if secret:
+                same = None if origin is None or host is None else origin.lower().partition(b"://")[2] == host.lower()
+                return sessions.identify(self.api.authenticator, secret, request.method, headers, same)
         if not secure:
             return LOCAL
         shown: Identity = scope.get(CERTIFICATE_IDENTITY, ANONYMOUS)
         return self.api.authenticator.certified(shown)
+
+    async def _ui_file(self, name: str, scope: Scope) -> Answer:
+        """A file of the UI, for everybody who may talk to this listener. Raises `ApiStatusError`."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._guard.check(headers.get(b"host"), headers.get(b"origin"), any_name=scope.get("scheme") in SECURE)
+        self._rate.take(scope["client"][0] if scope["client"] else "")
+        return await self.api.ui_files.answer(name, headers)
+
+    async def _session(self, request: ApiRequest, scope: Scope, receive: Receive) -> Answer:
+        """Logging in and out. Raises `ApiStatusError`."""
+        if request.method in ("POST", "DELETE"):
+            request.body = await self._body(request, receive)
+        host = next((value for name, value in scope["headers"] if name == b"host"), None)
+        answer = await self.api.sessions.answer(request, secure=scope.get("scheme") in SECURE, host=host)
+        if answer is None:
+            raise no_such_resource()
+        return answer
 
     async def _body(self, request: ApiRequest, receive: Receive) -> bytes:
         """The whole body. Raises `ApiStatusError` 413 before reading what is announced as too long. How long it may take is

@@ -1,6 +1,7 @@
 """From what a request carries to who makes it.
 
     Authorization: Bearer plum_... --sha256--> Token object --> Identity     expired, unknown: 401
+    Cookie: plum-session=... -------sha256--> Token with spec.login --> Identity     (`api/ui/sessions.py`)
     client certificate (verified by TLS) --CN, O--> Identity               of a node: its Token object must be there, or 401
     nothing, over plain HTTP on loopback --> the local user          over TLS --> anonymous
 
@@ -48,6 +49,10 @@ class _Known(NamedTuple):
     groups: tuple[str, ...]
     uid: str
     expires: float
+    use: str
+    """`bearer`, `session` or `link`: each is good for that and for nothing else."""
+    parent: str
+    """The Token that a login was opened with."""
 
 
 def new_token() -> tuple[str, str]:
@@ -71,6 +76,8 @@ class Authenticator:
         """By the hash of a certificate."""
         self._certificates: dict[str, str] = {}
         """By name of the Token that stands for it."""
+        self._children: dict[str, set[str]] = {}
+        """Logins by the Token that they were opened with."""
         self._cache: WatchCache | None = None
         self._watchers: list[Watcher] = []
         self._failures = PeerRate(FAILURES_PER_SECOND)
@@ -94,14 +101,32 @@ class Authenticator:
         scheme, _, token = header.decode("latin-1").strip().partition(" ")
         identity = self.identity_of(token.strip()) if scheme.lower() == "bearer" else None
         if identity is None:
-            self._failures.take(peer)
+            self.count_failure(peer)
             raise unauthorized("this token is not known here; it may have been revoked, or it has expired")
         return identity
 
+    def count_failure(self, peer: str) -> None:
+        """Remember an attempt that failed. Raises `ApiStatusError` 429 when an address has made too many."""
+        self._failures.take(peer)
+
     def identity_of(self, token: str) -> Identity | None:
         """Whose token it is; None when it is worth nothing."""
-        known = self._by_hash.get(hash_of(token))
-        if known is None or (known.expires and known.expires <= time.time()):
+        return self._known(token, "bearer")
+
+    def session_of(self, secret: str) -> Identity | None:
+        """Whose session a cookie is; None when it has ended."""
+        return self._known(secret, "session")
+
+    def link_of(self, code: str) -> tuple[Identity, str] | None:
+        """Who a one-time link lets in, and the Token behind it; None when it is worth nothing."""
+        identity = self._known(code, "link")
+        return None if identity is None else (identity, self._by_hash[hash_of(code)].parent)
+
+    def _known(self, secret: str, use: str) -> Identity | None:
+        known = self._by_hash.get(hash_of(secret))
+        if known is None or known.use != use or (known.expires and known.expires <= time.time()):
+            return None
+        if known.parent and known.parent not in self._hashes:
             return None
         if known.user.startswith(ACCOUNT_PREFIX):
             return self._account(known)
@@ -150,6 +175,7 @@ class Authenticator:
             data = decode(event.entry.value)
             spec, metadata = data["spec"], data["metadata"]
             if event.type == "DELETED" or "deletionTimestamp" in metadata:
+                self._end_children(name)
                 self.on_revoked(name)
                 self._certificates.pop(name, None)
                 continue
@@ -159,7 +185,12 @@ class Authenticator:
             expires, groups = _seconds(spec.get("expiresAt")), tuple(spec.get("groups") or ())
             self._hashes[name] = digest or certificate
             if digest:
-                self._by_hash[digest] = _Known(name, spec["user"], groups, spec.get("uid") or "", expires)
+                login = spec.get("login")
+                use = "bearer" if login is None else "link" if login.get("link") else "session"
+                parent = (login or {}).get("parent") or ""
+                self._by_hash[digest] = _Known(name, spec["user"], groups, spec.get("uid") or "", expires, use, parent)
+                if parent:
+                    self._children.setdefault(parent, set()).add(name)
             elif expires:
                 self._certificates[name] = certificate
                 self._certified[certificate] = Identity(
@@ -167,6 +198,15 @@ class Authenticator:
                 )
             if old is not None and expires and expires <= time.time():
                 self.on_revoked(name)
+
+    def _end_children(self, name: str) -> None:
+        """A Token goes: the logins that were opened with it are worth nothing from now on, before they are deleted."""
+        for child in self._children.pop(name, ()):
+            digest = self._hashes.pop(child, None)
+            if digest is not None:
+                self._by_hash.pop(digest, None)
+                self._end_children(child)
+                self.on_revoked(child)
 
     def _account_changed(self, events: Sequence[WatchEvent]) -> None:
         for event in events:

@@ -29,8 +29,8 @@ AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 READ = ["get", "list", "watch"]
 WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 
-OPEN_PATHS = ["/", "/health", "/healthz", "/livez", "/readyz", "/status.css", "/status.js", "/version", "/version/"]
-"""What everybody may see: whether the server lives, which version it is, and the page that shows nothing without rights."""
+OPEN_PATHS = ["/", "/health", "/healthz", "/livez", "/readyz", "/version", "/version/"]
+"""What everybody may see: whether the server lives, and which version it is. The files of the UI need no rights at all."""
 DISCOVERY_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/docs", "/docs/*", "/openapi", "/openapi/*", *OPEN_PATHS]
 SEEN = [
     "configmaps", "events", "namespaces", "nodes", "nodes/status", "pods", "pods/log", "pods/status", "serviceaccounts",

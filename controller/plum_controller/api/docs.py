@@ -17,11 +17,12 @@ from html import escape
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
-from plum_controller.api.api import KUBERNETES_VERSION, PAGE_POLICY, Api, plum_version
+from plum_controller.api.api import KUBERNETES_VERSION, Api, plum_version
 from plum_controller.api.metrics import resident_bytes
+from plum_controller.api.ui.files import POLICY, SAFETY
 
 BY_HAND = (
     ("POST", "/plan", "What manifests would do, tried on a copy in memory: <code>{manifests: [...], namespace}</code>"),
@@ -117,12 +118,13 @@ def _add_pages(application: FastAPI, api: Api) -> None:
     @application.get("/docs", include_in_schema=False)
     @application.get("/docs/", include_in_schema=False)
     async def page() -> HTMLResponse:
-        headers = {
-            "content-security-policy": PAGE_POLICY.decode(),
-            "x-content-type-options": "nosniff",
-            "referrer-policy": "no-referrer",
-        }
+        headers = {name.decode(): value.decode() for name, value in ((b"content-security-policy", POLICY), *SAFETY)}
         return HTMLResponse(_page(application, api), headers=headers)
+
+    @application.get("/docs/docs.css", include_in_schema=False)
+    async def style() -> Response:
+        text = (Path(__file__).parent / "pages" / "docs.css").read_bytes()
+        return Response(text, media_type="text/css", headers={name.decode(): value.decode() for name, value in SAFETY})
 
     @application.get("/docs/build", tags=["system"], summary="What runs")
     async def build_info() -> Build:
@@ -229,8 +231,8 @@ def _page(application: FastAPI, api: Api) -> str:
     links = " ".join(f"<a href='/openapi/v3/{escape(name)}'>{escape(name)}</a>" for name in documents)
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
-        "<title>Plum API</title><link rel='stylesheet' href='/status.css'></head><body><header><h1>Plum API</h1>"
-        "<nav><a href='/'>status</a> <a href='/docs/openapi.json'>openapi.json</a></nav></header><main>"
+        "<title>Plum API</title><link rel='stylesheet' href='/docs/docs.css'></head><body><header><h1>Plum API</h1>"
+        "<nav><a href='/'>UI</a> <a href='/docs/openapi.json'>openapi.json</a></nav></header><main>"
         "<section><h2>Objects</h2><p>The Kubernetes API: GET, POST, PUT, PATCH, DELETE, <code>?watch=true</code>; "
         "<code>?at=REVISION|TIME</code> reads the past, <code>/history</code> lists versions, <code>/status</code> and "
         f"<code>/scale</code> are parts. Schemas (OpenAPI v3): {links}</p>"

@@ -1,4 +1,4 @@
-"""Token expiry: deletes Tokens whose time is over and those of service accounts that are gone.
+"""Token expiry: deletes Tokens whose time is over, those of service accounts and logins of tokens that are gone.
 
 Such a token is refused from that moment on by whoever checks it; this only clears away what is left.
 """
@@ -39,7 +39,8 @@ class TokenExpiry:
     def __init__(self, manager: Manager) -> None:
         self._api = manager.api
         self._clock = manager.clock
-        self._tokens = manager.informer(Token, indexers={"user": _user})
+        self._tokens = manager.informer(Token, indexers={"user": _user, "parent": _parent})
+        self._tokens.add_handler(self._token_changed)
         self._accounts = manager.informer(ServiceAccount)
         self._accounts.add_handler(self._account_changed)
 
@@ -56,6 +57,11 @@ class TokenExpiry:
                 if live is None or (token.spec.uid and live.metadata.uid != token.spec.uid):
                     await self._api.delete(Token, key, uid=token.metadata.uid)
                 return Result.wait_for_change()
+        if token.spec.login is not None and token.spec.login.parent and self._tokens.is_synced:
+            parent = ObjectKey("", token.spec.login.parent)
+            if self._tokens.get(parent) is None and await self._api.get(Token, parent) is None:
+                await self._api.delete(Token, key, uid=token.metadata.uid)
+                return Result.wait_for_change()
         if token.spec.expires_at is None:
             return Result.wait_for_change()
         left = (token.spec.expires_at - self._clock.now()).total_seconds()
@@ -69,6 +75,15 @@ class TokenExpiry:
             user = f"{ACCOUNT_PREFIX}{old.metadata.namespace}:{old.metadata.name}"
             for key in self._tokens.index_keys("user", user):
                 self.controller.enqueue(key)
+
+    def _token_changed(self, old: Token | None, new: Token | None) -> None:
+        if old is not None and new is None:
+            for key in self._tokens.index_keys("parent", old.metadata.name):
+                self.controller.enqueue(key)
+
+
+def _parent(token: Token) -> Sequence[str]:
+    return [token.spec.login.parent] if token.spec.login is not None and token.spec.login.parent else []
 
 
 def _user(token: Token) -> Sequence[str]:
