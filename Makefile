@@ -51,7 +51,7 @@ lint: setup
 	$(BIN)/ruff check .
 
 types: setup
-	$(BIN)/mypy -p plum_schemas -p plum_proto -p plum_client -p plum_worker -p plum_controller -p plum_agent -p plum_cli
+	$(BIN)/mypy -p plum_schemas -p plum_proto -p plum_client -p plum_worker -p plum_flow -p plum_controller -p plum_agent -p plum_cli
 
 imports: setup
 	$(BIN)/lint-imports

@@ -30,7 +30,7 @@ from tests.support.docker_engine import install
 SYSTEMD = Path("/lib/systemd/systemd")
 PROJECT = Path("/opt/plum-project")
 _HERE = Path(__file__).resolve().parents[2]
-_PACKAGES = ("plum_schemas", "plum_proto", "plum_client", "plum_worker", "plum_controller", "plum_agent", "plum_cli")
+_PACKAGES = ("plum_schemas", "plum_proto", "plum_client", "plum_worker", "plum_flow", "plum_controller", "plum_agent", "plum_cli")
 _EMPTY = "[Unit]\\nDefaultDependencies=no\\n"
 _BOOT = f"""
 set -eu

@@ -13,14 +13,14 @@ from random import Random
 from typing import Any
 
 import msgspec
-from plum_controller.domain.workflow import phases
-from plum_controller.domain.workflow.controls import COMMANDS
-from plum_controller.domain.workflow.decide import decide
-from plum_controller.domain.workflow.graph import DefinitionPlan, compile_definition
-from plum_controller.domain.workflow.loading import load
-from plum_controller.domain.workflow.messages import Abort, Ask, Await, Begin, Done, Execute, SetState, Tick
-from plum_controller.domain.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
-from plum_controller.domain.workflow.state import Run
+from plum_flow.workflow import phases
+from plum_flow.workflow.controls import COMMANDS
+from plum_flow.workflow.decide import decide
+from plum_flow.workflow.graph import DefinitionPlan, compile_definition
+from plum_flow.workflow.loading import load
+from plum_flow.workflow.messages import Abort, Ask, Await, Begin, Done, Execute, SetState, Tick
+from plum_flow.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
+from plum_flow.workflow.state import Run
 from plum_schemas.workflow import WorkflowSpec, normalize_definition
 from plum_schemas.workflowrun import RunCommand
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from plum_client.client import ApiClient
 from plum_client.errors import ApiError, error_of
+from plum_client.outgoing import OutgoingClient
 from plum_client.simulated import SimulatedClock, SimulatedLoop, run_simulated
 from plum_client.transport import Request
-from plum_controller.outgoing import OutgoingClient
 from plum_controller.store.journal import StoreJournal
 from plum_controller.tasks import execution
 from plum_controller.workflows import engine

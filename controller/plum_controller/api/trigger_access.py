@@ -42,7 +42,8 @@ def _needed(spec: Json, namespace: str) -> Iterator[Attributes]:
 
 
 def _of_condition(text: str, namespace: str) -> Iterator[Attributes]:
-    from plum_controller.domain.expressions import ExpressionError
+    from plum_flow.expressions import ExpressionError
+
     from plum_controller.domain.trigger_conditions import compile_trigger_condition, inputs_of
 
     try:

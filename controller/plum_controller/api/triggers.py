@@ -23,6 +23,7 @@ from plum_client import transactions as tx
 from plum_client.client import ApiClient
 from plum_client.errors import ApiError
 from plum_client.events import EventRecorder
+from plum_flow.expressions import UnresolvedError, compile_condition
 from plum_schemas.base import ObjectKey, ObjectMeta
 from plum_schemas.durations import format_duration, parse_duration
 from plum_schemas.kv import KV, KVSpec, kv_name
@@ -33,7 +34,6 @@ from plum_controller.api.limits import PeerRate
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.domain.access import Attributes
 from plum_controller.domain.cron import parse
-from plum_controller.domain.expressions import UnresolvedError, compile_condition
 from plum_controller.domain.triggers import Start, run_name, short_hash, start_at
 from plum_controller.domain.webhooks import Genuine, NotGenuineError, delivery_of, event_of, verify
 from plum_controller.logs import fields

@@ -17,6 +17,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
+from plum_flow.workflow.controls import COMMANDS, run_refusal
+from plum_flow.workflow.rows import RUN_KEY, key_of
 from plum_schemas.base import ObjectKey
 from plum_schemas.node_types import WorkflowNode
 from plum_schemas.workflow import Workflow, WorkflowSpec, normalize_definition
@@ -26,8 +28,6 @@ from plum_controller.api.access import Gate, refusal
 from plum_controller.api.bodies import read_object
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.domain.access import Attributes
-from plum_controller.domain.workflow.controls import COMMANDS, run_refusal
-from plum_controller.domain.workflow.rows import RUN_KEY, key_of
 from plum_controller.resources.errors import ApiStatusError, bad_request, method_not_allowed, not_found
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import WriteOptions
@@ -210,9 +210,9 @@ class WorkflowRuns:
     async def _simulate(self, request: ApiRequest, key: ObjectKey) -> Answer:
         if request.method != "POST":
             raise method_not_allowed(Workflow.info, request.method.lower(), key.name)
-        from plum_controller.domain.workflow.checks import check_definition
-        from plum_controller.domain.workflow.params import resolve
-        from plum_controller.domain.workflow.simulate import simulate
+        from plum_flow.workflow.checks import check_definition
+        from plum_flow.workflow.params import resolve
+        from plum_flow.workflow.simulate import simulate
 
         body, _ = read_object(request)
         given = body.get("definition")

@@ -23,17 +23,17 @@ from plum_client.controller import Controller, Watch
 from plum_client.errors import ApiError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_flow import task_retry, task_states
+from plum_flow.task_admission import Prepared, Refused, idempotency_key, prepare
+from plum_flow.task_reports import outcome_of
+from plum_flow.task_states import Outcome, TransitionError, claim_of, is_final
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.node import Node
 from plum_schemas.taskdefinition import BUILTIN_PREFIX, TaskDefinition
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
 
-from plum_controller.domain import task_retry, task_states
-from plum_controller.domain.task_admission import Prepared, Refused, idempotency_key, prepare
-from plum_controller.domain.task_node import outcome_of
 from plum_controller.domain.task_places import Places
-from plum_controller.domain.task_states import Outcome, TransitionError, claim_of, is_final
 
 WORKERS = 64
 """Writes under way at once; the store commits those that wait together."""

@@ -17,6 +17,9 @@ from plum_client.controller import Controller, Watch
 from plum_client.errors import ApiError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_flow.task_admission import is_on_node
+from plum_flow.task_retry import order
+from plum_flow.task_states import is_final
 from plum_schemas.base import ObjectKey
 from plum_schemas.instance import Instance
 from plum_schemas.node import Node
@@ -26,10 +29,7 @@ from plum_schemas.taskrun import TaskRun
 from plum_controller.controllers.task import by_node
 from plum_controller.domain.accounting import Accounting
 from plum_controller.domain.placement import Placer
-from plum_controller.domain.task_admission import is_on_node
 from plum_controller.domain.task_node import demand_of_task
-from plum_controller.domain.task_retry import order
-from plum_controller.domain.task_states import is_final
 
 WORKERS = 32
 PAUSE_SECONDS = 0.05

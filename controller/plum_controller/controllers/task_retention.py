@@ -10,11 +10,10 @@ from __future__ import annotations
 from plum_client.controller import Controller
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_flow.task_states import is_final
 from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TaskRun
 from sortedcontainers import SortedList
-
-from plum_controller.domain.task_states import is_final
 
 Entry = tuple[float, str, str]
 """When it finished, its name and its uid."""

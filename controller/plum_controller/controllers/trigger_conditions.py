@@ -16,13 +16,13 @@ from typing import Any
 
 from plum_client.errors import NotFoundError
 from plum_client.manager import Manager
+from plum_flow.expressions import Expression, ExpressionError, UnresolvedError
 from plum_schemas.base import KindInfo, ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.kv import KV, kv_name
 from plum_schemas.resource import Resource
 from plum_schemas.trigger import ConditionTrigger, Trigger
 
-from plum_controller.domain.expressions import Expression, ExpressionError, UnresolvedError
 from plum_controller.domain.trigger_conditions import compile_trigger_condition, input_value, inputs_of
 from plum_controller.domain.triggers import Start
 

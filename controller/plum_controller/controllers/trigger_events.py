@@ -33,11 +33,11 @@ from plum_client.manager import Manager
 from plum_client.reconciler import Result
 from plum_client.transport import Request
 from plum_client.watch import RawEvent, watch_events
+from plum_flow.expressions import ExpressionError, UnresolvedError
 from plum_schemas.base import KindInfo, ObjectKey
 from plum_schemas.trigger import Trigger
 
 from plum_controller.controllers.trigger_telling import tell
-from plum_controller.domain.expressions import ExpressionError, UnresolvedError
 from plum_controller.domain.trigger_events import Change, start_of, watched_kind
 from plum_controller.domain.triggers import Start
 from plum_controller.triggering import fire

@@ -19,6 +19,8 @@ from plum_client.controller import Controller, Watch
 from plum_client.errors import AlreadyExistsError, ConflictError, NotFoundError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_flow.workflow.graph import definition_hash
+from plum_flow.workflow.history import Ended, forgettable, statistics
 from plum_schemas.base import Condition, ObjectKey, ObjectMeta, OwnerReference
 from plum_schemas.node_types import WorkflowNode
 from plum_schemas.revision import Revision, RevisionSpec, RevisionTarget
@@ -28,8 +30,6 @@ from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
 from plum_controller.domain.revisions import forgettable as old_revisions
 from plum_controller.domain.revisions import next_number
-from plum_controller.domain.workflow.graph import definition_hash
-from plum_controller.domain.workflow.history import Ended, forgettable, statistics
 
 WORKFLOW_LABEL = "plum.dev/workflow"
 CHANGE_CAUSE = "kubernetes.io/change-cause"

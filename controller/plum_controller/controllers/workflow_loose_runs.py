@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from plum_client.controller import Controller, Watch
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_flow.workflow.history import Ended, forgettable
 from plum_schemas.base import ObjectKey
 from plum_schemas.workflow import KeepRuns
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
-
-from plum_controller.domain.workflow.history import Ended, forgettable
 
 KEEP = KeepRuns()
 

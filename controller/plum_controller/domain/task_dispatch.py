@@ -16,11 +16,10 @@ from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from plum_flow.task_retry import order
+from plum_flow.task_states import move
 from plum_schemas.taskdefinition import BUILTIN_PREFIX
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
-
-from plum_controller.domain.task_retry import order
-from plum_controller.domain.task_states import move
 
 IDLE_LINES = 256
 """Lines without runs that are remembered, so that who serves them need not be found again for the next run."""

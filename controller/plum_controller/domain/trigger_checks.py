@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from plum_flow.expressions import ExpressionError, check_condition, check_value
 from plum_schemas.validation import FieldError, invalid
 
 from plum_controller.domain.cron import CronError, parse
-from plum_controller.domain.expressions import ExpressionError, check_condition, check_value
 from plum_controller.domain.trigger_conditions import compile_trigger_condition, inputs_of
 from plum_controller.domain.trigger_events import WHEN_NAMES
 from plum_controller.domain.triggers import PARAM_NAMES

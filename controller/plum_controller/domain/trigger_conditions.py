@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from plum_flow.expressions import Expression, ExpressionError, compile_condition
+from plum_flow.expressions.template import TABLES
 from plum_schemas.base import ObjectKey
 
-from plum_controller.domain.expressions import Expression, ExpressionError, compile_condition
-
-TABLES = frozenset({"kv", "resource", "object"})
 _COUNTS = {"kv": (2,), "resource": (1, 2), "object": (2, 3)}
 _HINTS = {"kv": 'kv("NAMESPACE", "KEY")', "resource": 'resource("NAME")', "object": 'object("KIND", "NAME")'}
 

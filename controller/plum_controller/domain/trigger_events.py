@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from plum_flow.expressions import compile_condition
 from plum_schemas.base import KindInfo
 from plum_schemas.core import Event
 from plum_schemas.node_types import EventMatch
 from plum_schemas.trigger import TRIGGER_LABEL, RunTrigger, Trigger
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
-from plum_controller.domain.expressions import compile_condition
 from plum_controller.domain.node_fit import matches as labels_match
 from plum_controller.domain.triggers import Start, label_of, short_hash
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from plum_flow.expressions import UnresolvedError, compile_value
 from plum_schemas.base import Condition, ObjectMeta
 from plum_schemas.durations import parse_duration
 from plum_schemas.trigger import TRIGGER_LABEL, CronTrigger, Firing, Trigger, TriggerStatus
@@ -23,7 +24,6 @@ from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowR
 
 from plum_controller.domain.cron import parse
 from plum_controller.domain.cron_firing import CronPolicy, Missed
-from plum_controller.domain.expressions import UnresolvedError, compile_value
 
 SOURCE_ANNOTATION = "plum.dev/trigger-source"
 """On runs: what made the trigger fire."""

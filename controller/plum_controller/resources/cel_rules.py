@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from plum_flow.cel.errors import Budget, CompileError, CostError, EvaluationError
+from plum_flow.cel.program import Program, compile_expression
+from plum_flow.cel.types import Type, type_of
+from plum_flow.cel.values import NONE, Optional
 from plum_schemas.validation import quote
 
-from plum_controller.domain.cel.errors import Budget, CompileError, CostError, EvaluationError
-from plum_controller.domain.cel.program import Program, compile_expression
-from plum_controller.domain.cel.types import Type, type_of
-from plum_controller.domain.cel.values import NONE, Optional
 from plum_controller.resources.errors import INVALID, Cause
 
 RULES = "x-kubernetes-validations"

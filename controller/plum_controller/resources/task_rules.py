@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from plum_flow.task_states import TransitionError, check_move
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskPhase
 
-from plum_controller.domain.task_states import TransitionError, check_move
 from plum_controller.resources.encode import Json
 from plum_controller.resources.errors import INVALID, ApiStatusError, Cause
 from plum_controller.resources.rules import KindRules
@@ -62,7 +62,7 @@ class TaskDefinitionRules(KindRules):
 def _schema_causes(schema: Any, path: str) -> Iterable[Cause]:
     if not schema:
         return ()
-    from plum_controller.domain.task_payload import schema_problem
+    from plum_flow.task_payload import schema_problem
 
     problem = schema_problem(schema)
     return [Cause(INVALID, f"Invalid value: {problem.message}", f"{path}{problem.path}")] if problem is not None else ()

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from plum_flow.workflow.controls import COMMANDS, STATES, run_refusal
 from plum_schemas.validation import FieldError
 from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import WorkflowRun
 
-from plum_controller.domain.workflow.controls import COMMANDS, STATES, run_refusal
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.errors import ApiStatusError, Cause
 from plum_controller.resources.rules import KindRules
@@ -68,14 +68,14 @@ def _run_errors(context: Context, new: Json) -> Iterator[FieldError]:
         definition = _spec_of(decode(entry.value).get("spec")) if entry is not None else None
     given = spec.get("params")
     if definition is not None and isinstance(given, dict | None) and not spec.get("startFrom"):
-        from plum_controller.domain.workflow.params import resolve
+        from plum_flow.workflow.params import resolve
 
         yield from resolve(definition.params, given or {}, "spec.params")[1]
 
 
 def _definition_errors(spec: WorkflowSpec, path: str) -> Iterator[FieldError]:
     # Expressions are not loaded before somebody writes a workflow.
-    from plum_controller.domain.workflow.checks import check_definition
+    from plum_flow.workflow.checks import check_definition
 
     return check_definition(spec, path)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import grpc
 import msgspec
+from plum_flow.task_states import Outcome
 from plum_proto.generated.plum.task import task_service_pb2 as pb
 from plum_proto.generated.plum.task import task_service_pb2_grpc
 from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TaskRun
 
-from plum_controller.domain.task_states import Outcome
 from plum_controller.domain.worker_names import worker_name
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError

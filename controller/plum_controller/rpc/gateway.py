@@ -20,13 +20,13 @@ from datetime import timedelta
 from random import Random
 
 from plum_client.clock import Clock, SystemClock
+from plum_flow import task_states
+from plum_flow.task_states import TransitionError
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
 
-from plum_controller.domain import task_states
 from plum_controller.domain.task_dispatch import Dispatcher, place_of, waiting_of
-from plum_controller.domain.task_states import TransitionError
 from plum_controller.logs import fields
 from plum_controller.resources.encode import decode
 from plum_controller.resources.errors import ApiStatusError

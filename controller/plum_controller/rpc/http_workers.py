@@ -14,13 +14,13 @@ import logging
 from collections.abc import Sequence
 
 import msgspec
+from plum_client.outgoing import OutgoingAnswer, OutgoingClient, OutgoingError
+from plum_flow.task_states import Outcome
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TaskRun
 from plum_schemas.worker import Worker
 
-from plum_controller.domain.task_states import Outcome
-from plum_controller.outgoing import OutgoingAnswer, OutgoingClient, OutgoingError
 from plum_controller.resources.service import ResourceService
 from plum_controller.rpc.gateway import Gateway
 from plum_controller.rpc.sessions import Hello, Lease, LeaseState, Session

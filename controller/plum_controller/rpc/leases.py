@@ -18,13 +18,13 @@ from typing import Any
 import msgspec
 from plum_client.backoff import Backoff
 from plum_client.clock import Clock
+from plum_flow import task_states
+from plum_flow.task_retry import MAX_WAIT_SECONDS, settle
+from plum_flow.task_states import Outcome, TransitionError
 from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
 
-from plum_controller.domain import task_states
 from plum_controller.domain.task_dispatch import hand_back
-from plum_controller.domain.task_retry import MAX_WAIT_SECONDS, settle
-from plum_controller.domain.task_states import Outcome, TransitionError
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.rpc.runs import Runs, Step

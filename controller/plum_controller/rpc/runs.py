@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
+from plum_flow.task_states import TransitionError
 from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
 
-from plum_controller.domain.task_states import TransitionError
 from plum_controller.resources.encode import decode
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.resources.options import WriteOptions

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from plum_flow.task_states import Claim, Holder
 from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TaskRun
 
 from plum_controller.domain.task_dispatch import Offer
-from plum_controller.domain.task_states import Claim, Holder
 
 LABEL_WORKER, LABEL_APP, LABEL_NODE, LABEL_INSTANCE = (
     "plum.dev/worker",

@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import msgspec
 from google.protobuf.duration_pb2 import Duration
+from plum_flow.task_states import Outcome
 from plum_proto.generated.plum.worker.v1 import worker_pb2 as pb
 from plum_proto.generated.plum.worker.v1 import worker_pb2_grpc
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TaskRun
 
-from plum_controller.domain.task_states import Outcome
 from plum_controller.domain.worker_names import worker_name
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError

@@ -22,20 +22,20 @@ from plum_client.backoff import Backoff
 from plum_client.controller import Controller
 from plum_client.errors import ApiError, BadRequestError, ConflictError, InvalidObjectError, NotFoundError
 from plum_client.manager import Manager
+from plum_client.outgoing import OutgoingClient
 from plum_client.reconciler import Result
+from plum_flow import task_retry, task_states
+from plum_flow.calls import MAX_OUTPUT_BYTES, Call, Surroundings, TaskFailedError
+from plum_flow.http_call import HttpExecutor
+from plum_flow.task_admission import is_builtin, is_in_controller
+from plum_flow.task_states import Claim, Holder, Outcome, TransitionError, claim_of, is_final
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskdefinition import TaskDefinitionSpec
 from plum_schemas.taskrun import TaskRun
 from sortedcontainers import SortedList
 
-from plum_controller.domain import task_retry, task_states
-from plum_controller.domain.task_admission import is_builtin, is_in_controller
-from plum_controller.domain.task_states import Claim, Holder, Outcome, TransitionError, claim_of, is_final
-from plum_controller.outgoing import OutgoingClient
 from plum_controller.tasks.builtins import run_builtin
-from plum_controller.tasks.calls import MAX_OUTPUT_BYTES, Call, Surroundings, TaskFailedError
-from plum_controller.tasks.http_call import HttpExecutor
 from plum_controller.tasks.plugins import Plugins
 from plum_controller.tasks.service_call import ServiceExecutor
 

@@ -22,11 +22,10 @@ import msgspec
 from plum_client.client import ApiClient
 from plum_client.errors import ApiError, NotFoundError, RevisionCompactedError
 from plum_client.transport import Request
+from plum_flow.calls import Call, Surroundings, TaskFailedError
 from plum_schemas.base import KindInfo, ObjectKey
 from plum_schemas.deployment import Deployment
 from plum_schemas.durations import parse_duration
-
-from plum_controller.tasks.calls import Call, Surroundings, TaskFailedError
 
 FIELD_MANAGER = "plum-workflow"
 REFUSED_KINDS = frozenset({"Secret", "Token", "ServiceAccount", "Role", "RoleBinding", "Lease"})

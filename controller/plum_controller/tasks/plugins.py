@@ -15,7 +15,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from plum_controller.tasks.calls import Call, Executor, TaskFailedError
+from plum_flow.calls import Call, Executor, TaskFailedError
 
 GROUP = "plum.executors"
 logger = logging.getLogger(__name__)

@@ -14,15 +14,14 @@ from typing import Any
 import msgspec
 from plum_client.client import ApiClient
 from plum_client.errors import ApiUnavailableError, NoEndpointError, NotConnectedError
+from plum_client.outgoing import OutgoingAnswer, OutgoingClient, OutgoingError
 from plum_client.resolver import Resolver
 from plum_client.resolver_strategies import identity
+from plum_flow.calls import MAX_OUTPUT_BYTES, Call, TaskFailedError
+from plum_flow.http_call import FAILED_FROM, LONGEST_SECONDS, NEVER_RETRIED, SHOWN, value_of
 from plum_schemas.durations import parse_duration
 from plum_schemas.endpoint import Endpoint
 from plum_schemas.taskdefinition import ServiceCall
-
-from plum_controller.outgoing import OutgoingAnswer, OutgoingClient, OutgoingError
-from plum_controller.tasks.calls import MAX_OUTPUT_BYTES, Call, TaskFailedError
-from plum_controller.tasks.http_call import FAILED_FROM, LONGEST_SECONDS, NEVER_RETRIED, SHOWN, value_of
 
 EXECUTE_TASK = "/plum.task.TaskService/ExecuteTask"
 """The gRPC method unless `path` names another with the same messages."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import msgspec
+from plum_flow.running.journal import DEFINITION_KEY, DEFINITIONS, Journal
+from plum_flow.workflow.graph import DefinitionPlan, compile_definition, definition_hash
+from plum_flow.workflow.rows import encode
 from plum_schemas.workflow import WorkflowSpec
-
-from plum_controller.domain.workflow.graph import DefinitionPlan, compile_definition, definition_hash
-from plum_controller.domain.workflow.rows import encode
-from plum_controller.workflows.journal import DEFINITION_KEY, DEFINITIONS, Journal
 
 REMEMBERED = 100
 """Compiled definitions that stay in memory; runs that go on hold theirs in any case."""

@@ -28,21 +28,21 @@ from plum_client.errors import (
     TooManyRequestsError,
 )
 from plum_client.informer import Informer
+from plum_flow.calls import Call, Surroundings, TaskFailedError
+from plum_flow.expressions import Redactor, UnresolvedError, secret_values
+from plum_flow.expressions.expression import References
+from plum_flow.expressions.secret_values import secret_names
+from plum_flow.running.actor import Actor
+from plum_flow.workflow import phases
+from plum_flow.workflow.graph import NodePlan
+from plum_flow.workflow.messages import Abort, Await, Effect, Execute, Refused
 from plum_schemas.base import ObjectKey, ObjectMeta, OwnerReference
 from plum_schemas.core import Secret
 from plum_schemas.taskdefinition import TaskDefinitionSpec
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun, TaskRunSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowRunSpec
 
-from plum_controller.domain.expressions import Redactor, UnresolvedError, secret_values
-from plum_controller.domain.expressions.expression import References
-from plum_controller.domain.expressions.secret_values import secret_names
-from plum_controller.domain.workflow import phases
-from plum_controller.domain.workflow.graph import NodePlan
-from plum_controller.domain.workflow.messages import Abort, Await, Effect, Execute, Refused
 from plum_controller.tasks.builtins import run_builtin
-from plum_controller.tasks.calls import Call, Surroundings, TaskFailedError
-from plum_controller.workflows.actor import Actor
 from plum_controller.workflows.steps import Step, StepRunner
 from plum_controller.workflows.waiting import Waiter
 

@@ -20,28 +20,28 @@ from plum_client.controller import Controller, Watch
 from plum_client.errors import NotFoundError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_flow.expressions import ExpressionError
+from plum_flow.running.actor import Actor
+from plum_flow.running.journal import RUNS, Journal, space_of
+from plum_flow.running.statuses import ended_early
+from plum_flow.workflow.asks import refusal
+from plum_flow.workflow.graph import DefinitionPlan
+from plum_flow.workflow.loading import load
+from plum_flow.workflow.messages import Effect, Refused, Told
+from plum_flow.workflow.params import resolve
+from plum_flow.workflow.reuse import reused_rows
+from plum_flow.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
+from plum_flow.workflow.state import Run
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, RunPhase, WorkflowRun, WorkflowRunStatus
 
-from plum_controller.domain.expressions import ExpressionError
-from plum_controller.domain.workflow.asks import refusal
-from plum_controller.domain.workflow.graph import DefinitionPlan
-from plum_controller.domain.workflow.loading import load
-from plum_controller.domain.workflow.messages import Effect, Refused, Told
-from plum_controller.domain.workflow.params import resolve
-from plum_controller.domain.workflow.reuse import reused_rows
-from plum_controller.domain.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
-from plum_controller.domain.workflow.state import Run
-from plum_controller.workflows.actor import Actor
 from plum_controller.workflows.admission import Admission, Group
 from plum_controller.workflows.definitions import Definitions
 from plum_controller.workflows.effects import DEPTH_LABEL, Effects, place_of, run_uid_of
-from plum_controller.workflows.journal import RUNS, Journal, space_of
 from plum_controller.workflows.status_writer import StatusWriter
-from plum_controller.workflows.statuses import ended_early
 from plum_controller.workflows.steps import StepRunner
 
 logger = logging.getLogger(__name__)

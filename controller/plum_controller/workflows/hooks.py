@@ -22,17 +22,17 @@ from plum_client.client import ApiClient
 from plum_client.clock import Clock
 from plum_client.errors import ApiError
 from plum_client.events import EventRecorder
+from plum_client.outgoing import OutgoingClient, OutgoingError
+from plum_flow.expressions import ExpressionError, UnresolvedError, compile_value, secret_values
+from plum_flow.expressions.secret_values import secret_names
+from plum_flow.running.actor import Actor
+from plum_flow.workflow.messages import Told
+from plum_flow.workflow.rows import shown
 from plum_schemas.core import Secret
 from plum_schemas.workflow import NotifyHook
 from plum_schemas.workflowrun import WorkflowRun
 
-from plum_controller.domain.expressions import ExpressionError, UnresolvedError, compile_value, secret_values
-from plum_controller.domain.expressions.secret_values import secret_names
 from plum_controller.domain.webhooks import DELIVERY_HEADER
-from plum_controller.domain.workflow.messages import Told
-from plum_controller.domain.workflow.rows import shown
-from plum_controller.outgoing import OutgoingClient, OutgoingError
-from plum_controller.workflows.actor import Actor
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,9 @@ from plum_client.client import ApiClient
 from plum_client.clock import Clock
 from plum_client.errors import ApiError, ConflictError, NotFoundError
 from plum_client.informer import Informer
+from plum_flow.running.actor import Actor
+from plum_flow.running.statuses import status_of
 from plum_schemas.workflowrun import WorkflowRun
-
-from plum_controller.workflows.actor import Actor
-from plum_controller.workflows.statuses import status_of
 
 logger = logging.getLogger(__name__)
 

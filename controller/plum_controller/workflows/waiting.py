@@ -15,19 +15,20 @@ from typing import Any
 
 from plum_client.client import ApiClient
 from plum_client.errors import ApiError, NotFoundError, RevisionCompactedError
+from plum_flow.calls import TaskFailedError
+from plum_flow.expressions import UnresolvedError, compile_condition
+from plum_flow.expressions.template import TABLES
+from plum_flow.workflow.graph import NodePlan
 from plum_schemas.base import KindInfo, ObjectKey
 from plum_schemas.core import Event
 from plum_schemas.kv import KV, kv_name
 from plum_schemas.node_types import EventMatch
 from plum_schemas.resource import Resource
 
-from plum_controller.domain.expressions import UnresolvedError, compile_condition
 from plum_controller.domain.node_fit import matches as labels_match
-from plum_controller.domain.trigger_conditions import TABLES, input_value, inputs_of
+from plum_controller.domain.trigger_conditions import input_value, inputs_of
 from plum_controller.domain.trigger_events import WHEN_NAMES, data_of
-from plum_controller.domain.workflow.graph import NodePlan
 from plum_controller.tasks.builtins import HIDDEN_KINDS
-from plum_controller.tasks.calls import TaskFailedError
 
 logger = logging.getLogger(__name__)
 

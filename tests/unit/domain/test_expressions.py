@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plum_controller.domain.expressions import (
+from plum_flow.expressions import (
     ExpressionError,
     Redactor,
     UnresolvedError,
@@ -16,7 +16,7 @@ from plum_controller.domain.expressions import (
     compile_value,
     secret_values,
 )
-from plum_controller.domain.expressions.template import names_of
+from plum_flow.expressions.template import names_of
 
 NAMES = names_of(
     {"params", "nodes", "steps", "loop", "item", "secrets", "run", "variables", "input"},

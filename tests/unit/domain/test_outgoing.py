@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
-from plum_controller.domain.outgoing import parse_allow_list, refusal
+from plum_client.outgoing_rules import parse_allow_list, refusal
 
 
 def refused(allow: str, scheme: str, host: str, address: str, port: int = 80) -> str:

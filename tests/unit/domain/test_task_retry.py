@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plum_controller.domain import task_retry, task_states
-from plum_controller.domain.task_states import Claim, Holder, Outcome, TransitionError
+from plum_flow import task_retry, task_states
+from plum_flow.task_states import Claim, Holder, Outcome, TransitionError
 from plum_schemas.durations import format_duration
 from plum_schemas.retry import RetryPolicy
 from plum_schemas.taskdefinition import TaskDefinitionSpec

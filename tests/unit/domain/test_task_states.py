@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plum_controller.domain import task_states
-from plum_controller.domain.task_states import PHASES, TRANSITIONS, Claim, Holder, Outcome, TransitionError
+from plum_flow import task_states
+from plum_flow.task_states import PHASES, TRANSITIONS, Claim, Holder, Outcome, TransitionError
 from plum_schemas.taskdefinition import TaskDefinitionSpec
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskRunStatus
 
@@ -109,6 +109,6 @@ def test_whatever_is_tried_attempts_and_tokens_grow_and_an_end_stays(steps: list
 def test_the_table_of_the_documentation_is_this_one() -> None:
     text = (Path(__file__).parents[3] / "docs" / "tasks.md").read_text()
 
-    begin, end = "<!-- generated: python -m plum_controller.domain.task_states -->\n", "<!-- end -->"
+    begin, end = "<!-- generated: python -m plum_flow.task_states -->\n", "<!-- end -->"
 
     assert text.partition(begin)[2].partition(end)[0] == task_states.table()

@@ -6,13 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from plum_controller.domain.workflow import controls, phases
-from plum_controller.domain.workflow.asks import refusal
-from plum_controller.domain.workflow.decide import decide
-from plum_controller.domain.workflow.graph import compile_definition
-from plum_controller.domain.workflow.messages import Ask, Begin, Done, Refused, SetState, Tick
-from plum_controller.domain.workflow.rows import RunRow
-from plum_controller.domain.workflow.state import Run
+from plum_flow.workflow import controls, phases
+from plum_flow.workflow.asks import refusal
+from plum_flow.workflow.decide import decide
+from plum_flow.workflow.graph import compile_definition
+from plum_flow.workflow.messages import Ask, Begin, Done, Refused, SetState, Tick
+from plum_flow.workflow.rows import RunRow
+from plum_flow.workflow.state import Run
 from plum_schemas.workflowrun import RunCommand
 
 from tests.support.workflow_model import START, spec_of

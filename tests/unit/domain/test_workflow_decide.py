@@ -7,13 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from plum_controller.domain.workflow import phases
-from plum_controller.domain.workflow.decide import decide
-from plum_controller.domain.workflow.graph import compile_definition, definition_hash
-from plum_controller.domain.workflow.messages import Begin, Done, Execute, SetState, Tick
-from plum_controller.domain.workflow.rows import NodeRow, RunRow
-from plum_controller.domain.workflow.starting import compare
-from plum_controller.domain.workflow.state import Run
+from plum_flow.workflow import phases
+from plum_flow.workflow.decide import decide
+from plum_flow.workflow.graph import compile_definition, definition_hash
+from plum_flow.workflow.messages import Begin, Done, Execute, SetState, Tick
+from plum_flow.workflow.rows import NodeRow, RunRow
+from plum_flow.workflow.starting import compare
+from plum_flow.workflow.state import Run
 from plum_schemas.node_types import Comparison
 
 from tests.support.workflow_model import START, spec_of

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import combinations_with_replacement
 
 import pytest
-from plum_controller.domain.workflow.rules import START, WAIT, WAIT_FOR_ALL, Tally, judge
+from plum_flow.workflow.rules import START, WAIT, WAIT_FOR_ALL, Tally, judge
 
 from tests.support.workflow_model import RULES, verdict_in_words
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plum_controller.domain.cel import (
+from plum_flow.cel import (
     DYN,
     Budget,
     CompileError,

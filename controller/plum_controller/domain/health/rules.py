@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plum_controller.domain.health.verdict import HEALTHY, Health
 
 if TYPE_CHECKING:
-    from plum_controller.domain.cel import Program
+    from plum_flow.cel import Program
 
 UNITS = 100_000
 """What one evaluation may spend: some 30 ms."""
@@ -25,7 +25,7 @@ class Rule:
 
     def assess(self, obj: Mapping[str, Any]) -> Health:
         """The verdict. An expression without a value for this object is Unknown, and says why."""
-        from plum_controller.domain.cel import Budget, EvaluationError
+        from plum_flow.cel import Budget, EvaluationError
 
         try:
             if self.failed is not None and self.failed.evaluate({"self": obj}, Budget(UNITS)) is True:
@@ -50,7 +50,7 @@ def compile_rule(healthy: str, failed: str = "") -> Rule:
 
 
 def _compile(text: str) -> Program:
-    from plum_controller.domain.cel import DYN, CompileError, compile_expression
+    from plum_flow.cel import DYN, CompileError, compile_expression
 
     try:
         program = compile_expression(text, {"self": DYN})

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from plum_flow.calls import TaskFailedError
 from plum_schemas.durations import parse_duration
-
-from plum_controller.tasks.calls import TaskFailedError
 
 T = TypeVar("T")
 MISSING: Any = object()

@@ -23,9 +23,9 @@ from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
+from plum_client.outgoing import OutgoingError
+from plum_flow.calls import TaskFailedError
 
-from plum_controller.outgoing import OutgoingError
-from plum_controller.tasks.calls import TaskFailedError
 from plum_controller.tasks.steps.config import Config, wrong
 from plum_controller.tasks.steps.runners import Around
 

@@ -20,8 +20,9 @@ from email.utils import formatdate, parseaddr
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from plum_controller.outgoing import OutgoingError
-from plum_controller.tasks.calls import TaskFailedError
+from plum_client.outgoing import OutgoingError
+from plum_flow.calls import TaskFailedError
+
 from plum_controller.tasks.steps.config import Config, wrong
 from plum_controller.tasks.steps.runners import Around
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from plum_controller.outgoing import OutgoingAnswer, OutgoingError
-from plum_controller.tasks.calls import MAX_OUTPUT_BYTES, TaskFailedError
-from plum_controller.tasks.http_call import FAILED_FROM, NEVER_RETRIED, SHOWN, encode_body, value_of
+from plum_client.outgoing import OutgoingAnswer, OutgoingError
+from plum_flow.calls import MAX_OUTPUT_BYTES, TaskFailedError
+from plum_flow.http_call import FAILED_FROM, NEVER_RETRIED, SHOWN, encode_body, value_of
+
 from plum_controller.tasks.steps.config import Config, wrong
 from plum_controller.tasks.steps.runners import Around
 

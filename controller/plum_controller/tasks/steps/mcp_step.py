@@ -12,10 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from plum_client.outgoing import OutgoingAnswer
+from plum_flow.calls import TaskFailedError
+from plum_flow.http_call import FAILED_FROM
 
-from plum_controller.outgoing import OutgoingAnswer
-from plum_controller.tasks.calls import TaskFailedError
-from plum_controller.tasks.http_call import FAILED_FROM
 from plum_controller.tasks.steps.config import Config, wrong
 from plum_controller.tasks.steps.http_step import call, refused
 from plum_controller.tasks.steps.runners import Around

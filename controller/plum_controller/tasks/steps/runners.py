@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plum_client.client import ApiClient
-
-from plum_controller.outgoing import OutgoingClient
+from plum_client.outgoing import OutgoingClient
 
 if TYPE_CHECKING:
     from plum_controller.workflows.steps import Step, StepRunner

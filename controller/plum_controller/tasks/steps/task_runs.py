@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from plum_client.client import ApiClient
 from plum_client.errors import AlreadyExistsError, ApiError, ApiUnavailableError, InvalidObjectError, NotFoundError
+from plum_flow.calls import TaskFailedError
 from plum_schemas.base import ObjectMeta, OwnerReference
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun, TaskRunSpec
-
-from plum_controller.tasks.calls import TaskFailedError
 
 if TYPE_CHECKING:
     from plum_controller.workflows.steps import Step

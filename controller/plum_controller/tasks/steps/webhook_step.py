@@ -11,8 +11,9 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
+from plum_flow.http_call import FAILED_FROM, encode_body, value_of
+
 from plum_controller.domain.webhooks import DELIVERY_HEADER, TIMESTAMP_HEADER, sign
-from plum_controller.tasks.http_call import FAILED_FROM, encode_body, value_of
 from plum_controller.tasks.steps.config import Config
 from plum_controller.tasks.steps.http_step import DEFAULT_SECONDS, call, refused
 from plum_controller.tasks.steps.runners import Around

@@ -1,0 +1,1 @@
+"""What controller and agents decide alike: expressions, runs of workflows, the life of a task."""
