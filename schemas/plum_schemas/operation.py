@@ -11,6 +11,7 @@ from msgspec import Meta, field
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.markers import AnyJson, FreeMap, ListMap
 from plum_schemas.scalars import Duration, Name, NonNegative
+from plum_schemas.template import Toleration
 from plum_schemas.validation import FieldError, forbidden
 
 OperationPhase = Literal[
@@ -18,6 +19,15 @@ OperationPhase = Literal[
 ]  # fmt: skip
 """Delivered left the controller, Accepted was confirmed by the device. Unknown: at-most-once, and nobody saw the end."""
 TERMINAL_OPERATION_PHASES = frozenset({"Succeeded", "Failed", "Expired", "Canceled", "Unknown"})
+
+
+class Holder(Struct):
+    """Who uses a device: the object that a reservation belongs to."""
+
+    kind: Literal["Instance", "WorkflowRun"]
+    """Kind of the object, in the namespace of the Resource."""
+    name: Name
+    """Its name."""
 
 
 class OperationSpec(Struct):
@@ -39,6 +49,10 @@ class OperationSpec(Struct):
     """Longest time of the execution; no limit if absent."""
     canceled: bool = False
     """True asks to stop it."""
+    holder: Holder | None = None
+    """In whose name it is asked for, while the Resource is reserved; a controlling owner counts without being named here."""
+    tolerations: list[Toleration] = []
+    """Taints of the Resource that do not keep it away."""
 
 
 class OperationStatus(Struct):
@@ -48,18 +62,30 @@ class OperationStatus(Struct):
     """Generation of the spec this status speaks of."""
     phase: OperationPhase = "Queued"
     """Where it is in its life."""
+    sequence: NonNegative = 0
+    """Place in the order in which operations were asked for; they are carried out in it."""
+    node: str = ""
+    """Node whose agent hands it to the device; empty: the controller does, or nobody yet."""
     deliveries: NonNegative = 0
     """Times it was sent."""
+    attempt: NonNegative = 0
+    """Times the device confirmed it; above 1 only with AtLeastOnce."""
+    session: str = ""
+    """Connection of the device that confirmed it."""
+    progress: float | None = None
+    """Share that is done, 0 to 1, where the device says so."""
+    reason: str = ""
+    """Why it is where it is, in CamelCase: Offline, Reserved, DeviceFailed, Timeout, ..."""
     expires_at: datetime | None = None
     """When it may no longer be started."""
     delivered_at: datetime | None = None
-    """When it was sent last."""
+    """When it was sent last, by the clock of the controller."""
     accepted_at: datetime | None = None
-    """When the device confirmed it."""
+    """When the device confirmed it, by the clock of its node."""
     started_at: datetime | None = None
-    """When the device began."""
+    """When the device began, by the clock of its node."""
     finished_at: datetime | None = None
-    """When it ended."""
+    """When it ended, by the clock of whoever saw it."""
     result: AnyJson = None
     """What the device answered."""
     error: str = ""
@@ -81,9 +107,10 @@ class Operation(Object):
             Column("Phase", ".status.phase"),
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Finished", ".status.finishedAt", "date", priority=1),
+            Column("Node", ".status.node", priority=1),
             Column("Error", ".status.error", priority=1),
         ),
-        selectable_fields=(".spec.resourceRef", ".spec.method", ".status.phase"),
+        selectable_fields=(".spec.resourceRef", ".spec.method", ".status.phase", ".status.node"),
     )
 
     spec: OperationSpec
@@ -101,4 +128,5 @@ class Operation(Object):
 
 
 def _what(spec: OperationSpec) -> tuple[object, ...]:
-    return spec.resource_ref, spec.method, spec.arguments, spec.delivery, spec.idempotency_key, spec.not_after, spec.timeout
+    fixed = spec.resource_ref, spec.method, spec.arguments, spec.delivery, spec.idempotency_key, spec.not_after, spec.timeout
+    return *fixed, spec.holder

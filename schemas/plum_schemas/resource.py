@@ -10,7 +10,8 @@ from msgspec import Meta, field
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.markers import AnyJson, FreeMap, ListMap
-from plum_schemas.scalars import Duration, Positive
+from plum_schemas.node import Taint
+from plum_schemas.scalars import Duration, Name, Positive
 from plum_schemas.validation import FieldError, duplicate, forbidden, invalid, not_supported, required
 
 ValueType = Literal["string", "integer", "double", "boolean", "enum", "object", "array"]
@@ -130,6 +131,13 @@ class ResourceSpec(Struct):
     """A reported value older than this is stale; never if absent."""
     history: History = field(default_factory=History)
     """How many reported values are kept."""
+    taints: Annotated[list[Taint], ListMap("key", "effect")] = []
+    """Keep operations and reservations away that do not tolerate them: NoSchedule lets them wait, NoExecute also cancels
+    operations that wait and ends reservations."""
+    operations_at_once: Positive = 1
+    """Operations under way at the same time; the others wait in the order in which they were asked for."""
+    queue_limit: Positive = 1000
+    """Operations that may wait or be under way; more are refused with 429."""
     description: str = ""
     """For people."""
 
@@ -169,6 +177,23 @@ class Connection(Struct):
     """Connection it last reported through."""
 
 
+class Claim(Struct):
+    """One use of a Resource by an Instance or a WorkflowRun, held or waited for."""
+
+    kind: Literal["Instance", "WorkflowRun"]
+    """Kind of the holder."""
+    name: Name
+    """Its name."""
+    uid: str
+    """Its uid."""
+    mode: Literal["Exclusive", "Shared"] = "Exclusive"
+    """Exclusive: nobody else holds it at the same time, and operations of others are refused. Exclusive if absent."""
+    since: datetime | None = None
+    """When it was granted; absent while it waits."""
+    reason: str = ""
+    """Why it waits."""
+
+
 class ResourceStatus(Struct):
     """What the device is."""
 
@@ -180,6 +205,10 @@ class ResourceStatus(Struct):
     """Properties whose reported value is not the desired one."""
     connection: Connection = field(default_factory=Connection)
     """Whether it is there."""
+    reservations: Annotated[list[Claim], ListMap("uid")] = []
+    """Who holds it."""
+    waiting: Annotated[list[Claim], ListMap("uid")] = []
+    """Who waits for it, in the order in which they get it."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
     """Online, Synced."""
 
@@ -232,7 +261,7 @@ class Resource(Object):
 
 def check_value(model: ValueModel, value: Any, path: str) -> Iterator[FieldError]:
     """Whether a value is what the model allows: its type, its bounds, its enumeration."""
-    if model.type != "enum" and not _has_type(value, model.type):
+    if model.type != "enum" and not fits_type(value, model.type):
         yield invalid(path, value, f"must be of type {model.type}")
         return
     if model.enum and value not in model.enum:
@@ -269,7 +298,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def _has_type(value: Any, name: str) -> bool:
+def fits_type(value: Any, name: str) -> bool:
+    """Whether a value is of a type of the model that has one; `enum` has none."""
     return isinstance(value, _TYPES[name]) and (name == "boolean" or not isinstance(value, bool))
 
 
