@@ -1,7 +1,6 @@
 """What runs of workflows have besides their object: rows of nodes, and controls that are judged where the run is.
 
-    GET  .../workflowruns/NAME/nodes[?limit=&continue=&node=&phase=]   rows of nodes, iterations included, in pages;
-                                                                       `definition=true`: with the definition of the run
+    GET  .../workflowruns/NAME/nodes                                   rows of nodes, listed and watched (`workflow_nodes.py`)
     POST .../workflowruns/NAME/control {action, node, output, message} pause, resume, cancel, retry, rerun, skip, approve, ...
     POST .../workflows/NAME/simulate   {params, results, definition}   what a run would do, without doing it
 
@@ -12,30 +11,28 @@ written down by the server.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 from plum_flow.workflow.controls import COMMANDS, run_refusal
-from plum_flow.workflow.rows import RUN_KEY, key_of
 from plum_schemas.base import ObjectKey
-from plum_schemas.node_types import WorkflowNode
 from plum_schemas.workflow import Workflow, WorkflowSpec, normalize_definition
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, WorkflowRun
 
+from plum_controller.api import workflow_nodes
 from plum_controller.api.access import Gate, refusal
 from plum_controller.api.bodies import read_object
-from plum_controller.api.requests import Answer, ApiRequest
+from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer
 from plum_controller.domain.access import Attributes
 from plum_controller.resources.errors import ApiStatusError, bad_request, method_not_allowed, not_found
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
 from plum_controller.store.base import Store
+from plum_controller.workflows.feeds import Feeds
 
-PAGE = 500
-MAX_PAGE = 5000
 PARTS = frozenset({"nodes", "control", "simulate"})
 _ACTIONS = {control: action for action, control in COMMANDS.items()}
 _STATES = {"pause": "Paused", "resume": "Running", "cancel": "Canceled"}
@@ -43,18 +40,18 @@ _encode = msgspec.json.Encoder().encode
 Json = dict[str, Any]
 
 
-class RunViews(Protocol):
+class RunViews(workflow_nodes.RunViews, Protocol):
     """The runs that go on in this process: the engine, while there is one."""
 
     def refusal(self, uid: str, command: RunCommand, groups: Sequence[str]) -> str | None:
         """Why a command would be refused now; None if it would be carried out, or if the run does not go on here."""
 
-    def live_rows(self, uid: str) -> Mapping[str, Any]:
-        """Rows of nodes that run now and are not on disk."""
-
 
 class NoRuns:
     """While no engine runs."""
+
+    def __init__(self) -> None:
+        self.feeds = Feeds()
 
     def refusal(self, uid: str, command: RunCommand, groups: Sequence[str]) -> str | None:
         return None
@@ -68,11 +65,11 @@ class WorkflowRuns:
 
     def __init__(self, service: ResourceService, store: Store, gate: Gate) -> None:
         self.views: RunViews = NoRuns()
+        self.nodes = workflow_nodes.RunNodes(store)
         self._service = service
-        self._store = store
         self._gate = gate
 
-    async def answer(self, request: ApiRequest) -> Answer | None:
+    async def answer(self, request: ApiRequest) -> Answer | WatchAnswer | None:
         """None: the path is about something else. Raises `ApiStatusError`."""
         path = request.path
         if len(path) != 8 or path[:3] != ["apis", "plum.dev", "v1"] or path[3] != "namespaces" or path[7] not in PARTS:
@@ -81,70 +78,12 @@ class WorkflowRuns:
         if path[5] == "workflowruns" and part == "nodes":
             if request.method not in ("GET", "HEAD"):
                 raise method_not_allowed(WorkflowRun.info, request.method.lower(), key.name)
-            return await self._nodes(request, key)
+            return await self.nodes.answer(request, self._run(key), self._kind("workflowruns"), self.views)
         if path[5] == "workflowruns" and part == "control":
             return await self._control(request, key)
         if path[5] == "workflows" and part == "simulate":
             return await self._simulate(request, key)
         return None
-
-    # ---- rows
-
-    async def _nodes(self, request: ApiRequest, key: ObjectKey) -> Answer:
-        run = self._run(key)
-        space, query = f"runs/{run.metadata.uid}", request.query
-        if query.get("node"):
-            return Answer(_encode(_list(await self._named(space, run, query["node"]), "")))
-        limit = min(_number(query, "limit") or PAGE, MAX_PAGE)
-        found = await self._store.rows(space, after=query.get("continue", ""), limit=limit + 1)
-        more = found[limit - 1][0] if len(found) > limit else ""
-        rows: dict[str, Json] = {k: _shown(k, msgspec.json.decode(v)) for k, v in found[:limit] if k != RUN_KEY}
-        if not query.get("continue"):
-            for live_key, live in self.views.live_rows(run.metadata.uid).items():
-                rows.setdefault(live_key, _shown(live_key, msgspec.to_builtins(live)))
-            if not more:
-                rows.update(await self._waiting(space, run, rows))
-        phase = query.get("phase")
-        items = [row for _, row in sorted(rows.items()) if not phase or row.get("phase") == phase]
-        body = _list(items, more)
-        if query.get("definition"):
-            body["definition"] = await self._definition(run)
-        return Answer(_encode(body))
-
-    async def _named(self, space: str, run: WorkflowRun, name: str) -> list[Json]:
-        wanted = key_of(name)
-        for row_key, value in await self._store.rows(space, prefix=wanted, limit=1):
-            if row_key == wanted:
-                return [_shown(row_key, msgspec.json.decode(value))]
-        live = self.views.live_rows(run.metadata.uid)
-        after = ""
-        while piece := await self._store.rows(space, after=after, limit=2000):
-            for row_key, value in piece:
-                row = msgspec.json.decode(value)
-                if row_key != RUN_KEY and row.get("name") == name:
-                    return [_shown(row_key, row)]
-            after = piece[-1][0]
-        return [_shown(k, msgspec.to_builtins(row)) for k, row in live.items() if row.name == name]
-
-    async def _waiting(self, space: str, run: WorkflowRun, rows: Mapping[str, Json]) -> dict[str, Json]:
-        """Nodes that have no row: they wait for others, or never came to run."""
-        definition = await self._definition(run)
-        if definition is None:
-            return {}
-        ended = run.status.phase in TERMINAL_RUN_PHASES
-        found = {}
-        for key, node in _top_nodes(definition):
-            if key not in rows and not (":" in key and not any(row.startswith(key.split(":")[0]) for row in rows)):
-                found[key] = {"key": key, "name": key, "type": node.type, "phase": "Canceled" if ended else "Pending"}
-                if not ended:
-                    waits = [edge.node for edge in node.depends_on if _is_open(rows, key, edge.node)]
-                    found[key]["waitsFor"] = ", ".join(waits) or "its turn"
-        return found
-
-    async def _definition(self, run: WorkflowRun) -> WorkflowSpec | None:
-        digest = run.status.definition_hash
-        found = await self._store.rows(f"definitions/{digest}", limit=1) if digest else []
-        return msgspec.json.decode(found[0][1], type=WorkflowSpec) if found else None
 
     # ---- controls
 
@@ -253,35 +192,6 @@ def _refuse(name: str, why: str | None) -> None:
     if why is not None:
         details = {"name": name, "group": WorkflowRun.info.group, "kind": WorkflowRun.info.plural}
         raise ApiStatusError(409, "Conflict", f"workflowrun {name}: {why}", details)
-
-
-def _list(items: list[Json], more: str) -> Json:
-    return {"apiVersion": "plum.dev/v1", "kind": "WorkflowRunNodeList", "metadata": {"continue": more}, "items": items}
-
-
-def _shown(key: str, row: Json) -> Json:
-    return {"key": key, **row}
-
-
-def _number(query: Mapping[str, str], name: str) -> int:
-    text = query.get(name, "")
-    if text and not text.isdigit():
-        raise bad_request(f"{name} is {text!r}; use a whole number")
-    return int(text or 0)
-
-
-def _top_nodes(spec: WorkflowSpec) -> Iterator[tuple[str, WorkflowNode]]:
-    for node in spec.nodes:
-        yield node.name, node
-    for part, graph in (("onFailure", spec.on_failure), ("finally", spec.finally_)):
-        for node in graph.nodes if graph is not None else ():
-            yield f"{part}:{node.name}", node
-
-
-def _is_open(rows: Mapping[str, Json], key: str, name: str) -> bool:
-    part, colon, _ = key.rpartition(":")
-    row = rows.get(f"{part}{colon}{name}")
-    return row is None or row.get("phase") not in ("Succeeded", "Failed", "Skipped", "UpstreamFailed", "Canceled")
 
 
 __all__ = ["PARTS", "NoRuns", "RunViews", "WorkflowRuns", "not_found"]

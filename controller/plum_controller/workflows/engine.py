@@ -27,7 +27,7 @@ from plum_flow.running.statuses import ended_early
 from plum_flow.workflow.asks import refusal
 from plum_flow.workflow.graph import DefinitionPlan
 from plum_flow.workflow.loading import load
-from plum_flow.workflow.messages import Effect, Refused, Told
+from plum_flow.workflow.messages import Changes, Effect, Execute, Refused, Told
 from plum_flow.workflow.params import resolve
 from plum_flow.workflow.reuse import reused_rows
 from plum_flow.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
@@ -41,6 +41,7 @@ from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, RunPhase, 
 from plum_controller.workflows.admission import Admission, Group
 from plum_controller.workflows.definitions import Definitions
 from plum_controller.workflows.effects import DEPTH_LABEL, Effects, place_of, run_uid_of
+from plum_controller.workflows.feeds import Feeds
 from plum_controller.workflows.status_writer import StatusWriter
 from plum_controller.workflows.steps import StepRunner
 
@@ -84,6 +85,7 @@ class WorkflowEngine:
         self._runs.add_handler(self._run_changed)
         self._tasks.add_handler(self._task_changed)
         self._definitions = Definitions(journal)
+        self.feeds = Feeds()
         self._admission = Admission()
         self._effects = Effects(self._api, self._clock, self._tasks, self._runs, steps, self._refuse)
         self.on_told: Callable[[Actor, Told], None] = lambda actor, told: None
@@ -165,6 +167,7 @@ class WorkflowEngine:
         if new is None or (old is not None and old.metadata.uid != new.metadata.uid):
             gone = old or found
             self._drop(gone.metadata.uid)
+            self.feeds.forget(gone.metadata.uid)
             self._spawn(self._forget_rows(gone.metadata.uid))
         elif new.status.phase in ("Running", "Paused") and new.spec.workflow_ref:
             self._admission.start(_group(new), uid, new.key)
@@ -325,6 +328,7 @@ class WorkflowEngine:
             raise RefusedRunError("InvalidStart", f"spec.startFrom: {error}") from error
         values = {key: encode(node) for key, node in kept} | {RUN_KEY: encode(row)}
         await self._journal.commit(space_of(run.metadata.uid), values)
+        self.feeds.changed(run.metadata.uid, {key: value for key, value in values.items() if key != RUN_KEY})
         return await self._adopt(
             run, plan, load(plan, run.metadata.uid, run.metadata.name, row, kept, self._clock.now(), _facts(run))
         )
@@ -337,6 +341,19 @@ class WorkflowEngine:
             self.on_told(actor, effect)
         else:
             self._effects.carry_out(actor, effect)
+
+    def stored(self, actor: Actor, changes: Changes, rows: Mapping[str, bytes]) -> None:
+        """Tell who watches the run: rows that are on disk, and nodes that only compute and have no row yet."""
+        uid = actor.run.uid
+        if not self.feeds.follows(uid):
+            return
+        told = {key: row for key, row in rows.items() if key != RUN_KEY}
+        for effect in changes.effects:
+            if isinstance(effect, Execute) and effect.key not in told and (place := actor.run.active.get(effect.key)):
+                row = place[0].rows.get(place[1])
+                if row is not None:
+                    told[effect.key] = encode(row)
+        self.feeds.changed(uid, told)
 
     def moved(self, actor: Actor) -> None:
         """Something was stored: the status may differ."""
