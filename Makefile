@@ -14,12 +14,13 @@ SIDE_BY_SIDE = -n $$(( $$(nproc) < 8 ? $$(nproc) + 1 : 8 )) --dist loadfile
 ALL_TESTS := $(BIN)/python -m pytest tests -m "not soak"
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(addprefix --no-emit-package ,$(OWN))
 
-.PHONY: help setup run test clients check lint types imports generated fast-tests bench soak schemas proto lock clean
+.PHONY: help setup ui ui-check run test clients check lint types imports generated fast-tests bench soak schemas proto lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed ## install everything into .venv, from locked and hashed requirements
+setup: $(VENV)/.installed ## install everything into .venv, from locked and hashed requirements, and build the web UI
+	@ui/build.sh || echo "THE WEB UI WAS NOT BUILT (the reason is above); everything else works, and / says how to build it: make ui" >&2
 
 # uv comes from the machine or from PyPI; the rest is installed by it.
 $(BIN)/uv:
@@ -32,7 +33,10 @@ $(VENV)/.installed: $(BIN)/uv requirements/dev.txt $(PROJECTS)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix --editable ,$(DISTRIBUTIONS))
 	@touch $@
 
-run: setup ## start controller, agent and status page on this terminal, and apply the demo
+ui: $(VENV)/.installed ## check and build the web UI, and measure its first load
+	ui/build.sh --full
+
+run: setup ## start controller, agent and web UI on this terminal, and apply the demo
 	@exec $(BIN)/plum dev --manifests manifests/demo
 
 # Leases, deadlines and order in time are real in these tests, and a busy machine can break them where Plum does not.
@@ -44,7 +48,7 @@ test: setup ## all tests: stores, real processes, kubectl, faults
 clients: setup ## drive the real Kubernetes clients and write docs/kubernetes-clients.md from what they did
 	$(BIN)/python -m pytest tests -m "client and not soak" --client-table docs/kubernetes-clients.md $(SIDE_BY_SIDE)
 
-check: setup lint types imports generated fast-tests ## format, lint, types, import rules, generated files, fast tests
+check: setup lint types imports generated fast-tests ui-check ## format, lint, types, import rules, generated files, fast tests
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -63,6 +67,10 @@ generated: setup
 fast-tests: setup
 	$(BIN)/python -m pytest -q tests/unit tests/contract -m "not slow and not soak"
 
+ui-check: $(VENV)/.installed
+	ui/build.sh --only-packages
+	cd ui && npm run --silent check && npm run --silent api:check
+
 bench: setup ## measure the numbers of docs/architecture.md and print them beside the goal
 	$(BIN)/python -m tests.bench
 
@@ -79,7 +87,8 @@ lock: $(BIN)/uv ## resolve the dependencies again and write requirements/*.txt w
 	$(LOCK) $(PROJECTS) requirements/dev.in -o requirements/dev.txt
 	$(LOCK) schemas/pyproject.toml sdk/python/pyproject.toml controller/pyproject.toml -c requirements/dev.txt -o requirements/controller.txt
 	$(LOCK) schemas/pyproject.toml sdk/python/pyproject.toml agent/pyproject.toml -c requirements/dev.txt -o requirements/agent.txt
+	$(LOCK) requirements/node.in -o requirements/node.txt
 	$(LOCK) schemas/pyproject.toml sdk/python/pyproject.toml cli/pyproject.toml -c requirements/dev.txt -o requirements/cli.txt
 
 clean: ## remove what was installed and built (not the data in .plum)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache dist build
+	rm -rf $(VENV) ui/node_modules controller/plum_controller/ui_dist .mypy_cache .ruff_cache .import_linter_cache dist build
