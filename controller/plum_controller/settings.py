@@ -141,6 +141,7 @@ class Settings:
         "How long a browser stays logged in. A session never outlives the token it was opened with.",
         _seconds,
     )
+    ui_dir: str = _setting("PLUM_UI_DIR", "", "Folder with another build of the web UI. Default: the one in the package.")
     data_dir: str = _setting("CONTROLLER_DATA_DIR", ".plum", "Folder of everything the controller keeps.")
     store: str = _setting(
         "CONTROLLER_DB",

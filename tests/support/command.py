@@ -146,12 +146,12 @@ class Dev:
 
 
 @contextlib.contextmanager
-def running_dev(folder: Path, *argv: str, clean: bool = True) -> Iterator[Dev]:
-    """`plum dev` on a free port, ready; with `clean`, what it ran is stopped at the end."""
+def running_dev(folder: Path, *argv: str, clean: bool = True, env: Mapping[str, str] | None = None) -> Iterator[Dev]:
+    """`plum dev` on a free port, ready; with `clean`, what it ran is stopped at the end. `env` is added to its environment."""
     folder.mkdir(parents=True, exist_ok=True)
     output = folder / f"dev-{time.monotonic_ns()}.log"
     plum = Plum("", folder)
-    environment = {key: value for key, value in plum.environment.items() if key != "PLUM_SERVER"}
+    environment = {key: value for key, value in plum.environment.items() if key != "PLUM_SERVER"} | dict(env or {})
     with output.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "plum_cli", "dev", "--listen", "127.0.0.1:0", "--data-dir", str(folder / "data"), *argv],

@@ -44,7 +44,7 @@ from plum_controller.api.roles import RoleIndex
 from plum_controller.api.service_directory import ServiceDirectory
 from plum_controller.api.syncs import SyncsApi
 from plum_controller.api.tunnel import TunnelHub
-from plum_controller.api.ui.files import UiFiles
+from plum_controller.api.ui.files import FOLDER, UiFiles
 from plum_controller.api.ui.sessions import Sessions
 from plum_controller.api.watch import WatchHub
 from plum_controller.api.workflow_runs import PARTS, WorkflowRuns
@@ -118,7 +118,7 @@ class Api:
         self.classic_kv = ClassicKv(service, self.kv.index, self.gate)
         self.classic_workers = ClassicWorkers(service, self.gate)
         self.syncs = SyncsApi()
-        self.ui_files = UiFiles()
+        self.ui_files = UiFiles(Path(settings.ui_dir) if settings.ui_dir else FOLDER)
         self.sessions = Sessions(service, self.authenticator, settings.session_seconds)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
