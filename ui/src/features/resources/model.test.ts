@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Operation, Resource } from '@/api/types'
-import { byAge, canCancel, guessedModel, parseArguments, parseValue, points, shown, twinRows, typedOf, type ValueModel } from './model'
+import { byAge, canCancel, curveOf, guessedModel, parseArguments, parseValue, shown, twinRows, typedOf, type ValueModel } from './model'
 
 function resource(parts: { properties?: ValueModel[]; desired?: object; reported?: object; delta?: object }): Resource {
   return {
@@ -96,8 +96,18 @@ describe('calls', () => {
 })
 
 describe('charts', () => {
-  it('draw numbers and truth values in the order of time', () => {
-    const samples = [{ time: '2026-01-01T00:00:02Z', value: true }, { time: '2026-01-01T00:00:01Z', value: 2.5 }, { time: 'x', value: 1 }, { time: '2026-01-01T00:00:03Z', value: 'idle' }]
-    expect(points(samples).map(([, value]) => value)).toEqual([2.5, 1])
+  const span = (time: string, avg?: number) => ({ property: 'range', time, count: 2, last: avg, avg, min: avg === undefined ? undefined : avg - 1, max: avg })
+
+  it('draw means between their bounds, in the order of time, and go on with what is reported', () => {
+    const curve = curveOf(
+      [span('2026-01-01T00:00:04Z', 5), span('2026-01-01T00:00:00Z', 3), span('2026-01-01T00:00:08Z')],
+      [{ time: '2026-01-01T00:00:04Z', value: 9 }, { time: '2026-01-01T00:00:09Z', value: true }, { time: '2026-01-01T00:00:10Z', value: 'idle' }],
+    )
+    expect(curve.mean.map(([, value]) => value)).toEqual([3, 5, 1])
+    expect(curve.low.map(([, value]) => value)).toEqual([2, 4, 1])
+  })
+
+  it('have nothing to draw of words', () => {
+    expect(curveOf([span('2026-01-01T00:00:00Z')]).mean).toEqual([])
   })
 })

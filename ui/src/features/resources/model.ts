@@ -172,21 +172,57 @@ export function byAge(operations: readonly Operation[]): Operation[] {
   )
 }
 
-/** One value of the history, as the route tells it. */
-export interface Sample {
+/** A span of the history (`step=`), as the route tells it. */
+export interface Span {
+  property: string
   time: string
-  value: unknown
+  count: number
+  last: unknown
   min?: number
   max?: number
+  avg?: number
 }
 
-/** Points of a chart: numbers as they are, truth values as 0 and 1; the rest cannot be drawn. */
-export function points(samples: readonly Sample[]): [number, number][] {
-  const drawn: [number, number][] = []
-  for (const sample of samples) {
-    const value = typeof sample.value === 'boolean' ? Number(sample.value) : sample.value
-    const time = Date.parse(sample.time)
-    if (typeof value === 'number' && Number.isFinite(value) && Number.isFinite(time)) drawn.push([time, value])
+/** What a chart draws of a property: the mean of each span, and between which values it was. Milliseconds since 1970, in order. */
+export interface Curve {
+  mean: [number, number][]
+  low: [number, number][]
+  high: [number, number][]
+}
+
+/** Spans and then what was reported since they were read. Truth values are 0 and 1; what is no number cannot be drawn. */
+export function curveOf(spans: readonly Span[], since: readonly { time: string; value: unknown }[] = []): Curve {
+  const curve: Curve = { mean: [], low: [], high: [] }
+  const add = (time: number, mean: number, low: number, high: number) => {
+    curve.mean.push([time, mean])
+    curve.low.push([time, low])
+    curve.high.push([time, high])
   }
-  return drawn.sort((left, right) => left[0] - right[0])
+  for (const span of [...spans].sort((left, right) => left.time.localeCompare(right.time))) {
+    if (span.avg !== undefined) add(Date.parse(span.time), span.avg, span.min ?? span.avg, span.max ?? span.avg)
+  }
+  let last = curve.mean.at(-1)?.[0] ?? -Infinity
+  for (const { time, value } of since) {
+    const number = typeof value === 'boolean' ? Number(value) : value
+    const moment = Date.parse(time)
+    if (typeof number !== 'number' || !Number.isFinite(number) || !(moment > last)) continue
+    add(moment, number, number, number)
+    last = moment
+  }
+  return curve
+}
+
+/** Spans of the history that the page offers, and how wide each point is: about 240 for a chart. */
+export const SPANS = { '15m': '4s', '1h': '15s', '6h': '90s', '24h': '6m', '7d': '42m' } as const
+export type SpanName = keyof typeof SPANS
+
+/** How many desired values are not what is reported. */
+export function differing(resource: Resource): number {
+  return Object.keys(resource.status?.delta ?? {}).length
+}
+
+/** What an operation came to: the error in words, else the result. */
+export function outcomeOf(operation: Operation): string {
+  const { error, result } = operation.status ?? {}
+  return error || (result === undefined || result === null ? '' : shown(result))
 }
