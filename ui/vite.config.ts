@@ -7,7 +7,7 @@ import { defineConfig } from 'vite'
 /** The controller that the dev server passes requests of the API to. */
 const server = process.env.PLUM_SERVER ?? 'http://127.0.0.1:8080'
 /** Everything that is the controller's and not a page of the UI. `/v1` and what follows it are the classic surface. */
-const API_ROUTES = '^/(api|apis|openapi|v1|session|login|logout|livez|readyz|healthz|version|metrics|docs|devices|hooks)(/|\\?|$)'
+const API_ROUTES = '^/(api|apis|openapi|v1|session|login|logout|livez|readyz|healthz|version|metrics|docs|devices|hooks|kv)(/|\\?|$)'
 
 export default defineConfig({
   plugins: [vue(), elementPlus({ format: 'esm' })],
