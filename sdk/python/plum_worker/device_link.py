@@ -52,7 +52,7 @@ class DeviceLink:
 
     def __init__(self, address: str, token: str = "", ca_file: str = "") -> None:
         parts = urlsplit(address)
-        self.address = address
+        self.address, self.token, self.ca_file = address, token, ca_file
         self._unix = parts.path if parts.scheme in ("unix", "http+unix") else ""
         if not self._unix and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise DeviceRefusedError(f"PLUM_DEVICES is {address!r}; use http://HOST:PORT, https://HOST:PORT or unix:/PATH")
