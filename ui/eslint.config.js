@@ -25,7 +25,7 @@ export default tseslint.config(
       'vuejs-accessibility/label-has-for': 'off', // Element Plus' form items connect labels themselves
       '@typescript-eslint/no-explicit-any': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
-      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
     },
   },
   { files: ['scripts/**'], rules: { 'no-console': 'off' } },

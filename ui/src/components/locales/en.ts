@@ -58,5 +58,11 @@ export default {
   field: 'Field',
   value: 'Value',
   expected: 'Expected',
+  yaml: {
+    unknown: '{field}: there is no such field.', meant: 'Did you mean {name}?', type: '{field} is {value}; {expected} is expected.',
+    enum: '{field} is {value}; one of {expected} is expected.', required: '{field} is missing.', minimum: '{field} is {value}; at least {expected} is expected.',
+    maximum: '{field} is {value}; at most {expected} is expected.', pattern: '{field} is {value}; it has to match {expected}.',
+    length: '{field} is {value}; its length has to be {expected}.', items: '{field} has {value} entries; {expected} are expected.',
+  },
   error: { conflict: 'Somebody else changed it meanwhile.', forbidden: 'You may not do this.', gone: 'It does not exist any more.', fields: 'What is wrong' },
 }

@@ -60,6 +60,12 @@ const zh: typeof en = {
   field: '字段',
   value: '值',
   expected: '要求',
+  yaml: {
+    unknown: '{field}：没有这个字段。', meant: '是否指 {name}？', type: '{field} 的值为 {value}，应为 {expected}。',
+    enum: '{field} 的值为 {value}，应为以下之一：{expected}。', required: '缺少 {field}。', minimum: '{field} 的值为 {value}，不得小于 {expected}。',
+    maximum: '{field} 的值为 {value}，不得大于 {expected}。', pattern: '{field} 的值为 {value}，必须匹配 {expected}。',
+    length: '{field} 的值为 {value}，长度应为 {expected}。', items: '{field} 有 {value} 项，应为 {expected} 项。',
+  },
   error: { conflict: '对象已被他人修改。', forbidden: '您无权执行此操作。', gone: '对象已不存在。', fields: '问题所在' },
 }
 export default zh
