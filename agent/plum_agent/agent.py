@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -43,6 +43,7 @@ from plum_agent.lease import RENEWALS, NodeLease
 from plum_agent.ledger import Ledger
 from plum_agent.link_figures import figures
 from plum_agent.node import Facts, NodeReporter
+from plum_agent.operations.host import DeviceHost, boottime
 from plum_agent.output import OutputKeeper
 from plum_agent.ports import PortBook
 from plum_agent.pressure import Pressure
@@ -127,8 +128,20 @@ class NodeAgent:
         self.delivery = DeliveryQueue(
             sender.send, outbox, shared.random, sender.send_together if shared.transport is not None else None
         )
+        self.devices = DeviceHost(
+            name,
+            directory,
+            shared.api,
+            shared.transport,
+            shared.clock,
+            shared.facts.boot_id,
+            self._chance,
+            boottime if directory is not None else shared.clock.monotonic,
+        )
+        address = self.devices.address
+        place = Place(name, shared.facts.address, shared.controller, shared.controller_grpc, shared.devices)
         starter = Starter(
-            place=Place(name, shared.facts.address, shared.controller, shared.controller_grpc, shared.devices),
+            place=place if address is None else replace(place, device_address=address.url),
             api=shared.api,
             driver=shared.driver,
             ledger=self.ledger,
@@ -193,6 +206,7 @@ class NodeAgent:
             self.delivery.run(),
             self.reporter.run(),
             self.tasks.run(),
+            self.devices.run(),
             self._on_first_list(),
             *([self._follow_engine(shared)] if (shared := self._shared.containers) is not None else ()),
             *(self._work() for _ in range(self._workers)),
@@ -232,6 +246,7 @@ class NodeAgent:
         """Whatever waits before it tries again would wait up to half a minute."""
         self.informer.try_now()
         self.tasks.try_now()
+        self.devices.try_now()
         self.reporter.try_now()
         if self._tunnel is not None:
             self._tunnel.try_now()

@@ -7,7 +7,7 @@ values + PLUM_..., CONTROLLER_... + PORT... + PATH, HOME, LANG        -> environ
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class Place:
     """`host:port` of the controller for workers, if it is known."""
     devices: Devices = field(default_factory=Devices)
     """Those of this node."""
+    device_address: Callable[[str], str] = lambda namespace: ""
+    """Where programs of a namespace speak for devices; empty where they cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,9 @@ def environment_of(
         "PLUM_APP_VERSION": what.version,
         "PLUM_NAMESPACE": instance.metadata.namespace,
     }
-    addresses = {"CONTROLLER_BASE": place.controller, "CONTROLLER_GRPC_ADDR": place.controller_grpc}
+    speaks = template.runtime == "process" or template.network == "host"  # the loopback address of a node is its own
+    addresses = {"PLUM_DEVICES": place.device_address(instance.metadata.namespace) if speaks else ""}
+    addresses |= {"CONTROLLER_BASE": place.controller, "CONTROLLER_GRPC_ADDR": place.controller_grpc}
     environment |= {name: value for name, value in addresses.items() if value}
     named = {"PLUM_INSTANCE_ID": instance.metadata.name, "WORKER_NODE_ID": place.node}
     environment |= named

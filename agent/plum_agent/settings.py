@@ -157,7 +157,10 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         task_allow = AllowList.parse(given.task_allow)
         if not given.tasks_at_once.isdigit() or int(given.tasks_at_once) < 1:
             raise ValueError(f"PLUM_TASKS_AT_ONCE is {given.tasks_at_once!r}; use a whole number from 1")
-        devices = parse_devices(given.device if given.device is not None else [env.get("PLUM_DEVICES", "")])
+        named = env.get("PLUM_DEVICES", "")
+        if named.startswith("http"):  # an agent that is a workload itself: its own programs speak to it
+            named = ""
+        devices = parse_devices(given.device if given.device is not None else [named])
     except ValueError as error:
         parser.error(str(error))
     return Settings(

@@ -219,6 +219,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     from plum_controller.api.local import LocalTransport
     from plum_controller.controllers import build as build_controllers
     from plum_controller.controllers import sync
+    from plum_controller.devices import service as devices
     from plum_controller.store.journal import StoreJournal
     from plum_controller.tasks import execution
     from plum_controller.workflows import engine
@@ -228,6 +229,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     manager = Manager(ApiClient(transport, field_manager="plum-controller"))
     build_controllers(manager, settings)
     api.syncs.syncs = sync.add_to(manager, Path(settings.data_dir) / "syncs", settings.sync_folders)
+    api.devices.devices = devices.add_to(manager, settings)
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
     tasks = execution.add_to(manager, settings, outgoing)
     workflows = engine.add_to(manager, StoreJournal(api.store), step_runners(manager.api, settings, outgoing))
@@ -242,6 +244,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        api.devices.devices.close()
         await workflows.close()
         await hooks.close()
         await tasks.close()

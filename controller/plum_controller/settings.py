@@ -207,6 +207,18 @@ class Settings:
         "How long a node may be away before a task it runs counts as lost, if other nodes may run it.",
         _seconds,
     )
+    operation_lost_seconds: float = _setting(
+        "PLUM_OPERATION_LOST_SECONDS",
+        86_400.0,
+        "How long a node may be away with operations of devices before nobody waits for their end any more.",
+        _seconds,
+    )
+    operations_kept_seconds: float = _setting(
+        "PLUM_OPERATIONS_KEPT_SECONDS", 604_800.0, "How long an Operation is kept that has ended.", _seconds
+    )
+    operations_kept: int = _setting(
+        "PLUM_OPERATIONS_KEPT", 10_000, "Most ended Operations kept in a namespace; the oldest go first. 0: no limit.", _number
+    )
     tasks_kept_seconds: float = _setting(
         "PLUM_TASKS_KEPT_SECONDS", 86_400.0, "How long a finished TaskRun is kept that does not say `spec.keepFor`.", _seconds
     )
@@ -281,6 +293,19 @@ class Settings:
         "PLUM_HISTORY_REVISIONS",
         1_000_000,
         "Most changes kept beyond the last five minutes, so that a burst of writes cannot fill the disk.",
+        _number,
+    )
+    audit_level: str = _setting(
+        "PLUM_AUDIT",
+        "changes",
+        "What the audit log writes down: `changes` that somebody decided, logins, commands and refusals; `all` also reports of "
+        "state, heartbeats and entries of the key-value store; `off`.",
+        _one_of("changes", "all", "off"),
+    )
+    audit_bytes: int = _setting(
+        "PLUM_AUDIT_BYTES",
+        64 * 1024 * 1024,
+        "Most bytes of the audit log; the oldest sixteenth goes when there are more.",
         _number,
     )
     shutdown_seconds: float = _setting(

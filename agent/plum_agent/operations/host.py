@@ -73,7 +73,7 @@ class DeviceHost:
         clock: Clock,
         boot_id: str,
         random: Random,
-        seconds: Callable[[], float] = boottime,
+        seconds: Callable[[], float],
     ) -> None:
         folder = None if directory is None else directory / "devices"
         self.node = node

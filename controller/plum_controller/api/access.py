@@ -81,6 +81,8 @@ def attributes_of(request: ApiRequest) -> Attributes | None:
         return _service_attributes(request)
     if first == "v1" and len(path) > 1 and path[1] in ("workers", "embedded-workers"):
         return _worker_attributes(request)
+    if first == "devices" and len(path) > 2:
+        return Attributes("update", "plum.dev", "resources", "device", path[1], path[2])
     if first not in ("api", "apis") or len(path) <= (2 if first == "api" else 3):
         return Attributes(method.lower() if method != "HEAD" else "get", path="/" + "/".join(path))
     group, rest = ("", path[2:]) if first == "api" else (path[1], path[3:])

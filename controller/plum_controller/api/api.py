@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from plum_controller.api import agent_statuses, reviews, transactions
+from plum_controller.api import agent_statuses, reviews, settings_report, transactions
 from plum_controller.api.access import FIRING, HOOKS, PLAIN_HOOKS, Gate
 from plum_controller.api.artifacts import ArtifactsApi
+from plum_controller.api.audit import Audit
 from plum_controller.api.authentication import Authenticator
 from plum_controller.api.bodies import read_object
 from plum_controller.api.certified import CertifiedConnections
@@ -27,6 +28,9 @@ from plum_controller.api.classic.deployments import ClassicDeployments
 from plum_controller.api.classic.kv import ClassicKv
 from plum_controller.api.classic.services import ClassicServices
 from plum_controller.api.classic.workers import ClassicWorkers
+from plum_controller.api.devices import AGENT_PATH as DEVICES_OF_AGENT
+from plum_controller.api.devices import FIRST as DEVICES
+from plum_controller.api.devices import DevicesApi
 from plum_controller.api.discovery import Discovery
 from plum_controller.api.joining import Joining
 from plum_controller.api.kv.routes import KvApi
@@ -48,6 +52,7 @@ from plum_controller.api.ui.files import FOLDER, UiFiles
 from plum_controller.api.ui.sessions import Sessions
 from plum_controller.api.watch import WatchHub
 from plum_controller.api.workflow_runs import PARTS, WorkflowRuns
+from plum_controller.audit.log import AuditLog
 from plum_controller.resources.errors import ApiStatusError, no_such_resource
 from plum_controller.resources.service import ResourceService
 from plum_controller.settings import Settings
@@ -118,8 +123,10 @@ class Api:
         self.classic_kv = ClassicKv(service, self.kv.index, self.gate)
         self.classic_workers = ClassicWorkers(service, self.gate)
         self.syncs = SyncsApi()
+        self.devices = DevicesApi()
         self.ui_files = UiFiles(Path(settings.ui_dir) if settings.ui_dir else FOLDER)
-        self.sessions = Sessions(service, self.authenticator, settings.session_seconds)
+        self.sessions = Sessions(service, self.authenticator, self.gate, settings.session_seconds)
+        self.audit = Audit(AuditLog(Path(settings.data_dir) / "audit", settings.audit_bytes), settings.audit_level)
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
@@ -147,6 +154,10 @@ class Api:
                 return self._document(self.discovery.answer(request), request)
             if first == "apis" and (review := reviews.answer(request, self.gate, self.authenticator)) is not None:
                 return review
+            if path[2:4] == ["v1", "audit"] and (noted := await self.audit.answer(request)) is not None:
+                return noted
+            if path == settings_report.PATH:
+                return settings_report.answer(request, self.settings)
             if first == "apis" and (measured := await self.measures.answer(request)) is not None:
                 return measured
             if path[-1] in PARTS and (found := await self.workflow_runs.answer(request)) is not None:
@@ -172,6 +183,8 @@ class Api:
             return classic
         if first == "v1" and (classic := await self.classic_deployments.answer(request)) is not None:
             return classic
+        if first == DEVICES or path == DEVICES_OF_AGENT:
+            return await self.devices.answer(request)
         if path == agent_statuses.PATH:
             return await agent_statuses.answer(request, self.objects, self.gate)
         if first == "agent" and (joined := await self.joining.answer(request)) is not None:
@@ -209,6 +222,7 @@ class Api:
         self.tunnels.close()
         self.authenticator.close()
         self.kv.close()
+        self.audit.log.close()
         self.roles.close()
 
     def _revoke(self, credential: str) -> None:

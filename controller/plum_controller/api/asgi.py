@@ -20,15 +20,16 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from plum_controller.api import instance_log, service_stream, streams
+from plum_controller.api import device_stream, instance_log, service_stream, streams
 from plum_controller.api.access import GROUP, STREAMED, USER
 from plum_controller.api.api import Api
 from plum_controller.api.artifacts import is_artifacts
+from plum_controller.api.audit import REFUSED
 from plum_controller.api.authentication import PREFIX, certificate_identity
 from plum_controller.api.classic.apps import UPLOAD
 from plum_controller.api.encodings import compressed, inflated, wants_compressed
 from plum_controller.api.identity import ANONYMOUS, LOCAL, Identity
-from plum_controller.api.limits import HostGuard, InFlight, PeerRate
+from plum_controller.api.limits import READING, HostGuard, InFlight, PeerRate
 from plum_controller.api.ranges import send_file
 from plum_controller.api.requests import (
     NO_QUERY,
@@ -59,6 +60,10 @@ SECURE = ("https", "wss")
 OWN_TOKEN = PREFIX.encode()
 CERTIFICATE_IDENTITY = "plum.identity"
 """Key in a scope: who the client certificate of the connection names, put there by the protocol."""
+
+
+REQUEST = "plum.request"
+"""Key in a scope: the request, as soon as its head is understood."""
 
 
 class Asgi:
@@ -96,6 +101,7 @@ class Asgi:
                 return None
         except Exception as error:
             answer = self._refusal(error, scope)
+            self._note(scope, answer, error)
         self.api.metrics.observe("GET", answer.status, time.perf_counter() - started)
         return answer
 
@@ -121,13 +127,18 @@ class Asgi:
                 await self._serve_docs(self._docs, scope, receive, send)
                 return
             if request.path == ["backup"] and method == "GET":
+                self.api.audit.note(request, 200)
                 await streams.send_backup(self.api, send)
                 return
             if request.path == service_stream.PATH and method == "GET":
                 await service_stream.send_endpoints(self.api, request, receive, send)
                 return
+            if device_stream.is_commands(request):
+                await device_stream.send_commands(self.api, request, receive, send)
+                return
             if request.path == UPLOAD and method == "POST":
                 answer = await self.api.classic_apps.upload(request, receive)
+                self._note(scope, answer)
                 self.api.metrics.observe(method, answer.status, time.perf_counter() - started)
                 await _respond(answer, scope, send, connection)
                 return
@@ -154,10 +165,12 @@ class Asgi:
                 await streams.send_watch(self.api, result.plan, receive, send, connection)
                 return
             answer = result
+            self._note(scope, answer)
             if wants_compressed(request.headers, len(answer.body)):
                 answer = await compressed(answer)
         except Exception as error:
             answer = self._refusal(error, scope)
+            self._note(scope, answer, error)
         finally:
             if place >= 0:
                 self._in_flight.leave(place)
@@ -201,10 +214,14 @@ class Asgi:
             peer=peer,
             raw_path=scope["raw_path"],
         )
+        scope[REQUEST] = request
+        if secure:
+            request.identity = ANONYMOUS
         if secure or b"authorization" in rest or b"cookie" in rest:
             request.identity = self._identity(scope, request, host, origin)
         if USER in rest or GROUP in rest:
             groups = [value.decode("utf-8", "replace") for name, value in scope["headers"] if name == GROUP]
+            request.impersonator = request.identity.name
             request.identity = self.api.gate.impersonated(request.identity, rest, groups)
         if request.path[0] != "session":  # judged where it is answered
             self.api.gate.check(request)
@@ -243,6 +260,8 @@ class Asgi:
         answer = await self.api.sessions.answer(request, secure=scope.get("scheme") in SECURE, host=host)
         if answer is None:
             raise no_such_resource()
+        if request.method not in READING:
+            self.api.audit.note_login(request, None, answer.status)
         return answer
 
     async def _body(self, request: ApiRequest, receive: Receive) -> bytes:
@@ -269,6 +288,17 @@ class Asgi:
                 raise too_large(f"limit is {limit}")
         return b"".join(parts)
 
+    def _note(self, scope: Scope, answer: Answer, error: Exception | None = None) -> None:
+        """Tell the audit log of an answer."""
+        request: ApiRequest | None = scope.get(REQUEST)
+        if request is None or (request.method in READING and answer.status not in REFUSED):
+            return
+        reason = error.reason if isinstance(error, ApiStatusError) else ""
+        if request.path[0] == "session":
+            self.api.audit.note_login(request, None, answer.status, reason)
+        else:
+            self.api.audit.note(request, answer.status, reason=reason, revision=answer.revision, body=answer.body)
+
     def _refusal(self, error: Exception, scope: Scope) -> Answer:
         """What is answered when an answer could not be made."""
         if isinstance(error, ApiStatusError):
@@ -292,6 +322,7 @@ class Asgi:
         started = time.perf_counter()
         result = await self.api.artifacts.answer(request, receive)
         if isinstance(result, Answer):
+            self._note(scope, result)
             self.api.metrics.observe(request.method, result.status, time.perf_counter() - started)
             await _respond(result, scope, send, connection)
             return
@@ -318,6 +349,7 @@ class Asgi:
         target = targets.find(request.path)
         if target is None:
             return False
+        self.api.audit.note(request, 101)
         if scope["type"] == "websocket":
             await serving.serve_websocket(self.api, request, target, scope, receive, send)
         else:
@@ -367,6 +399,7 @@ class Asgi:
                 raise bad_request("only watches and agents speak WebSocket")
             await streams.send_watch_messages(self.api, result.plan, scope, receive, send)
         except ApiStatusError as error:
+            self._note(scope, error_answer(error), error)
             await _refuse_socket(error, scope, send)
 
     async def _serve_agent(self, node: str, identity: Identity, receive: Receive, send: Send) -> None:

@@ -4,6 +4,9 @@
     its Lease          in the namespace of node leases
     its Instances      those with spec.nodeName of the node: read, write the status, take the finalizer away
     its TaskRuns       those with status.node of the node: read, write the status
+    its Resources      those with spec.nodeName of the node: read, speak for the device; one that is new, or on no node, too
+    its Operations     those with status.node of the node: read, write the status
+    its WorkflowRuns   those with status.node of the node: read, write the status, get what they need, merge what happened
     its Endpoints      list and watch those with spec.nodeName of the node
     what they name     Secrets, ConfigMaps, keys and Artifacts of their namespaces that their templates refer to
     Events             create and count up
@@ -31,6 +34,7 @@ from plum_controller.store.cache import WatchCache
 MAIN_CONTROL = FieldRequirement("spec.service", "=", "maincontrol")
 """The one service whose address agents tell workloads (`MAIN_CONTROL_BASE`)."""
 TASK_RUNS = "taskruns.plum.dev"
+WORKFLOW_RUNS = "workflowruns.plum.dev"
 RESTRICTED_LABELS = "node-restriction.kubernetes.io/"
 """Labels that administrators use to keep workloads away from nodes they do not trust."""
 
@@ -44,7 +48,7 @@ class NodeAccess:
     def allows(self, node: str, wanted: Attributes, fields: str = "") -> bool:
         """Whether the agent of `node` may do this. `fields` is the field selector of a list."""
         if wanted.path:
-            return wanted.path in ("/agent/v1/connect", "/agent/v1/certificate", "/agent/v1/statuses")
+            return wanted.path in ("/agent/v1/connect", "/agent/v1/certificate", "/agent/v1/statuses", "/agent/v1/devices")
         match wanted.group, wanted.resource:
             case "plum.dev", "nodes":
                 return self._node(node, wanted)
@@ -55,6 +59,12 @@ class NodeAccess:
                 return self._instance(node, wanted, fields)
             case "plum.dev", "taskruns":
                 return self._task(node, wanted, fields)
+            case "plum.dev", "resources":
+                return self._resource(node, wanted, fields)
+            case "plum.dev", "operations":
+                return self._operation(node, wanted, fields)
+            case "plum.dev", "workflowruns":
+                return self._run(node, wanted, fields)
             case "plum.dev", "endpoints":
                 asked = _requirements(fields)
                 return wanted.verb in ("list", "watch") and (_own_field(node) in asked or MAIN_CONTROL in asked)
@@ -88,6 +98,32 @@ class NodeAccess:
         subresources = ("", "status") if wanted.verb == "get" else ("status",)
         if wanted.verb in ("get", "update", "patch") and wanted.subresource in subresources:
             entry = self._cache.get(Key(TASK_RUNS, wanted.namespace, wanted.name))
+            return entry is not None and entry.field("status.node") == node
+        return False
+
+    def _resource(self, node: str, wanted: Attributes, fields: str) -> bool:
+        if wanted.verb in ("list", "watch"):
+            return _own_field(node) in _requirements(fields)
+        entry = self._cache.get(Key("resources.plum.dev", wanted.namespace, wanted.name))
+        if wanted.subresource == "device":  # which of its fields it may change is decided there
+            return True
+        return wanted.verb == "get" and entry is not None and entry.field("spec.nodeName") == node
+
+    def _operation(self, node: str, wanted: Attributes, fields: str) -> bool:
+        if wanted.verb in ("list", "watch"):
+            return _task_field(node) in _requirements(fields)
+        if wanted.verb not in ("get", "update", "patch") or wanted.subresource not in ("", "status"):
+            return False
+        entry = self._cache.get(Key("operations.plum.dev", wanted.namespace, wanted.name))
+        is_own = entry is not None and entry.field("status.node") == node
+        return is_own and (wanted.verb == "get" or wanted.subresource == "status")
+
+    def _run(self, node: str, wanted: Attributes, fields: str) -> bool:
+        if wanted.verb in ("list", "watch"):
+            return _task_field(node) in _requirements(fields)
+        allowed = {"get": ("", "status", "delegation"), "update": ("status",), "patch": ("status",), "create": ("merge",)}
+        if wanted.name and wanted.subresource in allowed.get(wanted.verb, ()):
+            entry = self._cache.get(Key(WORKFLOW_RUNS, wanted.namespace, wanted.name))
             return entry is not None and entry.field("status.node") == node
         return False
 
@@ -191,6 +227,10 @@ def admit(node: str, kind: str, new: Json, live: Mapping[str, Any] | None) -> No
             raise _refused(
                 node, "may take an attempt of a task and report how it ended; what follows is the controller's to decide"
             )
+    if kind == "WorkflowRun":
+        before, after = (live or {}).get("status") or {}, new.get("status") or {}
+        if live is None or after.get("node") != node:
+            raise _refused(node, "may write the status of a run that was delegated to it, and hand it to nobody")
     if kind == "Node":
         before_labels = ((live or {}).get("metadata") or {}).get("labels") or {}
         labels = new["metadata"].get("labels") or {}

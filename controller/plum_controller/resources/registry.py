@@ -17,6 +17,7 @@ from plum_schemas.crds import load
 
 from plum_controller.resources.artifact_rules import ArtifactRules
 from plum_controller.resources.definition_rules import DEFINITIONS, DefinitionRules, is_established
+from plum_controller.resources.device_rules import OPERATIONS, RESOURCES, OperationRules, ResourceRules
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.indexing import Indexer, empty_index
 from plum_controller.resources.kinds import ResourceKind as ResourceKind
@@ -24,7 +25,6 @@ from plum_controller.resources.kinds import kinds_of, served
 from plum_controller.resources.kv_rules import EntryRules
 from plum_controller.resources.namespaces import NamespaceRules
 from plum_controller.resources.object_rules import ConfigMapRules, LeaseRules, SecretRules
-from plum_controller.resources.reported_rows import ReportedRules
 from plum_controller.resources.rules import NO_RULES, KindRules
 from plum_controller.resources.task_rules import TaskDefinitionRules, TaskRunRules
 from plum_controller.resources.trigger_rules import TRIGGERS, TriggerRules
@@ -42,7 +42,8 @@ RULES: dict[str, KindRules] = {
     "taskruns.plum.dev": TaskRunRules(),
     "kvs.plum.dev": EntryRules(),
     TRIGGERS: TriggerRules(),
-    "resources.plum.dev": ReportedRules(),
+    RESOURCES: ResourceRules(),
+    OPERATIONS: OperationRules(),
     "workflows.plum.dev": WorkflowRules(),
     "workflowruns.plum.dev": WorkflowRunRules(),
     DEFINITIONS: DefinitionRules(),
