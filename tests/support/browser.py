@@ -17,6 +17,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from weakref import WeakKeyDictionary
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.support.command import Dev, Plum, running_dev
+from tests.support.command import Dev, Done, Plum, running_dev
 from tests.support.docker_engine import install
 
 PROJECT = Path(__file__).parents[2]
@@ -90,9 +91,14 @@ class UiSite:
     def plum(self) -> Plum:
         return self.dev.plum
 
+    def run(self, *argv: str) -> Done:
+        """A command of `plum` that must succeed; in a thread of its own, because Playwright's loop runs in this one."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self.plum.ok, *argv).result()
+
     def apply(self, name: str, text: str, *flags: str) -> None:
         """Apply manifests as `plum apply` does."""
-        self.plum.ok("apply", "-f", self.plum.write(f"{name}.yaml", text), *flags)
+        self.run("apply", "-f", self.plum.write(f"{name}.yaml", text), *flags)
 
 
 def require_ui() -> None:
