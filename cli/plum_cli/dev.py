@@ -14,6 +14,7 @@ import functools
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
@@ -122,6 +123,8 @@ class _Dev:
             for number in range(1, options.agents + 1)
         ]
         self._manifests = str(Path(options.manifests).absolute()) if options.manifests else ""
+        self._secure_url = ""
+        """Of the listener with TLS, where one has to log in."""
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -143,8 +146,9 @@ class _Dev:
             await self._until_stopped(self._wait_for_nodes())
             if self._options.manifests:
                 await self._until_stopped(self._apply())
+            link = await self._link() if self._secure_url and not self._stop.is_set() else ""
             if not self._stop.is_set():
-                print(self._welcome(path), flush=True)
+                print(self._welcome(path, link), flush=True)
             await self._stop.wait()
             return OK
         finally:
@@ -197,6 +201,7 @@ class _Dev:
         if isinstance(event, dict) and event.get("event") == "ready":
             if event.get("workers"):  # told to applications by the agents, and the same again after a restart
                 self._environment.setdefault("CONTROLLER_GRPC_ADDR", str(event["workers"]))
+            self._secure_url = str(event.get("secureUrl") or "")
             if not self._url.done():
                 self._url.set_result(str(event["url"]))
             else:
@@ -291,12 +296,29 @@ class _Dev:
                 return dict(sync.get("status") or {})
         return {}
 
-    def _welcome(self, kubeconfig: Path) -> str:
+    async def _link(self) -> str:
+        """A one-time link to the listener with TLS. Empty, with a warning, when none can be had."""
+        from plum_cli.commands.ui import make_link
+
+        session = Session(Server(self.url))
+        try:
+            code = (await make_link(session))["link"]
+        except ApiError as error:
+            terminal.warn(f"no link to log in could be made: {error.message}; make one with: plum ui")
+            return ""
+        finally:
+            await session.close()
+        for anywhere in ("0.0.0.0", "[::]"):
+            self._secure_url = self._secure_url.replace(f"//{anywhere}:", f"//{socket.gethostname()}:")
+        return f"{self._secure_url}/ui/login#link={code}"
+
+    def _welcome(self, kubeconfig: Path, link: str) -> str:
         options = self._options
         nodes = ", ".join(part.name for part in self._agents) or "none (plum agent --node NAME --controller URL)"
         first = "" if options.is_default else f"  export KUBECONFIG={kubeconfig.absolute()}\n"
+        login = f"  log in      {link}\n              (once, within 10 minutes; another: plum ui)\n" if link else ""
         return (
-            f"\nPlum is ready.\n  UI          {self.url}/\n  kubeconfig  {kubeconfig}\n  nodes       {nodes}\n"
+            f"\nPlum is ready.\n  UI          {self.url}/\n{login}  kubeconfig  {kubeconfig}\n  nodes       {nodes}\n"
             f"\nNext, in another terminal:\n{first}"
             "  plum get all\n  plum explain deployment/NAME     says why something does not run\n  plum apply -f FILE --wait\n"
             "\nCtrl-C ends Plum; what it runs goes on, and the next `plum dev` takes it over."

@@ -305,7 +305,7 @@ class Settings:
     audit_bytes: int = _setting(
         "PLUM_AUDIT_BYTES",
         64 * 1024 * 1024,
-        "Most bytes of the audit log; the oldest sixteenth goes when there are more.",
+        "Most bytes of the audit log; the oldest sixteenth goes beyond them.",
         _number,
     )
     shutdown_seconds: float = _setting(

@@ -215,9 +215,8 @@ class Asgi:
             raw_path=scope["raw_path"],
         )
         scope[REQUEST] = request
-        if secure:
-            request.identity = ANONYMOUS
         if secure or b"authorization" in rest or b"cookie" in rest:
+            request.identity = ANONYMOUS
             request.identity = self._identity(scope, request, host, origin)
         if USER in rest or GROUP in rest:
             groups = [value.decode("utf-8", "replace") for name, value in scope["headers"] if name == GROUP]

@@ -45,6 +45,8 @@ class ApiRequest:
     """Address it came from; empty inside this process."""
     raw_path: bytes = b""
     """The path as it was sent, without the query."""
+    impersonator: str = ""
+    """Who it really is, when `identity` is somebody they act as."""
 
     @property
     def user(self) -> str:

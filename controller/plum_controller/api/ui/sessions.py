@@ -3,7 +3,7 @@
     POST   /session        {"token": T} or {"link": L} --> Set-Cookie, who you are     (the link is used up)
     GET    /session        who you are, what unsafe requests must carry, until when; 401 when nobody is logged in
     DELETE /session        the session ends, with everything that goes on in it
-    POST   /session/links  a link for who asks, good once and for minutes; with Impersonate-User for somebody else
+    POST   /session/links  a link for who asks, or for {"user": U, "groups": [G]} they may act as; good once, for minutes
 
 A session is a Token object with `spec.login`: stored as a hash, ended by deleting it, cleared away when its time is over, known
 after a restart. It ends with the token it was opened with. Its cookie holds 256 random bits, is out of reach of scripts, and
@@ -23,10 +23,10 @@ from typing import Any
 import msgspec
 from plum_schemas.base import ObjectKey
 
-from plum_controller.api.access import unauthorized
+from plum_controller.api.access import USER, Gate, unauthorized
 from plum_controller.api.authentication import TOKENS, Authenticator, new_token
 from plum_controller.api.bodies import read_object
-from plum_controller.api.identity import AUTHENTICATED, BOOTSTRAPPERS, LOCAL, Identity
+from plum_controller.api.identity import AUTHENTICATED, BOOTSTRAPPERS, LOCAL, NODE_PREFIX, NODES, Identity
 from plum_controller.api.limits import READING
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.resources.errors import ApiStatusError, Cause, invalid_option
@@ -98,8 +98,9 @@ def identify(
 class Sessions:
     """Answers `/session`."""
 
-    def __init__(self, service: ResourceService, authenticator: Authenticator, seconds: float) -> None:
+    def __init__(self, service: ResourceService, authenticator: Authenticator, gate: Gate, seconds: float) -> None:
         self._service = service
+        self._gate = gate
         self._authenticator = authenticator
         self._seconds = seconds
 
@@ -160,7 +161,7 @@ class Sessions:
             {"parent": parent, "address": request.peer, "userAgent": agent},
             f"browser session from {request.peer or 'this machine'}",
         )
-        session = Identity(identity.name, identity.groups, identity.uid, credential=made, expires=ends)
+        request.identity = session = Identity(identity.name, identity.groups, identity.uid, credential=made, expires=ends)
         secured = "; Secure" if cookie == SECURE_COOKIE else ""
         life = max(1, int(ends - time.time()))
         text = f"{cookie}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={life}{secured}"
@@ -183,7 +184,7 @@ class Sessions:
     async def _end(self, request: ApiRequest, secret: str, cookie: str) -> Answer:
         identity = self._authenticator.session_of(secret) if secret else None
         if identity is not None:
-            identify(self._authenticator, secret, "DELETE", request.headers, None)
+            request.identity = identify(self._authenticator, secret, "DELETE", request.headers, None)
             try:
                 await self._delete(identity.credential)
             except ApiStatusError as error:
@@ -201,6 +202,9 @@ class Sessions:
         if identity.node or BOOTSTRAPPERS in identity.groups:
             raise ApiStatusError(403, "Forbidden", f"forbidden: {identity.name} is no person; it gets no link")
         body = read_object(request)[0] if request.body else {}
+        if body.get("user"):
+            identity = self._other(identity, body)
+            request.impersonator, request.identity = request.identity.name, identity
         seconds = body.get("seconds", LINK_SECONDS)
         if isinstance(seconds, bool) or not isinstance(seconds, int) or not 1 <= seconds <= MOST_LINK_SECONDS:
             message = f"Invalid value: {seconds}: use 1 to {MOST_LINK_SECONDS} seconds"
@@ -212,6 +216,16 @@ class Sessions:
         base = f"{'https' if secure else 'http'}://{(host or b'').decode('latin-1')}"
         made = {"url": f"{base}{PAGE}{code}", "link": code, "user": identity.name, "expiresAt": _when(ends)}
         return Answer(_encode(made), 201, headers=_PRIVATE)
+
+    def _other(self, identity: Identity, body: Mapping[str, Any]) -> Identity:
+        """The user that a link is wanted for. Raises `ApiStatusError` 403 when who asks may not act as them."""
+        user, groups = body["user"], body.get("groups") or []
+        if not isinstance(user, str) or not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+            message = "Invalid value: user is a name and groups a list of names"
+            raise invalid_option("SessionLink", [Cause("FieldValueInvalid", message, "user")])
+        if user.startswith(NODE_PREFIX) or NODES in groups or BOOTSTRAPPERS in groups:
+            raise ApiStatusError(403, "Forbidden", f"forbidden: {user} is no person; it gets no link")
+        return self._gate.impersonated(identity, {USER: user.encode()}, [*groups])
 
     async def _store(self, identity: Identity, digest: str, ends: float, login: dict[str, Any], description: str) -> str:
         """Keep a login; answers with its name."""
