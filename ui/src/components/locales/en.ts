@@ -58,6 +58,29 @@ export default {
   field: 'Field',
   value: 'Value',
   expected: 'Expected',
+  typeToConfirm: 'Type {name} to confirm',
+  object: {
+    desired: 'Desired', actual: 'Actual', diff: 'Diff', events: 'Events', why: 'Why', history: 'History', condition: 'Condition', isTrue: 'Is it so', reason: 'Reason', since: 'Since',
+    noConditions: 'It has no conditions.', differences: 'Everything is as desired | {n} field differs from what is desired | {n} fields differ from what is desired',
+    nothingToCompare: 'Nothing of it can be compared.', because: 'Because', differs: 'differs', noEvents: 'Nothing happened lately.', created: 'Created', ownedBy: 'Belongs to',
+    missing: 'There is no {kind} called {name}.', missingHint: 'It was deleted, or never there. If it was deleted not long ago, its history can bring it back.',
+    deleteTitle: 'Delete {kind} {name}?', deleteText: 'What belongs to it goes with it. Its history is kept for a while, and brings it back.',
+  },
+  plan: {
+    title: 'What would happen', nothing: 'Nothing would change.', create: 'create', change: 'change', delete: 'delete', stop: 'stop', start: 'start', move: 'move', restart: 'restart',
+    unchanged: 'unchanged',
+  },
+  history: {
+    about: 'Each version with its author. Choose two to compare, or roll back to one.', withStatus: 'with versions of the status', version: 'Version {revision} · {manager}',
+    create: 'created', update: 'changed', delete: 'deleted', left: 'Left', right: 'Right', rollBack: 'Roll back', isCurrent: 'This is what it is now.',
+    wasDeleted: 'This version is its end; choose one before.', onlyOne: 'There is one version only; nothing to compare.', confirm: 'Roll {name} back to version {revision}?', now: 'Now',
+  },
+  yamlView: {
+    mode: 'What is shown', manifest: 'Manifest', whole: 'With status', download: 'Download', discard: 'Discard', changes: 'Changes', validate: 'Validate', plan: 'Plan',
+    valid: 'Valid: the API would accept it.', applied: 'Applied.', unchanged: 'Nothing is changed.', oneDocument: 'One manifest is expected.',
+    renamed: 'Name and namespace cannot be changed; this is {name}.', overtaken: 'Somebody else changed it since you began.', takeTheirs: 'Take theirs', keepMine: 'Go on with mine',
+    mine: 'Yours', keptBySync: 'It is kept by the sync {sync}, which will bring its own version back. Change it in its source, or hold the sync.',
+  },
   yaml: {
     unknown: '{field}: there is no such field.', meant: 'Did you mean {name}?', type: '{field} is {value}; {expected} is expected.',
     enum: '{field} is {value}; one of {expected} is expected.', required: '{field} is missing.', minimum: '{field} is {value}; at least {expected} is expected.',

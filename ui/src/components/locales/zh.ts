@@ -60,6 +60,29 @@ const zh: typeof en = {
   field: '字段',
   value: '值',
   expected: '要求',
+  typeToConfirm: '输入 {name} 以确认',
+  object: {
+    desired: '期望', actual: '实际', diff: '差异', events: '事件', why: '原因', history: '历史', condition: '条件', isTrue: '是否成立', reason: '原因', since: '起始',
+    noConditions: '没有条件。', differences: '一切符合期望 | {n} 个字段与期望不符 | {n} 个字段与期望不符',
+    nothingToCompare: '没有可比较的内容。', because: '因为', differs: '有差异', noEvents: '最近没有事件。', created: '创建于', ownedBy: '属于',
+    missing: '不存在名为 {name} 的 {kind}。', missingHint: '它已被删除或从未存在。若删除不久，可从历史恢复。',
+    deleteTitle: '删除 {kind} {name}？', deleteText: '属于它的对象将一并删除。历史会保留一段时间，可用于恢复。',
+  },
+  plan: {
+    title: '将发生的变化', nothing: '不会有任何变化。', create: '新建', change: '修改', delete: '删除', stop: '停止', start: '启动', move: '迁移', restart: '重启',
+    unchanged: '不变',
+  },
+  history: {
+    about: '每个版本及其作者。选择两个进行比较，或回滚到其中一个。', withStatus: '包含状态版本', version: '版本 {revision} · {manager}',
+    create: '已创建', update: '已修改', delete: '已删除', left: '左侧', right: '右侧', rollBack: '回滚', isCurrent: '这就是当前版本。',
+    wasDeleted: '此版本为删除，请选择之前的版本。', onlyOne: '只有一个版本，无可比较。', confirm: '将 {name} 回滚到版本 {revision}？', now: '当前',
+  },
+  yamlView: {
+    mode: '显示内容', manifest: '清单', whole: '含状态', download: '下载', discard: '放弃', changes: '变更', validate: '校验', plan: '计划',
+    valid: '有效：API 会接受。', applied: '已应用。', unchanged: '没有改动。', oneDocument: '应为一个清单。',
+    renamed: '名称和命名空间不可更改；此对象为 {name}。', overtaken: '在您编辑期间他人已修改。', takeTheirs: '采用对方的', keepMine: '继续我的',
+    mine: '您的', keptBySync: '它由同步 {sync} 维护，同步会恢复其版本。请在来源中修改，或暂停同步。',
+  },
   yaml: {
     unknown: '{field}：没有这个字段。', meant: '是否指 {name}？', type: '{field} 的值为 {value}，应为 {expected}。',
     enum: '{field} 的值为 {value}，应为以下之一：{expected}。', required: '缺少 {field}。', minimum: '{field} 的值为 {value}，不得小于 {expected}。',
