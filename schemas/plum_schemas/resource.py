@@ -175,6 +175,8 @@ class Connection(Struct):
     """Node it is connected to."""
     session: str = ""
     """Connection it last reported through."""
+    reason: str = ""
+    """Why it is offline: Silent, NodeLost, NodeGone, DriverFailed."""
 
 
 class Claim(Struct):

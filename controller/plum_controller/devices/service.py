@@ -9,12 +9,12 @@ from plum_client.manager import Manager
 from plum_schemas.operation import Operation
 from plum_schemas.resource import Resource
 
-from plum_controller.devices import operations
+from plum_controller.devices import operations, presence, retention
 from plum_controller.devices.host import ControllerHost
 from plum_controller.devices.recording import Recorder
 
 
-class DeviceSettings(Protocol):
+class DeviceSettings(retention.RetentionSettings, Protocol):
     """What devices need of the settings."""
 
     @property
@@ -39,4 +39,6 @@ def add_to(manager: Manager, settings: DeviceSettings) -> Devices:
     recorder = Recorder(manager.api, manager.informer(Resource), manager.clock)
     host = ControllerHost(manager.api, manager.clock, recorder, manager.informer(Operation))
     operations.add_to(manager, host, settings.operation_lost_seconds)
+    presence.add_to(manager, host)
+    retention.add_to(manager, settings)
     return Devices(recorder, host)

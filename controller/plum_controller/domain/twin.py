@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from plum_schemas.durations import parse_duration
+from plum_schemas.resource import Reported, ResourceSpec
+
 Json = dict[str, Any]
+OFFLINE = {
+    "Silent": "nothing was heard of it for two heartbeats",
+    "NodeLost": "the lease of its node has run out; nobody knows how the device is",
+    "NodeGone": "its node was deleted; announce it on another, or change spec.nodeName",
+    "DriverFailed": "its address does not answer as spec.driver expects",
+}
 MOST_NAMED = 3
 """Properties that a message names."""
 
@@ -64,7 +73,8 @@ def _online(connection: Json) -> Json:
     if not connection.get("lastSeen"):
         text = "nobody has spoken for this device yet; start its program, or look at spec.driver"
         return {"type": "Online", "status": "False", "reason": "NeverSeen", "message": text}
-    return {"type": "Online", "status": "False", "reason": "Silent", "message": "nothing was heard of it for two heartbeats"}
+    reason = connection.get("reason") or "Silent"
+    return {"type": "Online", "status": "False", "reason": reason, "message": OFFLINE.get(reason, "")}
 
 
 def _synced(spec: Json, delta: Json, online: bool) -> Json:
@@ -82,6 +92,18 @@ def _synced(spec: Json, delta: Json, online: bool) -> Json:
     return {"type": "Synced", "status": "False", "reason": reason, "message": text}
 
 
-def stale_at(reported: datetime | None, stale_after: float) -> float | None:
-    """Unix seconds from which a value is stale."""
-    return None if reported is None else reported.timestamp() + stale_after
+def becomes_stale(spec: ResourceSpec, reported: Mapping[str, Reported], now: datetime) -> tuple[list[str], float | None]:
+    """Properties whose value is stale and does not say so yet, and the seconds until the next one is."""
+    own = {one.name: one.stale_after for one in spec.model.properties}
+    stale: list[str] = []
+    waits: list[float] = []
+    for name, value in reported.items():
+        after = own.get(name) or spec.stale_after
+        if after is None or value.time is None or value.quality == "stale":
+            continue
+        left = parse_duration(after) - (now - value.time).total_seconds()
+        if left <= 0:
+            stale.append(name)
+        else:
+            waits.append(left)
+    return stale, min(waits, default=None)
