@@ -5,12 +5,13 @@ import './app/styles/tokens.css'
 import './app/styles/base.css'
 import App from './app/App.vue'
 import { i18n, preferredLanguage, setLanguage } from './app/i18n'
-import { router } from './app/router'
+import { installRoutes, router } from './app/router'
 import { loadSession } from './app/session'
 import './app/theme'
 
 async function begin(): Promise<void> {
   await Promise.all([setLanguage(preferredLanguage()), loadSession()])
+  installRoutes()
   createApp(App).use(i18n).use(router).mount('#app')
 }
 

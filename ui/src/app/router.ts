@@ -11,11 +11,15 @@ export const router = createRouter({
   history: createWebHistory(BASE),
   routes: [
     { path: '/', redirect: { name: 'overview' } },
-    ...features.flatMap((feature) => feature.routes),
     { path: '/:rest(.*)*', name: 'not-found', component: () => import('./NotFound.vue') },
   ],
   scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
 })
+
+/** Called once at the start. Not while this file is loaded: features import it for their commands. */
+export function installRoutes(): void {
+  for (const route of features.flatMap((feature) => feature.routes)) router.addRoute(route)
+}
 
 /** Where the page of an object is: the feature's own, or the generic one. */
 export function objectRoute(kind: KindRef, namespace: string | undefined, name: string, tab?: string): RouteLocationRaw {
