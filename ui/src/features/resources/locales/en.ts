@@ -45,6 +45,7 @@ export default {
   offlineNote: 'The device is offline. The operation waits for it until its time is over.',
   method: 'Operation',
   arguments: 'Arguments',
+  actions: 'Actions',
   state: 'State',
   result: 'Result',
   asked: 'Asked for',

@@ -47,6 +47,7 @@ export default {
   offlineNote: '设备离线。操作会等待它上线，直到超过时限。',
   method: '操作',
   arguments: '参数',
+  actions: '操作项',
   state: '状态',
   result: '结果',
   asked: '请求时间',
