@@ -66,7 +66,7 @@ class OperationCall:
             raise ValueError(f"progress is {fraction}; use 0 to 1")
         self.cancellation.raise_if_set()
         if self._tell is not None:
-            self._tell(fraction)
+            self._tell(round(fraction, 3))
 
 
 class DeviceProperty:

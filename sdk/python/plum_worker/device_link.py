@@ -50,15 +50,15 @@ class UnixConnection(http.client.HTTPConnection):
 class DeviceLink:
     """Connections to one agent or controller. Raises `DeviceRefusedError` for an address that cannot be used."""
 
-    def __init__(self, address: str, token: str = "", ca_file: str = "") -> None:
+    def __init__(self, address: str, token: str = "", ca_file: str = "", tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(address)
-        self.address, self.token, self.ca_file = address, token, ca_file
+        self.address, self.token = address, token
         self._unix = parts.path if parts.scheme in ("unix", "http+unix") else ""
         if not self._unix and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise DeviceRefusedError(f"PLUM_DEVICES is {address!r}; use http://HOST:PORT, https://HOST:PORT or unix:/PATH")
         self._host, self._prefix = parts.hostname or "", "" if self._unix else parts.path.rstrip("/")
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = ssl.create_default_context(cafile=ca_file or None) if parts.scheme == "https" else None
+        self.tls = (tls or ssl.create_default_context(cafile=ca_file or None)) if parts.scheme == "https" else None
         self._headers = {"User-Agent": "plum-device", "Accept": "application/json"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -123,8 +123,8 @@ class DeviceLink:
     def _make(self, timeout: float) -> http.client.HTTPConnection:
         if self._unix:
             return UnixConnection(self._unix, timeout)
-        if self._tls is not None:
-            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+        if self.tls is not None:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self.tls)
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import Callable
 from random import Random
@@ -41,18 +42,16 @@ class SimulatedDevice:
         address: str = "",
         namespace: str = "",
         token: str = "",
-        ca_file: str = "",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`interval`: seconds between two reports. `speed`: how much faster than ours its time runs."""
         if kind not in MODELS:
             raise DeviceError(f"there is no simulated {kind!r}; use {', '.join(sorted(MODELS))}")
         self.faults = Faults(Random(f"{seed}/{name}/faults"))  # noqa: S311 -- no secret: it must be the same again
         self.model: Model = MODELS[kind](Random(f"{seed}/{name}"))  # noqa: S311
-        self.device = Device(
-            name, type=self.model.type, heartbeat=heartbeat, address=address, namespace=namespace, token=token, ca_file=ca_file
-        )
+        self.device = Device(name, type=self.model.type, heartbeat=heartbeat, address=address, namespace=namespace, token=token)
         link = self.device.link
-        self.link = self.device.link = FaultyLink(link.address, token or link.token, ca_file or link.ca_file, self.faults)
+        self.link = self.device.link = FaultyLink(link.address, link.token, tls or link.tls, self.faults)
         self._interval = interval
         self._speed = speed
         self._told: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -91,8 +92,8 @@ class Faults:
 class FaultyLink(DeviceLink):
     """A link that is dead while the device is offline."""
 
-    def __init__(self, address: str, token: str, ca_file: str, faults: Faults) -> None:
-        super().__init__(address, token, ca_file)
+    def __init__(self, address: str, token: str, tls: ssl.SSLContext | None, faults: Faults) -> None:
+        super().__init__(address, token, tls=tls)
         self._faults = faults
         self._stream: Stop | None = None
 

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import ssl
 import sys
 from collections.abc import Sequence
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def simulate(
-    flags: argparse.Namespace, *, address: str = "", namespace: str = "", token: str = "", ca_file: str = ""
+    flags: argparse.Namespace, *, address: str = "", namespace: str = "", token: str = "", tls: ssl.SSLContext | None = None
 ) -> list[SimulatedDevice]:
     """The devices that the flags ask for. Raises `DeviceError`."""
     for name, value in (
@@ -62,7 +63,7 @@ def simulate(
             address=address,
             namespace=namespace,
             token=token,
-            ca_file=ca_file,
+            tls=tls,
         )
         for name in names
     ]
