@@ -55,13 +55,13 @@ def test_an_entry_is_edited_and_a_conflict_loses_nothing(site: UiSite, open_page
     check_accessibility(page)
 
     value.fill("eighty")
-    expect(page.get_by_text("A whole number is expected")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="A whole number is expected")).to_be_visible()
     put(site, "line/level", "81")
     expect(page.get_by_text("Somebody changed this entry while you were editing")).to_be_visible()
 
     page_errors(page).expect("412")
     value.fill("9007199254740993")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("Nothing was saved: the entry has changed")).to_be_visible()
     page.get_by_role("button", name="Save mine over it").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
