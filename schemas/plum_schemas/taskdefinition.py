@@ -58,8 +58,9 @@ class ServiceCall(Struct):
 class ProcessCall(Struct):
     """A process on a chosen node."""
 
-    command: list[str]
-    """Program and arguments. A single string is split as a shell would, without a shell."""
+    command: list[str] = []
+    """Program and arguments. A single string is split as a shell would, without a shell. If absent, the payload says what is
+    executed: `{command, args, workingDir, input, env}`."""
     env: Annotated[list[EnvVar], ListMap("name")] = []
     """Environment variables. A map from name to value is accepted."""
     working_dir: str = ""
@@ -232,6 +233,4 @@ def check_task(spec: TaskDefinitionSpec, path: str) -> Iterator[FieldError]:
     for name, call in (("process", spec.process), ("container", spec.container)):
         if call is not None:
             yield from check_env(call.env, f"{path}.{name}.env")
-    if spec.process is not None and not spec.process.command:
-        yield required(f"{path}.process.command", "name a program")
     yield from check_retry(spec.retry, f"{path}.retry")

@@ -25,7 +25,7 @@ TERMINAL_PHASES = frozenset({"Succeeded", "Failed", "Timeout", "Canceled", "Unkn
 
 
 class TaskRunSpec(Struct):
-    """What to execute. Either taskRef or task is set. Only `canceled` may be changed later."""
+    """What to execute. Either taskRef or task is set. Only `canceled` and `suspend` may be changed later."""
 
     task_ref: str = ""
     """Name of the TaskDefinition, or of a builtin such as `builtin.echo`."""
@@ -49,6 +49,8 @@ class TaskRunSpec(Struct):
     """Further labels of the node or worker that executes it."""
     deadline: datetime | None = None
     """No attempt starts after this time."""
+    suspend: bool = False
+    """True holds a run that is Queued: it is admitted once this is false again."""
     canceled: bool = False
     """True asks to stop; honoured in every state."""
     keep_for: Duration | None = None
@@ -205,6 +207,10 @@ class TaskRun(Object):
             yield from check_task(spec.task, "spec.task")
         if old is None:
             return
+        if spec.suspend and not old.spec.suspend and old.status.phase != "Queued":
+            yield forbidden(
+                "spec.suspend", f"the run is {old.status.phase}; only one that is Queued can be held, others be cancelled"
+            )
         if old.spec.canceled and not spec.canceled:
             yield forbidden("spec.canceled", "a cancelled run stays cancelled; run the task again")
         if _what(old.spec) != _what(spec):

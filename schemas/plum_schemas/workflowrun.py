@@ -59,6 +59,8 @@ class WorkflowRunSpec(Struct):
     """A definition of its own, instead of workflowRef."""
     params: FreeMap = {}
     """Parameters."""
+    task_payload: FreeMap = {}
+    """Fields that the payload of every task of the run gets, instead of what its node says."""
     state: Literal["Running", "Paused", "Canceled"] = "Running"
     """Paused starts nothing new; Canceled stops everything."""
     priority: int | None = None
@@ -177,4 +179,4 @@ class WorkflowRun(Object):
 
 
 def _what(spec: WorkflowRunSpec) -> tuple[object, ...]:
-    return spec.workflow_ref, spec.definition, spec.params, spec.start_from
+    return spec.workflow_ref, spec.definition, spec.params, spec.task_payload, spec.start_from

@@ -23,10 +23,10 @@ from plum_client.controller import Controller, Watch
 from plum_client.errors import ApiError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
-from plum_flow import task_retry, task_states
+from plum_flow import at_once, task_retry, task_states
 from plum_flow.task_admission import Prepared, Refused, idempotency_key, prepare
 from plum_flow.task_reports import outcome_of
-from plum_flow.task_states import Outcome, TransitionError, claim_of, is_final
+from plum_flow.task_states import Holder, Outcome, TransitionError, claim_of, is_final
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.node import Node
@@ -43,6 +43,9 @@ GRACE_SECONDS = 30.0
 """For a holder that ends attempts by its own clock, an agent or this process, to do so and report it."""
 CONTROLLER_WORKER = "controller/"
 """How holders in the controller's own process are named."""
+
+AT_ADMISSION = Holder(worker=f"{CONTROLLER_WORKER}admission")
+"""Who does what is done in one step with the admission."""
 
 
 class TaskSettings(Protocol):
@@ -168,6 +171,10 @@ class TaskReconciler:
             if late is not None and late <= 0:
                 text = f"spec.deadline {run.spec.deadline} passed before an attempt could start"
                 return await self._end(run, Outcome("Timeout", "DeadlineExceeded", run.status.error or text))
+            if run.status.phase == "Queued" and run.spec.suspend:
+                self._leave(run.metadata.uid)
+                await self._say(run, "Suspended", "held by spec.suspend; it goes on once that is false")
+                return Result.requeue(late) if late is not None else Result.wait_for_change()
             if run.status.phase == "Queued":
                 return await self._admit(run, late)
             return Result.requeue(late) if late is not None else Result.wait_for_change()
@@ -189,7 +196,7 @@ class TaskReconciler:
         """Write an end, or a further attempt, and tell people what went wrong."""
         await self._write(run, status)
         if status.phase == "Pending":
-            self._recorder.event(run, "Warning", status.reason or "Retry", f"attempt {run.status.attempt}: {status.error}")
+            self._recorder.event(run, "Warning", status.reason or "Retry", f"attempt {status.attempt - 1}: {status.error}")
         elif status.phase == "Canceled":
             self._recorder.event(run, "Normal", "Canceled", status.error or "cancelled")
         elif status.phase != "Succeeded":
@@ -215,8 +222,11 @@ class TaskReconciler:
         if group:
             self._hold(run, group)
         status = task_states.admit(run.status, prepared.task, idempotency_key(run), self._clock.now())
+        status = msgspec.structs.replace(status, concurrency_key=prepared.group)
+        if at_once.fits(prepared.task):
+            status = await at_once.carry_out(run, status, AT_ADMISSION, self._clock.now, self._random.random())
         try:
-            await self._write(run, msgspec.structs.replace(status, concurrency_key=prepared.group))
+            await self._record(run, status) if at_once.fits(prepared.task) else await self._write(run, status)
         except ApiError:
             if group:
                 self._places.wait(group, run.metadata.uid, run.key, task_retry.order(run), _since(run))
@@ -253,7 +263,7 @@ class TaskReconciler:
         self._registered.add(definition)
         for other in self._runs.by_index("definition", definition):
             prepared = prepare(other, self._definitions.get(ObjectKey(run.metadata.namespace, run.spec.task_ref)))
-            if isinstance(prepared, Prepared) and prepared.group:
+            if isinstance(prepared, Prepared) and prepared.group and not other.spec.suspend:
                 group = f"{other.metadata.namespace}/{prepared.group}"
                 self._places.wait(group, other.metadata.uid, other.key, _order(other, prepared), _since(other))
 

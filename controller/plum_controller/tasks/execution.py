@@ -25,7 +25,7 @@ from plum_client.manager import Manager
 from plum_client.outgoing import OutgoingClient
 from plum_client.reconciler import Result
 from plum_flow import task_retry, task_states
-from plum_flow.calls import MAX_OUTPUT_BYTES, Call, Surroundings, TaskFailedError
+from plum_flow.calls import Call, Surroundings, TaskFailedError, result_of
 from plum_flow.http_call import HttpExecutor
 from plum_flow.task_admission import is_builtin, is_in_controller
 from plum_flow.task_states import Claim, Holder, Outcome, TransitionError, claim_of, is_final
@@ -236,7 +236,7 @@ class TaskExecution:
         except Exception as error:
             logger.warning("task raised an error", extra={"key": str(run.key), "error": str(error)}, exc_info=error)
             return Outcome("Failed", "Error", f"{type(error).__name__}: {error}")
-        return _succeeded(output)
+        return result_of(output)
 
     def _executor_of(self, task: TaskDefinitionSpec) -> Callable[[Call], Awaitable[Any]]:
         if is_builtin(task):
@@ -323,14 +323,3 @@ class _Progress:
         if now - self._told >= PROGRESS_SECONDS:
             self._told = now
             await self._execution.report(self._key, self._claim, share, message)
-
-
-def _succeeded(output: Any) -> Outcome:
-    try:
-        size = len(msgspec.json.encode(output))
-    except (TypeError, ValueError, RecursionError) as error:
-        return Outcome("Failed", "InvalidOutput", f"the output is no JSON value: {error}", retryable=False)
-    if size > MAX_OUTPUT_BYTES:
-        text = f"the output has {size} bytes as JSON; {MAX_OUTPUT_BYTES} are kept at most"
-        return Outcome("Failed", "OutputTooLarge", text, retryable=False)
-    return Outcome("Succeeded", output=output)

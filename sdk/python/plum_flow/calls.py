@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 from plum_schemas.taskdefinition import TaskDefinitionSpec
+
+from plum_flow.task_states import Outcome
 
 if TYPE_CHECKING:
     from plum_client.client import ApiClient
@@ -79,3 +82,15 @@ class Surroundings:
 
     api: ApiClient
     now: Callable[[], datetime]
+
+
+def result_of(output: Any) -> Outcome:
+    """The end of an attempt that gave this output: a success, unless the output cannot be kept."""
+    try:
+        size = len(msgspec.json.encode(output))
+    except (TypeError, ValueError, RecursionError) as error:
+        return Outcome("Failed", "InvalidOutput", f"the output is no JSON value: {error}", retryable=False)
+    if size > MAX_OUTPUT_BYTES:
+        text = f"the output has {size} bytes as JSON; {MAX_OUTPUT_BYTES} are kept at most"
+        return Outcome("Failed", "OutputTooLarge", text, retryable=False)
+    return Outcome("Succeeded", output=output)

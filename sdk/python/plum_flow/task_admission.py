@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from plum_schemas.base import Struct
-from plum_schemas.taskdefinition import BUILTIN_PREFIX, TaskDefinition, TaskDefinitionSpec
+from plum_schemas.taskdefinition import BUILTIN_PREFIX, ProcessCall, TaskDefinition, TaskDefinitionSpec
 from plum_schemas.taskrun import TaskRun
 
 from plum_flow.expressions import ExpressionError, UnresolvedError, compile_value
@@ -22,6 +22,8 @@ from plum_flow.task_payload import payload_problems
 S = TypeVar("S", bound=Struct)
 NAMES = frozenset({"payload", "run"})
 """What expressions of a task may refer to."""
+PAYLOAD_PROCESS = ("command", "workingDir", "input", "env")
+"""What a payload may say of a process whose task names no program, besides `args`."""
 IDEMPOTENCY_ANNOTATION = "plum.dev/idempotency-key"
 """On a run: its key, where something that outlives the run chooses it (`<uid of the workflow run>/<node>/<iteration>`)."""
 
@@ -61,7 +63,7 @@ def prepare(run: TaskRun, definition: TaskDefinition | None) -> Prepared | Refus
     try:
         resolved = msgspec.structs.replace(
             task,
-            process=_resolve(task.process, values, "process"),
+            process=_process(task.process, payload, values),
             container=_resolve(task.container, values, "container"),
             service=_resolve(task.service, values, "service"),
         )
@@ -117,6 +119,24 @@ def is_on_node(task: TaskDefinitionSpec) -> bool:
 
 class _UnusableError(Exception):
     pass
+
+
+def _process(call: ProcessCall | None, payload: dict[str, Any], values: dict[str, Any]) -> ProcessCall | None:
+    """The same process without expressions; one that names no program is that of the payload."""
+    if call is None or call.command:
+        return _resolve(call, values, "process")
+    given = {**msgspec.to_builtins(call), **{name: payload[name] for name in PAYLOAD_PROCESS if payload.get(name)}}
+    command, arguments = given.get("command"), payload.get("args") or []
+    if not command or not isinstance(arguments, list) or not all(isinstance(one, str | int | float) for one in arguments):
+        text = "the task names no program: give {command: PROGRAM, args: [TEXT, ...], workingDir, input, env: {NAME: VALUE}}"
+        raise _UnusableError(f"spec.payload.command is {command!r}, args {arguments!r:.100}; {text}")
+    given["command"] = [*(command if isinstance(command, list) else [command]), *map(str, arguments)]
+    if isinstance(given.get("env"), dict):
+        given["env"] = [{"name": name, "value": str(value)} for name, value in given["env"].items()]
+    try:
+        return msgspec.convert(given, ProcessCall)
+    except msgspec.ValidationError as error:
+        raise _UnusableError(f"spec.payload does not describe a process: {error}") from error
 
 
 def _resolve(call: S | None, values: dict[str, Any], part: str) -> S | None:

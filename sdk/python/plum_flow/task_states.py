@@ -25,8 +25,14 @@ from plum_schemas.taskrun import TERMINAL_PHASES, Attempt, TaskPhase, TaskRunSta
 
 PHASES: tuple[TaskPhase, ...] = ("Queued", "Pending", "Running", "Succeeded", "Failed", "Timeout", "Canceled", "Unknown")
 TRANSITIONS: Mapping[tuple[TaskPhase, TaskPhase], str] = {
-    ("Queued", "Pending"): "admitted: the definition is there, the payload fits its schema, its concurrency key has a place",
-    ("Queued", "Failed"): "refused: unfit payload, or the limit of its concurrency key with `Reject`",
+    ("Queued", "Pending"): "admitted: not held by `spec.suspend`, the definition is there, the payload fits its schema, its "
+    "concurrency key has a place",
+    ("Queued", "Succeeded"): "admitted, taken and ended in one transaction: builtins that only compute",
+    (
+        "Queued",
+        "Failed",
+    ): "refused: unfit payload, or the limit of its concurrency key with `Reject`; or a builtin that only "
+    "computes failed, in one transaction",
     ("Queued", "Timeout"): "`spec.deadline` passed",
     ("Queued", "Canceled"): "cancelled, or replaced by a newer run of the same concurrency key",
     ("Pending", "Running"): "a worker, a node or the controller took the attempt",
