@@ -58,7 +58,6 @@ export default {
   driver: 'Driver',
   drivers: { http: 'HTTP, {url}', worker: 'worker, task {task}', own: 'speaks for itself (SDK)' },
   heartbeat: 'Heartbeat',
-  missing: 'There is no such device (any more).',
   optional: 'optional',
   defaultIs: 'without: {value}',
   error: {

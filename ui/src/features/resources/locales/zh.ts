@@ -60,7 +60,6 @@ export default {
   driver: '驱动',
   drivers: { http: 'HTTP，{url}', worker: '工作进程，任务 {task}', own: '自行通信（SDK）' },
   heartbeat: '心跳',
-  missing: '没有这台设备（或已被删除）。',
   optional: '可选',
   defaultIs: '默认：{value}',
   error: {

@@ -14,6 +14,7 @@ export default {
   lastSeen: 'Last heard of',
   address: 'Address',
   empty: 'No worker has dialled in. A program becomes one with the Python SDK, over gRPC or HTTP.',
+  work: 'Work',
   facts: 'What it said about itself',
   runs: 'Tasks it holds and held',
   runsEmpty: 'It has been given nothing that is still kept.',
@@ -25,5 +26,4 @@ export default {
   draining: 'It finishes what it holds and gets nothing new.',
   drained: '{name} gets nothing new and finishes what it holds',
   undrained: '{name} gets work again',
-  gone: 'This worker is not there (any more). Workers exist while their lease is renewed.',
 }

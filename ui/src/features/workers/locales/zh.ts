@@ -16,6 +16,7 @@ export default {
   lastSeen: '最近消息',
   address: '地址',
   empty: '还没有工作进程接入。程序可以使用 Python SDK，通过 gRPC 或 HTTP 成为工作进程。',
+  work: '工作',
   facts: '它对自己的描述',
   runs: '它持有和曾持有的任务',
   runsEmpty: '没有仍被保留的、分配给它的任务。',
@@ -27,5 +28,4 @@ export default {
   draining: '它会完成手中的任务，不再接收新任务。',
   drained: '{name} 不再接收新任务，会完成手中的任务',
   undrained: '{name} 恢复接收任务',
-  gone: '该工作进程不存在（或已离开）。工作进程在续租期间才存在。',
 } satisfies typeof en
