@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from plum_client.errors import ApiError
+from plum_client.explaining.findings import condition
 from plum_client.kubeconfig import Server, write
 
 from plum_cli import orphans, terminal
 from plum_cli.errors import CONFLICT, FAILED, OK, CliError
 from plum_cli.execute import command_of
-from plum_cli.findings import condition
 from plum_cli.session import Session
 from plum_cli.sqlite_file import STORE_NAME, locked_by
 from plum_cli.supervisor import Part, prefixed_printer

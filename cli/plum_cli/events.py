@@ -6,19 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from plum_client.explaining.findings import last_seen
+
 from plum_cli.times import age, parse_time
 
 if TYPE_CHECKING:
     from plum_cli.session import Session
 
+__all__ = ["TITLES", "events_of", "in_order", "last_seen", "row"]
+
 TITLES = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
-
-
-def last_seen(event: Mapping[str, Any]) -> str:
-    """When it happened last, as RFC 3339."""
-    series = event.get("series") or {}
-    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"), event.get("firstTimestamp"))
-    return str(next((time for time in times if time), event["metadata"].get("creationTimestamp") or ""))
 
 
 def in_order(events: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

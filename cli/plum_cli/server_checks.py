@@ -88,7 +88,7 @@ async def check_clock(session: Session) -> Result:
 
 async def check_nodes(session: Session) -> list[Result]:
     """Are there nodes, and are their leases renewed?"""
-    from plum_cli.findings import condition
+    from plum_client.explaining.findings import condition
 
     now = datetime.now(UTC)
     try:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from plum_client.explaining.times import age, duration, parse_time
+
 from plum_cli.errors import UsageError
+
+__all__ = ["age", "duration", "format_time", "parse_moment", "parse_seconds", "parse_time"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -18,17 +22,6 @@ def parse_seconds(text: str) -> float:
     if not text or _PART.sub("", text):
         raise UsageError(f"{text!r} is no duration; write for example 30s, 5m or 1h30m")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-
-
-def parse_time(text: object) -> datetime | None:
-    """An RFC 3339 time of the API, or None for anything else."""
-    if not isinstance(text, str) or not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def parse_moment(text: str, now: datetime) -> str:
@@ -52,30 +45,3 @@ def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC; whole seconds without a fraction."""
     text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
     return text.replace("+00:00", "Z")
-
-
-def age(since: object, now: datetime) -> str:
-    """How long ago a time of the API is: `45s`, `2m3s`, `5h10m`, `3d`."""
-    moment = parse_time(since)
-    return "<unknown>" if moment is None else duration((now - moment).total_seconds())
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `45s`, `2m3s`, `17m`, `5h10m`, `3d`: two units while they matter, as tables of the API show it."""
-    whole = max(0, int(seconds))
-    if whole < 120:
-        return f"{whole}s"
-    minutes, second = divmod(whole, 60)
-    if minutes < 10:
-        return f"{minutes}m{second}s" if second else f"{minutes}m"
-    if minutes < 180:
-        return f"{minutes}m"
-    hours, minute = divmod(minutes, 60)
-    if hours < 8:
-        return f"{hours}h{minute}m" if minute else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    days, hour = divmod(hours, 24)
-    if days < 8:
-        return f"{days}d{hour}h" if hour else f"{days}d"
-    return f"{days}d"

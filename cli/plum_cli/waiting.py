@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plum_client.errors import ApiUnavailableError, NotFoundError, RevisionCompactedError
+from plum_client.explaining.findings import condition
+from plum_client.explaining.objects import explain, wanted_replicas
 
 from plum_cli import terminal
 from plum_cli.errors import FAILED, OK, TIMEOUT
-from plum_cli.findings import condition
 from plum_cli.session import Session, Target
-from plum_cli.why import explain, wanted_replicas
 
 JsonObject = Mapping[str, Any]
 

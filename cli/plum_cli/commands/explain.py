@@ -12,7 +12,8 @@ from plum_cli import arguments
 from plum_cli.errors import FAILED, OK
 
 if TYPE_CHECKING:
-    from plum_cli.findings import Finding, Situation
+    from plum_client.explaining.findings import Finding, Situation
+
     from plum_cli.schema import Field, Schemas
     from plum_cli.session import Session
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def explain_object(args: argparse.Namespace, session: Session) -> int:
     """Print sentences about each object."""
-    from plum_cli.why import explain
+    from plum_client.explaining.objects import explain
 
     settled = True
     for target in await session.targets(args.what):
@@ -74,8 +75,9 @@ async def explain_object(args: argparse.Namespace, session: Session) -> int:
 
 async def _run(session: Session, item: dict[str, Any]) -> Finding:
     """A run of a workflow is explained by the rows of its nodes."""
+    from plum_client.explaining.runs import explain_run
+
     from plum_cli.commands.runs import pages
-    from plum_cli.why_runs import explain_run
 
     rows = [row async for page in pages(session, item["metadata"]["name"]) for row in page["items"]]
     return explain_run(item, rows, datetime.now(UTC))
@@ -85,8 +87,9 @@ async def situation_of(session: Session, item: dict[str, Any]) -> Situation:
     """Everything around an object that the explanation needs."""
     import asyncio
 
+    from plum_client.explaining.findings import Situation
+
     from plum_cli.events import in_order
-    from plum_cli.findings import Situation
     from plum_cli.owned import owned_objects
 
     nodes, bound, owned, events, workers = await asyncio.gather(

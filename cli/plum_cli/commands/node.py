@@ -161,7 +161,8 @@ async def staying(session: Session, node: str) -> list[str]:
 
 def drained(item: Any) -> Readiness:
     """Whether a drain is complete."""
-    from plum_cli.findings import condition
+    from plum_client.explaining.findings import condition
+
     from plum_cli.waiting import Readiness
 
     if (item.get("spec") or {}).get("drain") is None:

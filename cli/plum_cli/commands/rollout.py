@@ -173,7 +173,7 @@ def previous(found: Sequence[dict[str, Any]], live: dict[str, Any], target: Targ
 
     After an automatic rollback that is the one that runs: the spec still has the template that failed.
     """
-    from plum_cli.findings import condition
+    from plum_client.explaining.findings import condition
 
     current = str((live.get("status") or {}).get("revisionHash") or "")
     if (condition(live, "Progressing") or {}).get("reason") == "RolledBack":
@@ -231,7 +231,7 @@ async def pause(args: argparse.Namespace, session: Session) -> int:
 
 async def resume(args: argparse.Namespace, session: Session) -> int:
     """Unset spec.paused, or let a canary go on from the step it waits at."""
-    from plum_cli.findings import condition
+    from plum_client.explaining.findings import condition
 
     for target in await deployments(args, session):
         live = await session.get(target)

@@ -32,6 +32,8 @@ from plum_controller.api.devices import AGENT_PATH as DEVICES_OF_AGENT
 from plum_controller.api.devices import FIRST as DEVICES
 from plum_controller.api.devices import DevicesApi
 from plum_controller.api.discovery import Discovery
+from plum_controller.api.explanations import PART as WHY
+from plum_controller.api.explanations import Explanations
 from plum_controller.api.joining import Joining
 from plum_controller.api.kv.routes import KvApi
 from plum_controller.api.measures import Measures
@@ -114,6 +116,7 @@ class Api:
         self.transactions = transactions.Transactions(service, self.gate)
         self.kv = KvApi(service, self.gate, self.transactions)
         self.workflow_runs = WorkflowRuns(service, store, self.gate)
+        self.explanations = Explanations(service, self.workflow_runs.rows_of)
         self.reported_history = ReportedHistoryApi(service, store)
         self.artifacts = ArtifactsApi(service, BlobStore(Path(settings.data_dir) / "artifacts"), settings.artifact_limit_bytes)
         self.directory = ServiceDirectory(service.cache)
@@ -164,6 +167,8 @@ class Api:
                 return found
             if path[-1] == "history" and (reported := await self.reported_history.answer(request)) is not None:
                 return reported
+            if path[-1] == WHY and (why := await self.explanations.answer(request, self.objects.router.find(path))) is not None:
+                return why
             if path == transactions.PATH:
                 return await self.transactions.answer(request)
             return await self.objects.answer(request)

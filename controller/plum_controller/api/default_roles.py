@@ -43,7 +43,7 @@ KINDS_SEEN = [
 ]  # fmt: skip
 SEEN_OF_PLUM = [
     *KINDS_SEEN, "instances/log", "taskruns/log", "workflowruns/nodes",
-    *(f"{kind}/{part}" for kind in KINDS_SEEN for part in ("history", "scale", "status")),
+    *(f"{kind}/{part}" for kind in KINDS_SEEN for part in ("history", "scale", "status", "why")),
 ]  # fmt: skip
 """Kinds of Plum that `view` shows. Tokens are not among them, nor is any part of a Token."""
 

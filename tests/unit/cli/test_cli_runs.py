@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from plum_cli.run_graph import draw
-from plum_cli.why_runs import explain_run
+from plum_client.explaining.runs import explain_run
 
 NOW = datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)
 DEFINITION = {

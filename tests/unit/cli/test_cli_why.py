@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from plum_cli.findings import Situation
-from plum_cli.why import explain
+from plum_client.explaining.findings import Situation
+from plum_client.explaining.objects import explain
 
 NOW = datetime(2025, 1, 31, 12, 0, tzinfo=UTC)
 T = "2025-01-31T11:58:00Z"

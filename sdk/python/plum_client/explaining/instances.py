@@ -1,11 +1,11 @@
-"""Why an instance does not run: its node, its waits, its exits. Pure, like `plum_cli.why`."""
+"""Why an instance does not run: its node, its waits, its exits. Pure, like `objects`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime
 
-from plum_cli.findings import (
+from plum_client.explaining.findings import (
     Finding,
     Object,
     Situation,
@@ -22,7 +22,7 @@ from plum_cli.findings import (
     since_text,
     transition_time,
 )
-from plum_cli.times import age, duration, parse_time
+from plum_client.explaining.times import age, duration, parse_time
 
 
 def explain_instance(item: Object, situation: Situation) -> Finding:

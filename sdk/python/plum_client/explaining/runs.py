@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from plum_cli.findings import Finding, Object, name_of
-from plum_cli.times import age
+from plum_client.explaining.findings import Finding, Object, name_of
+from plum_client.explaining.times import age
 
 SHOWN = 20
 """Nodes explained one by one; the rest is counted."""

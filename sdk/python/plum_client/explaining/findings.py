@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from plum_cli.times import age, parse_time
+from plum_client.explaining.times import age, parse_time
 
 Object = Mapping[str, Any]
 
@@ -133,3 +133,10 @@ def listed(names: Sequence[str], one: str, many: str) -> str:
     if len(names) <= 3:
         return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
     return f"{len(names)} {many} ({', '.join(names[:3])}, ...)"
+
+
+def last_seen(event: Mapping[str, Any]) -> str:
+    """When it happened last, as RFC 3339."""
+    series = event.get("series") or {}
+    times = (event.get("lastTimestamp"), series.get("lastObservedTime"), event.get("eventTime"), event.get("firstTimestamp"))
+    return str(next((time for time in times if time), event["metadata"].get("creationTimestamp") or ""))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from plum_cli.findings import Finding, Object, Situation, ago_text, condition, deletion_text, name_of, sentence
-from plum_cli.times import age
+from plum_client.explaining.findings import Finding, Object, Situation, ago_text, condition, deletion_text, name_of, sentence
+from plum_client.explaining.times import age
 
 ENDED = ("Succeeded", "Failed", "Timeout", "Canceled", "Unknown")
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from plum_cli.events import last_seen
-from plum_cli.findings import (
+from plum_client.explaining.findings import (
     Finding,
     Object,
     Situation,
@@ -20,6 +19,7 @@ from plum_cli.findings import (
     condition,
     deletion_text,
     exist_text,
+    last_seen,
     listed,
     message_text,
     name_of,
@@ -30,9 +30,9 @@ from plum_cli.findings import (
     since_text,
     transition_time,
 )
-from plum_cli.times import age, parse_time
-from plum_cli.why_instances import explain_instance
-from plum_cli.why_tasks import explain_task
+from plum_client.explaining.instances import explain_instance
+from plum_client.explaining.tasks import explain_task
+from plum_client.explaining.times import age, parse_time
 
 NEGATIVE = frozenset(
     {
