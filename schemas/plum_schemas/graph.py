@@ -16,7 +16,7 @@ from plum_schemas.validation import FieldError, duplicate, exactly_one, forbidde
 MAX_DEPTH = 16
 """Bodies inside bodies. Deeper graphs are nobody's intention, and would let one object exhaust a parser's stack."""
 
-_STEP_TYPES = frozenset({"http", "script", "agent", "llm", "mcp", "database", "email", "webhook"})
+_STEP_TYPES = frozenset({"http", "script", "agent", "llm", "mcp", "database", "email", "webhook", "operation"})
 _OWNERS: Mapping[str, frozenset[str]] = {
     "taskRef": frozenset({"task"}),
     "config": _STEP_TYPES,
@@ -191,6 +191,10 @@ def _check_complete(node: WorkflowNode, path: str) -> Iterator[FieldError]:
             yield required(f"{path}.items", "a list, or an expression that gives one")
         case "wait":
             yield from _check_wait(node, path)
+        case "operation":
+            for field, what in (("resource", "name a Resource"), ("method", "name an operation of its model")):
+                if not node.config.get(field):
+                    yield required(f"{path}.config.{field}", what)
     if node.type in ("loop", "map") and (node.body is None or not node.body.nodes):
         yield required(f"{path}.body", "nodes to run for each iteration")
 

@@ -17,7 +17,7 @@ from plum_schemas.scalars import Duration, IntOrPercent, NonNegative, Positive
 
 NodeType = Literal[
     "task", "branch", "parallel", "loop", "map", "subworkflow", "wait",
-    "http", "script", "agent", "llm", "mcp", "database", "email", "webhook", "condition",
+    "http", "script", "agent", "llm", "mcp", "database", "email", "webhook", "operation", "condition",
 ]  # fmt: skip
 TriggerRule = Literal[
     "all_success", "one_success", "all_failed", "one_failed", "all_done", "none_failed", "all_skipped", "one_done",
@@ -140,7 +140,7 @@ class WorkflowNode(Struct):
     payload: FreeMap = {}
     """Input; expressions are allowed."""
     config: FreeMap = {}
-    """http, script, agent, llm, mcp, database, email, webhook: settings of the step; expressions are allowed."""
+    """http, script, agent, llm, mcp, database, email, webhook, operation: settings of the step; expressions are allowed."""
     condition: str = ""
     """branch, condition: expression; edges from here carry `true` or `false`."""
     compare: Comparison | None = None

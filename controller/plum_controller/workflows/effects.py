@@ -81,6 +81,8 @@ class Effects:
         self._refused = refused
         self._around = Surroundings(api, clock.now)
         self._waiter = Waiter(api)
+        self._aborted: set[tuple[str, str, int]] = set()
+        """Steps under way whose end is not wanted any more: uid of the run, node, attempt."""
 
     def carry_out(self, actor: Actor, effect: Effect) -> None:
         """Start one effect. Its end is told to the actor."""
@@ -288,9 +290,10 @@ class Effects:
             text = f"nothing here carries out nodes of type {node.type}; use a task"
             actor.done(effect.key, effect.attempt, phases.FAILED, None, "NoRunner", text, retryable=False)
             return
+        place = (actor.run.uid, effect.key, effect.attempt)
         step = Step(
             node.type, given["config"], given["payload"], actor.key.namespace, actor.key.name, actor.run.uid, effect.key,
-            effect.attempt, f"{actor.run.uid}/{effect.key}", node.timeout,
+            effect.attempt, f"{actor.run.uid}/{effect.key}", node.timeout, lambda: place in self._aborted,
         )  # fmt: skip
         await self._tell(actor, effect.key, effect.attempt, runner.run(step))
 
@@ -334,6 +337,10 @@ class Effects:
         node: NodePlan | None = found[0].graph.nodes[found[1]] if found is not None else None
         made = node is None or (not node.inline and node.type in ("task", "subworkflow"))
         if task is not None and not made:
+            if node is not None and node.type in self._steps:
+                place = (actor.run.uid, effect.key, effect.attempt)
+                self._aborted.add(place)
+                task.add_done_callback(lambda _: self._aborted.discard(place))
             task.cancel()
         if made:
             self._spawn(actor, f"{effect.key}/stop", effect.attempt, self._stop_made(actor, effect))

@@ -1,4 +1,5 @@
-"""What carries out the step types: `http`, `script`, `agent`, `database`, `email`, `webhook`, `llm`, `mcp`.
+"""What carries out the step types: `http`, `script`, `agent`, `database`, `email`, `webhook`, `llm`, `mcp`,
+`operation`.
 
     Step(type, config, payload, ...) --StepRunner.run--> output, or TaskFailedError
 
@@ -7,7 +8,7 @@ A step that was under way when the controller stopped is carried out again with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,6 +30,8 @@ class Step:
     """The same for every attempt."""
     timeout: float | None
     """Seconds of the attempt; the engine ends it then."""
+    is_aborted: Callable[[], bool] = lambda: False
+    """Whether it is cancelled because its end is not wanted any more, and not because the controller stops."""
 
 
 class StepRunner(Protocol):

@@ -26,6 +26,7 @@ MODULES = {
     "email": "email_step",
     "llm": "llm_step",
     "mcp": "mcp_step",
+    "operation": "operation_step",
 }
 
 

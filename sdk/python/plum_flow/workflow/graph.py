@@ -24,7 +24,7 @@ ROOTS = frozenset({"params", "variables", "run", "nodes", "steps", "input"})
 LOOP_ROOTS = frozenset({"loop", "item"})
 INLINE = frozenset({"builtin.echo", "builtin.fail", "builtin.transform"})
 """Builtins that only compute: carried out by the engine itself, without a TaskRun."""
-STEPS = frozenset({"http", "script", "agent", "llm", "mcp", "database", "email", "webhook"})
+STEPS = frozenset({"http", "script", "agent", "llm", "mcp", "database", "email", "webhook", "operation"})
 EXECUTED = frozenset({"task", "subworkflow"}) | STEPS
 """Types of nodes that somebody else carries out."""
 MAX_ITERATIONS = 10_000
