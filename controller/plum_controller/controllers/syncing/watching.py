@@ -53,7 +53,6 @@ async def _notices(folder: Path, identity: tuple[int, int], changed: Callable[[]
         step=STEP_MS,
         rust_timeout=int(LOOK_SECONDS * 1000),
         yield_on_timeout=True,
-        raise_interrupt=False,
     )
     changed()  # what happened before the watch began
     try:
