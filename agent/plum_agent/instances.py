@@ -34,7 +34,7 @@ from plum_agent.ledger import Ledger, Record
 from plum_agent.output import OutputKeeper
 from plum_agent.plan import Finish, Forget, Kill, Rest, RunState, Start, Step, Stop, StopReason, Wait, next_step
 from plum_agent.preparing import MakeCache, PrepareImage, Preparer
-from plum_agent.starter import Starter
+from plum_agent.starter import WAITS_FOR_RESERVATION, Starter
 from plum_agent.stopping import stop_run
 from plum_agent.telling import Teller
 from plum_agent.unit import Fence, Refusal, Unit
@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 MAX_STEPS = 8
 """Steps of one reconcile; more would mean that two rules fight."""
 MAX_REFUSAL_SECONDS = 30.0
+RESERVED_RETRY_SECONDS = 1.0
+"""Between two looks whether a device is free: only instances that somebody put on this node by name look here."""
 FENCED_RETRY_SECONDS = 1.0
 """Between two looks whether the lease is held again; the lease thread tells too."""
 
@@ -272,6 +274,8 @@ class InstanceReconciler:
     def _refuse(self, unit: Unit, instance: Instance, error: RefusedError) -> None:
         count = unit.refusal.count + 1 if unit.refusal is not None and unit.refusal.reason == error.reason else 1
         pause = min(MAX_REFUSAL_SECONDS, 0.5 * 2.0 ** min(count - 1, 10))
+        if error.reason == WAITS_FOR_RESERVATION:
+            pause = RESERVED_RETRY_SECONDS
         unit.refusal = Refusal(error.reason, error.message, self._clock.monotonic() + pause, count)
         if count == 1:
             logger.warning("instance cannot start", extra={"key": str(unit.key), "reason": error.reason, "error": error.message})

@@ -17,9 +17,11 @@ import msgspec
 from plum_client.client import ApiClient
 from plum_client.clock import Clock
 from plum_client.errors import ApiError
+from plum_schemas.base import ObjectKey
 from plum_schemas.instance import Instance
 from plum_schemas.node import TAINT_UNREACHABLE, Node
 from plum_schemas.quantities import parse_bytes, parse_cpu
+from plum_schemas.resource import Resource
 from plum_schemas.template import Template
 
 from plum_agent import environment
@@ -42,6 +44,8 @@ from plum_agent.plan import RunState
 from plum_agent.ports import PortBook
 from plum_agent.preparing import make_folder, owner_of
 from plum_agent.unit import Unit, launch_hash
+
+WAITS_FOR_RESERVATION = "WaitsForReservation"
 
 
 @dataclass(slots=True)
@@ -117,6 +121,8 @@ class Starter:
             self.place.devices.check(template.resources.devices)
         if template.exclusive:
             await self._confirm(instance)
+        if template.reservations and not unit.record.runs:
+            await self._check_reservations(instance)
         if environment.needs_api(instance):
             await self._resolve(unit, instance)
         if self.driver.keeps_runs:
@@ -248,6 +254,22 @@ class Starter:
             raise RefusedError("FilesUnavailable", message) from error
         owner = owner_of(template) or unit.image_owner
         await asyncio.to_thread(config_files.write, files, folder, base, owner)
+
+    async def _check_reservations(self, instance: Instance) -> None:
+        """The first run begins only when every device is its own: what it has got stays its own until it has ended."""
+        for wanted in instance.spec.template.reservations:
+            try:
+                device = await self.api.get(Resource, ObjectKey(instance.metadata.namespace, wanted.resource))
+            except ApiError as error:
+                message = f"whether {wanted.resource} is reserved for it is not known, the controller does not answer: {error}"
+                raise RefusedError(WAITS_FOR_RESERVATION, message) from error
+            if device is None:
+                raise RefusedError(WAITS_FOR_RESERVATION, f"there is no Resource {wanted.resource}; create it")
+            if all(claim.uid != instance.metadata.uid for claim in device.status.reservations):
+                claims = [claim.reason for claim in device.status.waiting if claim.uid == instance.metadata.uid]
+                raise RefusedError(
+                    WAITS_FOR_RESERVATION, claims[0] if claims else f"{wanted.resource} is not reserved for it yet"
+                )
 
     async def _confirm(self, instance: Instance) -> None:
         """An exclusive run starts only on the word of the controller, given now: a cached object may be from before a

@@ -14,6 +14,7 @@ from plum_schemas.affinity import Affinity, LabelSelectorSpec
 from plum_schemas.base import Struct
 from plum_schemas.markers import SET, ListMap
 from plum_schemas.probes import Lifecycle, Probes
+from plum_schemas.reservation import Reservation
 from plum_schemas.scalars import Duration, Label, Name, NonNegative, PortRef, Quantity
 
 Protocol = Literal["http", "https", "grpc", "tcp", "udp"]
@@ -363,6 +364,8 @@ class Template(Struct):
     """Labels a node must have."""
     affinity: Affinity | None = None
     """Nodes and neighbours that are required or preferred."""
+    reservations: Annotated[list[Reservation], ListMap("resource")] = []
+    """Devices it holds from its start to its end; it starts when all of them are free for it."""
     tolerations: list[Toleration] = []
     """Taints it accepts."""
     topology_spread: Annotated[list[TopologySpread], ListMap("topologyKey")] = []

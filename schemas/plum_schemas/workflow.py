@@ -17,6 +17,7 @@ from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.graph import check_graph, normalize_graph
 from plum_schemas.markers import SET, AnyJson, FreeMap, ListMap
 from plum_schemas.node_types import Graph, WorkflowNode
+from plum_schemas.reservation import Reservation
 from plum_schemas.scalars import Duration, NonNegative, Positive
 from plum_schemas.validation import FieldError, invalid
 
@@ -75,6 +76,8 @@ class WorkflowSpec(Struct):
     """Version as people call it; every change has a Revision of its own anyway."""
     description: str = ""
     """For people."""
+    reservations: Annotated[list[Reservation], ListMap("resource")] = []
+    """Devices that a run holds from its start to its end; it starts when all of them are free for it."""
     tags: Annotated[list[str], SET] = []
     """For finding it."""
     owner: str = ""

@@ -13,6 +13,7 @@ from msgspec import Meta, field
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
 from plum_schemas.markers import FreeMap, ListMap
+from plum_schemas.reservation import Reservation
 from plum_schemas.scalars import Duration, NonNegative
 from plum_schemas.validation import FieldError, exactly_one, forbidden, required
 from plum_schemas.workflow import WorkflowSpec, check_definition, normalize_definition
@@ -73,6 +74,8 @@ class WorkflowRunSpec(Struct):
     """The time a cron trigger fired for."""
     start_from: RunStart | None = None
     """A rerun: take over the results of an earlier run."""
+    reservations: Annotated[list[Reservation], ListMap("resource")] = []
+    """Devices it holds from its start to its end; those of its definition if absent."""
     commands: Annotated[list[RunCommand], ListMap("name")] = []
     """What people asked of it, oldest first."""
 
@@ -172,6 +175,8 @@ class WorkflowRun(Object):
             return
         if old.spec.state == "Canceled" and spec.state != "Canceled":
             yield forbidden("spec.state", "a cancelled run stays cancelled; run the workflow again")
+        if old.spec.reservations != spec.reservations:
+            yield forbidden("spec.reservations", "a run holds what it began with; run the workflow again")
         if _what(old.spec) != _what(spec):
             yield forbidden("spec", "a run never changes what it executes; run the workflow again")
         if spec.commands[: len(old.spec.commands)] != old.spec.commands:

@@ -33,7 +33,7 @@ VALVE = {
         {"name": "home"},
     ],
 }
-SECONDS = 60.0
+SECONDS = 30.0
 
 
 class RefusedError(Exception):

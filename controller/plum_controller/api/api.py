@@ -64,10 +64,14 @@ from plum_controller.store.blobs import BlobStore
 if TYPE_CHECKING:
     from plum_client.manager import Manager
 
+    from plum_controller.api.classic.tasks import ClassicTasks
+    from plum_controller.api.classic.workflows import ClassicWorkflows
     from plum_controller.api.orchestrator.routes import Orchestrator
     from plum_controller.api.plan import Planner
     from plum_controller.api.triggers import TriggersApi
 
+CLASSIC_TASKS = frozenset({"tasks", "task-defs", "workflows", "workflow-runs", "dag"})
+"""What follows `/v1/` on the routes of tasks and workflows."""
 AddControllers = Callable[["Manager"], None]
 
 KUBERNETES_VERSION = "v1.32.0+plum"
@@ -133,6 +137,7 @@ class Api:
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())
+        self._classic: tuple[ClassicTasks, ClassicWorkflows] | None = None
         self.ready = True
         """False while stopping: load balancers and waiters should look elsewhere."""
         self._planner = None if add_controllers is None else self._make_planner(add_controllers)
@@ -184,6 +189,8 @@ class Api:
             return classic
         if first == "v1" and (classic := await self.classic_workers.answer(request)) is not None:
             return classic
+        if first == "v1" and path[1:2] and path[1] in CLASSIC_TASKS:
+            return await self._classic_tasks(request)
         if first == "v1" and (classic := await self.classic_apps.answer(request)) is not None:
             return classic
         if first == "v1" and (classic := await self.classic_deployments.answer(request)) is not None:
@@ -212,6 +219,18 @@ class Api:
         from plum_controller.api.orchestrator.routes import Orchestrator
 
         return Orchestrator(self)
+
+    async def _classic_tasks(self, request: ApiRequest) -> Answer:
+        """Tasks and workflows in the words of the system before; loaded with the first request for them."""
+        if self._classic is None:
+            from plum_controller.api.classic.tasks import ClassicTasks
+            from plum_controller.api.classic.workflows import ClassicWorkflows
+
+            self._classic = (ClassicTasks(self.service), ClassicWorkflows(self.service, self.workflow_runs))
+        for routes in self._classic:
+            if (answer := await routes.answer(request)) is not None:
+                return answer
+        raise no_such_resource()
 
     @cached_property
     def triggers(self) -> TriggersApi:

@@ -4,7 +4,7 @@
     its Lease          in the namespace of node leases
     its Instances      those with spec.nodeName of the node: read, write the status, take the finalizer away
     its TaskRuns       those with status.node of the node: read, write the status
-    its Resources      those with spec.nodeName of the node: read, speak for the device; one that is new, or on no node, too
+    its Resources      those with spec.nodeName of the node: read, speak for the device; read those that its instances reserve
     its Operations     those with status.node of the node: read, write the status
     its WorkflowRuns   those with status.node of the node: read, write the status, get what they need, merge what happened
     its Endpoints      list and watch those with spec.nodeName of the node
@@ -107,7 +107,11 @@ class NodeAccess:
         entry = self._cache.get(Key("resources.plum.dev", wanted.namespace, wanted.name))
         if wanted.subresource == "device":  # which of its fields it may change is decided there
             return True
-        return wanted.verb == "get" and entry is not None and entry.field("spec.nodeName") == node
+        if wanted.verb != "get" or entry is None:
+            return False
+        return entry.field("spec.nodeName") == node or any(
+            _reserves(spec, wanted.name) for spec in self._specs(node, wanted.namespace)
+        )
 
     def _operation(self, node: str, wanted: Attributes, fields: str) -> bool:
         if wanted.verb in ("list", "watch"):
@@ -158,6 +162,12 @@ class NodeAccess:
             return True
         tasks = self._cache.list(TASK_RUNS, wanted.namespace, None, FieldSelector([_task_field(node)]))
         return any(name in entry.value and _task_names(decode(entry.value)["status"], wanted) for entry in tasks)
+
+
+def _reserves(spec: Json, name: str) -> bool:
+    """Whether a template reserves the device."""
+    reservations = (spec.get("template") or {}).get("reservations") or ()
+    return any(one.get("resource") == name for one in reservations)
 
 
 def _own_field(node: str) -> FieldRequirement:

@@ -24,6 +24,7 @@ from plum_client.reconciler import Result
 from plum_schemas.base import Condition, ObjectKey
 from plum_schemas.instance import INSTANCE_FINALIZER, Instance, Scheduling
 from plum_schemas.node import Node
+from plum_schemas.resource import Resource
 
 from plum_controller.domain.accounting import Accounting
 from plum_controller.domain.demand import Demand, demand_of
@@ -39,7 +40,7 @@ ENDED = ("Succeeded", "Failed")
 def add_to(manager: Manager, accounting: Accounting | None = None) -> SchedulerReconciler:
     """Register the controller. `accounting` may be shared with others that place things on nodes."""
     scheduler = SchedulerReconciler(manager, accounting or Accounting())
-    watches = [Watch(Instance, scheduler.to_place)]
+    watches = [Watch(Instance, scheduler.to_place), Watch(Resource, scheduler.device_changed)]
     scheduler.controller = Controller("scheduler", scheduler, watches=watches, workers=WORKERS)
     manager.add(scheduler.controller)
     return scheduler
@@ -67,6 +68,7 @@ class SchedulerReconciler:
         self._retry: asyncio.TimerHandle | None = None
         self._instances = manager.informer(Instance)
         self._instances.add_handler(self._account)
+        self._devices = manager.informer(Resource)
         self._nodes = manager.informer(Node)
         self._nodes.add_handler(self._node_changed)
 
@@ -125,6 +127,11 @@ class SchedulerReconciler:
             self._waiting.pop(key, None)
             return Result.wait_for_change()
         demand = self._demand(instance)
+        waits_for = self._device_of_others(instance)
+        if waits_for is not None:
+            self._waiting.pop(key, None)
+            await self._wait_for(instance, waits_for)
+            return Result.wait_for_change()
         placement = self._placer.place(demand)
         if not placement.node:
             created = instance.metadata.creation_timestamp
@@ -141,6 +148,32 @@ class SchedulerReconciler:
             self._accounting.release(instance.metadata.uid)
             raise
         return Result.wait_for_change()
+
+    def _device_of_others(self, instance: Instance) -> str | None:
+        """Why a device that the instance reserves is not its own yet; None when all are."""
+        key, uid = instance.key, instance.metadata.uid
+        for wanted in instance.spec.template.reservations:
+            device = self._devices.get(ObjectKey(key.namespace, wanted.resource))
+            if device is None:
+                return f"there is no Resource {wanted.resource}"
+            if all(claim.uid != uid for claim in device.status.reservations):
+                claims = [claim.reason for claim in device.status.waiting if claim.uid == uid]
+                return claims[0] if claims else f"{wanted.resource} is not reserved for it yet"
+        return None
+
+    def device_changed(self, old: Resource | None, new: Resource | None) -> Iterable[ObjectKey]:
+        """Instances that hold a device now, or wait for one for another reason."""
+        claims = [] if new is None else [*new.status.reservations, *new.status.waiting]
+        namespace = "" if new is None else new.metadata.namespace
+        keys = [ObjectKey(namespace, claim.name) for claim in claims if claim.kind == "Instance"]
+        return [key for key in keys if (found := self._instances.get(key)) is not None and needs_node(found)]
+
+    async def _wait_for(self, instance: Instance, why: str) -> None:
+        """Say which device it waits for; writes nothing when the same was said before."""
+        condition = Condition(type="Scheduled", status="False", reason="WaitsForReservation", message=why)
+        before = find_condition(instance.status.conditions, "Scheduled")
+        if before is None or (before.reason, before.message) != (condition.reason, why):
+            await self._report(instance, condition, "Pending", None)
 
     async def _bind(self, instance: Instance, node: str) -> None:
         """Write the choice. The finalizer comes with it: from now on an agent may have started it."""

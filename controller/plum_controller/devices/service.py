@@ -9,7 +9,7 @@ from plum_client.manager import Manager
 from plum_schemas.operation import Operation
 from plum_schemas.resource import Resource
 
-from plum_controller.devices import operations, presence, retention
+from plum_controller.devices import operations, presence, reserving, retention
 from plum_controller.devices.host import ControllerHost
 from plum_controller.devices.recording import Recorder
 
@@ -38,7 +38,8 @@ def add_to(manager: Manager, settings: DeviceSettings) -> Devices:
     """Register everything that concerns devices."""
     recorder = Recorder(manager.api, manager.informer(Resource), manager.clock)
     host = ControllerHost(manager.api, manager.clock, recorder, manager.informer(Operation))
-    operations.add_to(manager, host, settings.operation_lost_seconds)
+    turns = operations.add_to(manager, host, settings.operation_lost_seconds)
+    reserving.add_to(manager, turns)
     presence.add_to(manager, host)
     retention.add_to(manager, settings)
     return Devices(recorder, host)

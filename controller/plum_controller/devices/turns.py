@@ -52,6 +52,10 @@ class Turns:
         """Operations that its host has."""
         return len(self._released.get(device, ()))
 
+    def with_host(self, device: ObjectKey) -> list[ObjectKey]:
+        """Operations that its host has."""
+        return list(self._released.get(device, ()))
+
     def open(self, device: ObjectKey) -> list[ObjectKey]:
         """All that have not ended."""
         return [*self.queued(device), *self._released.get(device, ())]

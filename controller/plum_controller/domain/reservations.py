@@ -25,9 +25,11 @@ class Wish:
     name: str
     uid: str
     created: float
-    """Unix seconds."""
+    """Unix seconds, whole ones."""
     resources: Mapping[str, Mode]
     """Name of the Resource -> how it is needed."""
+    place: int = 1_000_000
+    """Its place among those that wait, where it was told one: of what came in the same second, who waits already is first."""
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ def grant(
 ) -> dict[str, Standing]:
     """Who holds what now. `held`: Resource -> uid -> mode, as it was granted before. `closed`: (Resource, uid) -> why that
     holder may not have it now."""
-    ordered = sorted(wishes, key=lambda wish: (not _is_begun(wish, held), wish.created, wish.uid))
+    ordered = sorted(wishes, key=lambda wish: (not _is_begun(wish, held), wish.created, wish.place, wish.uid))
     standings: dict[str, Standing] = {}
     for wish in ordered:
         for name in wish.resources:
@@ -87,6 +89,11 @@ def _obstacle(
     if standing.waiting:
         return f"{names.get(next(iter(standing.waiting)), '')} waits for {name} longer"
     return ""
+
+
+def missing(holders: Mapping[str, Iterable[str] | None], uid: str) -> list[str]:
+    """Resources that somebody still waits for. `holders`: name -> uids that hold it, None where there is no such Resource."""
+    return [name for name, uids in holders.items() if uids is None or uid not in set(uids)]
 
 
 def blocking_claim(resource: Json, spec: Json, metadata: Json) -> Json | None:

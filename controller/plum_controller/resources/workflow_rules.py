@@ -38,6 +38,18 @@ class WorkflowRules(KindRules):
 class WorkflowRunRules(KindRules):
     """Asked with every write of a WorkflowRun."""
 
+    def prepare_create(self, context: Context, kind: ResourceKind, new: Json) -> None:
+        """Reservations are pinned with the run: an edit of its workflow changes nothing of what it holds."""
+        spec, metadata = new.get("spec") or {}, new.get("metadata") or {}
+        if spec.get("reservations"):
+            return
+        definition = spec.get("definition")
+        if not definition and spec.get("workflowRef"):
+            entry = context.cache.get(Key(Workflow.info.resource, metadata.get("namespace", ""), str(spec["workflowRef"])))
+            definition = None if entry is None else decode(entry.value).get("spec")
+        if definition and definition.get("reservations"):
+            spec["reservations"] = definition["reservations"]
+
     def prepare_update(self, context: Context, kind: ResourceKind, live: Json, new: Json, subresource: str) -> None:
         if subresource:
             return
