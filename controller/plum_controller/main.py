@@ -231,6 +231,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     api.syncs.syncs = sync.add_to(manager, Path(settings.data_dir) / "syncs", settings.sync_folders)
     api.devices.devices = devices.add_to(manager, settings)
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
+    api.device_calls = OutgoingClient("*", own_ports)
     tasks = execution.add_to(manager, settings, outgoing)
     workflows = engine.add_to(manager, StoreJournal(api.store), step_runners(manager.api, settings, outgoing))
     hooks = Hooks(manager.api, outgoing, manager.clock, manager.recorder("workflow"))

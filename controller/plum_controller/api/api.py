@@ -63,7 +63,9 @@ from plum_controller.store.blobs import BlobStore
 
 if TYPE_CHECKING:
     from plum_client.manager import Manager
+    from plum_client.outgoing import OutgoingClient
 
+    from plum_controller.api.classic.resources import ClassicResources
     from plum_controller.api.classic.tasks import ClassicTasks
     from plum_controller.api.classic.workflows import ClassicWorkflows
     from plum_controller.api.orchestrator.routes import Orchestrator
@@ -129,6 +131,8 @@ class Api:
         self.classic_services = ClassicServices(service, self.directory, self.gate, settings.service_ttl_seconds)
         self.classic_kv = ClassicKv(service, self.kv.index, self.gate)
         self.classic_workers = ClassicWorkers(service, self.gate)
+        self.device_calls: OutgoingClient | None = None
+        """What calls the urls of devices; set while the controllers run."""
         self.syncs = SyncsApi()
         self.devices = DevicesApi()
         self.ui_files = UiFiles(Path(settings.ui_dir) if settings.ui_dir else FOLDER)
@@ -189,6 +193,8 @@ class Api:
             return classic
         if first == "v1" and (classic := await self.classic_workers.answer(request)) is not None:
             return classic
+        if path[:2] == ["v1", "resources"] and (classic := await self.classic_resources.answer(request)) is not None:
+            return classic
         if first == "v1" and path[1:2] and path[1] in CLASSIC_TASKS:
             return await self._classic_tasks(request)
         if first == "v1" and (classic := await self.classic_apps.answer(request)) is not None:
@@ -231,6 +237,13 @@ class Api:
             if (answer := await routes.answer(request)) is not None:
                 return answer
         raise no_such_resource()
+
+    @cached_property
+    def classic_resources(self) -> ClassicResources:
+        """Answers the routes of the system before for devices; loaded with the first request for them."""
+        from plum_controller.api.classic.resources import ClassicResources
+
+        return ClassicResources(self.service, self.store, self.gate, self.devices, lambda: self.device_calls)
 
     @cached_property
     def triggers(self) -> TriggersApi:
