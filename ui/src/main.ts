@@ -7,11 +7,13 @@ import App from './app/App.vue'
 import { i18n, preferredLanguage, setLanguage } from './app/i18n'
 import { installRoutes, router } from './app/router'
 import { loadSession } from './app/session'
+import { leadToSignIn } from './app/signIn'
 import './app/theme'
 
 async function begin(): Promise<void> {
   await Promise.all([setLanguage(preferredLanguage()), loadSession()])
   installRoutes()
+  leadToSignIn(router)
   createApp(App).use(i18n).use(router).mount('#app')
 }
 

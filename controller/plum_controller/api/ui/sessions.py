@@ -192,8 +192,7 @@ class Sessions:
                     raise
         secured = "; Secure" if cookie == SECURE_COOKIE else ""
         gone = f"{cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0{secured}"
-        clear = (b"clear-site-data", b'"cache", "storage"')
-        return Answer(b"{}", headers=((b"set-cookie", gone.encode()), clear, *_PRIVATE))
+        return Answer(b"{}", headers=((b"set-cookie", gone.encode()), *_PRIVATE))
 
     async def _make_link(self, request: ApiRequest, *, secure: bool, host: bytes | None) -> Answer:
         identity = request.identity

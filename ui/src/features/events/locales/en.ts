@@ -1,0 +1,16 @@
+export default {
+  title: 'Events',
+  subtitle: 'What controllers and agents did and noticed, for about an hour.',
+  time: 'Last',
+  type: 'Type',
+  reason: 'Reason',
+  object: 'Object',
+  message: 'What happened',
+  count: 'Times',
+  source: 'Seen by',
+  warning: 'Warning',
+  normal: 'Normal',
+  all: 'All',
+  onlyWarnings: 'Warnings ({n})',
+  empty: 'Nothing has happened in the last hour.',
+}

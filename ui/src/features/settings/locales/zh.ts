@@ -1,0 +1,27 @@
+import type en from './en'
+
+export default {
+  title: '设置',
+  subtitle: '此浏览器如何显示内容，以及控制器以何种设置启动。',
+  browser: '此浏览器',
+  session: '会话',
+  user: '用户',
+  groups: '用户组',
+  until: '结束',
+  local: '永不：能访问此地址的就是本机用户',
+  controller: '控制器',
+  lookAgain: '重新检查',
+  version: '版本',
+  store: '存储',
+  revision: '修订 {n}',
+  well: '正常',
+  notWell: '需要注意',
+  settings: '控制器设置',
+  how: '设置在控制器启动时由环境变量、.env 或命令行参数给出，重新启动前保持不变。',
+  name: '设置项',
+  value: '取值',
+  source: '来源',
+  sources: { default: '默认', environment: '环境变量', other: '参数或 .env' },
+  meaning: '含义',
+  default: '默认值：{value}',
+} satisfies typeof en
