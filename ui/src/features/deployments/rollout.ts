@@ -125,6 +125,6 @@ const URGENCY: Readonly<Record<RolloutWord, number>> = {
   stopped: 10,
 }
 
-export function byUrgency(left: Deployment, right: Deployment): number {
-  return URGENCY[progressOf(left).word] - URGENCY[progressOf(right).word]
+export function urgencyOf(deployment: Deployment): number {
+  return URGENCY[progressOf(deployment).word]
 }

@@ -1,6 +1,6 @@
 /** Objects for tests of the pages of applications. */
 
-import type { Instance, InstanceStatus } from '../instances/types'
+import type { Instance, InstanceStatus, Template } from '../instances/types'
 import type { Deployment, DeploymentSpec, DeploymentStatus, Revision } from './types'
 
 export function metadata(name: string, more: object = {}): Deployment['metadata'] {
@@ -40,7 +40,7 @@ export function instance(
   }
 }
 
-export function revision(number: number, hash: string, template: object, status: Revision['status'] = {}): Revision {
+export function revision(number: number, hash: string, template: Template, status: Revision['status'] = {}): Revision {
   return {
     apiVersion: 'plum.dev/v1',
     kind: 'Revision',

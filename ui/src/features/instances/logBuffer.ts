@@ -31,7 +31,6 @@ export class LogBuffer {
 
   private characters = 0
   private next = 1
-  private search: Search = { text: '', regex: false, caseSensitive: false }
   private test: ((text: string) => boolean) | undefined
 
   constructor(
@@ -62,7 +61,6 @@ export class LogBuffer {
   }
 
   find(search: Search): void {
-    this.search = search
     this.problem = ''
     this.test = undefined
     try {

@@ -21,9 +21,7 @@ export interface LogLine {
 }
 
 const STAMP = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?/
-// eslint-disable-next-line no-control-regex
 const ESCAPES = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\^_])/g
-// eslint-disable-next-line no-control-regex
 const CONTROLS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/g
 
 export class LineSplitter {
@@ -74,7 +72,6 @@ export interface Span {
   style: string
 }
 
-// eslint-disable-next-line no-control-regex
 const SGR = /\u001b\[([0-9;]*)m/g
 
 /** The parts of a line by their colours. Text is only ever text: nothing in a line can become markup. */

@@ -1,6 +1,7 @@
 /** The kinds that the pages of applications and nodes read, as the server sends them: a field at its default is left out. */
 
 import type { Condition, Obj } from '@/api/objects'
+import type { Instance as DescribedInstance } from '@/api/types'
 
 export type Phase =
   'Pending' | 'Scheduled' | 'Preparing' | 'Starting' | 'Running' | 'Stopping' | 'Stopped' | 'Succeeded' | 'Failed' | 'Unknown'
@@ -107,3 +108,8 @@ export const DEPLOYMENT_LABEL = 'plum.dev/deployment'
 export const REVISION_LABEL = 'plum.dev/revision'
 /** On an Instance that is to leave its node, because that is being emptied. */
 export const EVICT_ANNOTATION = 'plum.dev/evict'
+
+/** The compiler refuses a field here that the API's description does not have. */
+type Unknown<Mine, Theirs> = Exclude<keyof Mine, keyof Theirs>
+const described: [Unknown<InstanceStatus, NonNullable<DescribedInstance['status']>>, Unknown<InstanceSpec, DescribedInstance['spec']>] extends [never, never] ? true : never = true
+void described
