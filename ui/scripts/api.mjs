@@ -1,5 +1,5 @@
 /**
- * Types from the API's own description: `npm run api` writes src/api/generated/plum.ts, `npm run api:check` fails when it is stale.
+ * Types from the API's own description: `npm run api` writes src/api/generated, `npm run api:check` fails when it is stale.
  *
  * The OpenAPI document is asked of the controller's code, not of a running controller, so that a build needs no server.
  */
@@ -11,22 +11,39 @@ import { fileURLToPath } from 'node:url'
 import openapiTS, { astToString } from 'openapi-typescript'
 
 const here = dirname(fileURLToPath(import.meta.url))
-const target = resolve(here, '../src/api/generated/plum.ts')
+const folder = resolve(here, '../src/api/generated')
 const python = process.env.PLUM_PYTHON ?? resolve(here, '../../.venv/bin/python')
 const PROGRAM = `
 import json, sys
 from plum_controller.api.openapi import group_document
 from plum_controller.resources.registry import Registry
-kinds = [kind for kind in Registry().all() if kind.info.group == "plum.dev"]
-json.dump(group_document(kinds, "0"), sys.stdout)
+kinds = list(Registry().all())
+columns = {
+    f"{kind.info.group}/{kind.info.kind}": [
+        {"name": column.name, "path": column.path, "type": column.type, "wide": column.priority > 0} for column in kind.info.columns
+    ]
+    for kind in kinds
+}
+document = group_document([kind for kind in kinds if kind.info.group == "plum.dev"], "0")
+json.dump({"document": document, "columns": columns}, sys.stdout)
 `
 
-const document = JSON.parse(execFileSync(python, ['-c', PROGRAM], { maxBuffer: 64 * 1024 * 1024, encoding: 'utf8' }))
+const { document, columns } = JSON.parse(execFileSync(python, ['-c', PROGRAM], { maxBuffer: 64 * 1024 * 1024, encoding: 'utf8' }))
 // Types of objects are what the pages need; paths are built by kinds.ts.
 const ast = await openapiTS({ ...document, paths: {}, components: { schemas: document.components.schemas } }, { alphabetize: true, defaultNonNullable: false })
-const code = `// Generated from the controller's OpenAPI document by \`npm run api\`. Do not edit.\n/* eslint-disable */\n${astToString(ast)}`
+const MARK = '// Generated from the controller\'s description of its API by `npm run api`. Do not edit.'
+const files = {
+  'plum.ts': `${MARK}\n/* eslint-disable */\n${astToString(ast)}`,
+  'columns.ts': `${MARK}\nimport type { PrinterColumn } from '../columns'\n\nexport const columns: Record<string, PrinterColumn[]> = ${JSON.stringify(columns, null, 1)}\n`,
+}
 
-if (process.argv.includes('--check')) {
+mkdirSync(folder, { recursive: true })
+for (const [name, code] of Object.entries(files)) {
+  const target = resolve(folder, name)
+  if (!process.argv.includes('--check')) {
+    writeFileSync(target, code)
+    continue
+  }
   let present = ''
   try {
     present = readFileSync(target, 'utf8')
@@ -34,10 +51,7 @@ if (process.argv.includes('--check')) {
     // a missing file is a stale one
   }
   if (present !== code) {
-    console.error('ui/src/api/generated/plum.ts is not what the API says; run `npm run api` in ui/')
-    process.exit(1)
+    console.error(`ui/src/api/generated/${name} is not what the API says; run \`npm run api\` in ui/`)
+    process.exitCode = 1
   }
-} else {
-  mkdirSync(dirname(target), { recursive: true })
-  writeFileSync(target, code)
 }

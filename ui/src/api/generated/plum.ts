@@ -1,4 +1,4 @@
-// Generated from the controller's OpenAPI document by `npm run api`. Do not edit.
+// Generated from the controller's description of its API by `npm run api`. Do not edit.
 /* eslint-disable */
 export type paths = Record<string, never>;
 export type webhooks = Record<string, never>;
@@ -301,6 +301,8 @@ export interface components {
              * @default 0
              */
             priority?: number;
+            /** @description Devices that a run holds from its start to its end; it starts when all of them are free for it. */
+            reservations?: components["schemas"]["dev.plum.v1.Reservations"][];
             /**
              * @description Draft may be incomplete and cannot run; Paused starts no new runs.
              * @default Active
@@ -317,6 +319,16 @@ export interface components {
             variables?: Record<string, never>;
             /** @description Version as people call it; every change has a Revision of its own anyway. */
             version?: string;
+        };
+        "dev.plum.v1.Delegate": {
+            /** @description How long the node may be out of contact before the run is given up as Failed with reason NodeLost; never if absent. */
+            lostAfter?: string;
+            /** @description Name of the node. */
+            nodeName?: string;
+            /** @description Labels of the node; of those that fit and answer, the one with the fewest such runs is taken. */
+            nodeSelector?: {
+                [key: string]: string;
+            };
         };
         "dev.plum.v1.DependsOn": {
             /** @description The earlier node. */
@@ -1224,22 +1236,7 @@ export interface components {
                  */
                 leaseSeconds?: number;
                 /** @description Keep instances away that do not tolerate them. */
-                taints?: {
-                    /**
-                     * @description NoSchedule keeps new ones away, NoExecute also removes those that run.
-                     * @enum {string}
-                     */
-                    effect: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
-                    /** @description Name of the taint, such as `dedicated`. */
-                    key: string;
-                    /**
-                     * Format: date-time
-                     * @description When it was added; tolerationSeconds count from here.
-                     */
-                    timeAdded?: string;
-                    /** @description Value that a toleration may ask for. */
-                    value?: string;
-                }[];
+                taints?: components["schemas"]["dev.plum.v1.Taints"][];
                 /** @description Cordoned: nothing new is placed here. */
                 unschedulable?: boolean;
             };
@@ -1271,6 +1268,12 @@ export interface components {
                 };
                 /** @description Ready, Drained, DiskPressure, MemoryPressure, PIDPressure, CertificateExpiring. */
                 conditions?: components["schemas"]["dev.plum.v1.Conditions"][];
+                /**
+                 * Format: int64
+                 * @description Runs of workflows that it carries out by itself; the agent follows them while there are any.
+                 * @default 0
+                 */
+                delegatedRuns?: number;
                 /** @description Devices that instances may hold. */
                 devices?: {
                     /** @description It is present and usable; true if absent. */
@@ -1442,7 +1445,7 @@ export interface components {
             concurrency?: components["schemas"]["dev.plum.v1.Concurrency2"];
             /** @description branch, condition: expression; edges from here carry `true` or `false`. */
             condition?: string;
-            /** @description http, script, agent, llm, mcp, database, email, webhook: settings of the step; expressions are allowed. */
+            /** @description http, script, agent, llm, mcp, database, email, webhook, operation: settings of the step; expressions are allowed. */
             config?: Record<string, never>;
             /** @description A failure here does not fail the run. */
             continueOnFailure?: boolean;
@@ -1453,6 +1456,8 @@ export interface components {
             count?: number;
             /** @description branch: outcome when no case is true. */
             defaultCase?: string;
+            /** @description subworkflow: the machine that carries out its run, with or without the controller; the controller does if absent. */
+            delegate?: components["schemas"]["dev.plum.v1.Delegate"];
             /** @description Nodes it waits for. Names alone are accepted. */
             dependsOn?: components["schemas"]["dev.plum.v1.DependsOn"][];
             /** @description For people. */
@@ -1517,7 +1522,7 @@ export interface components {
              * @description What it does; task if absent.
              * @enum {string}
              */
-            type?: "task" | "branch" | "parallel" | "loop" | "map" | "subworkflow" | "wait" | "http" | "script" | "agent" | "llm" | "mcp" | "database" | "email" | "webhook" | "condition";
+            type?: "task" | "branch" | "parallel" | "loop" | "map" | "subworkflow" | "wait" | "http" | "script" | "agent" | "llm" | "mcp" | "database" | "email" | "webhook" | "operation" | "condition";
             /** @description loop: expression; no further iteration once it is true, asked after each. */
             until?: string;
             /** @description loop, map: name of the loop variable, used as `loop.NAME`; `i` or `item` if absent. */
@@ -1552,7 +1557,7 @@ export interface components {
             concurrency?: components["schemas"]["dev.plum.v1.Concurrency2"];
             /** @description branch, condition: expression; edges from here carry `true` or `false`. */
             condition?: string;
-            /** @description http, script, agent, llm, mcp, database, email, webhook: settings of the step; expressions are allowed. */
+            /** @description http, script, agent, llm, mcp, database, email, webhook, operation: settings of the step; expressions are allowed. */
             config?: Record<string, never>;
             /** @description A failure here does not fail the run. */
             continueOnFailure?: boolean;
@@ -1563,6 +1568,8 @@ export interface components {
             count?: number;
             /** @description branch: outcome when no case is true. */
             defaultCase?: string;
+            /** @description subworkflow: the machine that carries out its run, with or without the controller; the controller does if absent. */
+            delegate?: components["schemas"]["dev.plum.v1.Delegate"];
             /** @description Nodes it waits for. Names alone are accepted. */
             dependsOn?: components["schemas"]["dev.plum.v1.DependsOn"][];
             /** @description For people. */
@@ -1627,7 +1634,7 @@ export interface components {
              * @description What it does; task if absent.
              * @enum {string}
              */
-            type?: "task" | "branch" | "parallel" | "loop" | "map" | "subworkflow" | "wait" | "http" | "script" | "agent" | "llm" | "mcp" | "database" | "email" | "webhook" | "condition";
+            type?: "task" | "branch" | "parallel" | "loop" | "map" | "subworkflow" | "wait" | "http" | "script" | "agent" | "llm" | "mcp" | "database" | "email" | "webhook" | "operation" | "condition";
             /** @description loop: expression; no further iteration once it is true, asked after each. */
             until?: string;
             /** @description loop, map: name of the loop variable, used as `loop.NAME`; `i` or `item` if absent. */
@@ -1662,7 +1669,7 @@ export interface components {
             concurrency?: components["schemas"]["dev.plum.v1.Concurrency2"];
             /** @description branch, condition: expression; edges from here carry `true` or `false`. */
             condition?: string;
-            /** @description http, script, agent, llm, mcp, database, email, webhook: settings of the step; expressions are allowed. */
+            /** @description http, script, agent, llm, mcp, database, email, webhook, operation: settings of the step; expressions are allowed. */
             config?: Record<string, never>;
             /** @description A failure here does not fail the run. */
             continueOnFailure?: boolean;
@@ -1673,6 +1680,8 @@ export interface components {
             count?: number;
             /** @description branch: outcome when no case is true. */
             defaultCase?: string;
+            /** @description subworkflow: the machine that carries out its run, with or without the controller; the controller does if absent. */
+            delegate?: components["schemas"]["dev.plum.v1.Delegate"];
             /** @description Nodes it waits for. Names alone are accepted. */
             dependsOn?: components["schemas"]["dev.plum.v1.DependsOn"][];
             /** @description For people. */
@@ -1737,7 +1746,7 @@ export interface components {
              * @description What it does; task if absent.
              * @enum {string}
              */
-            type?: "task" | "branch" | "parallel" | "loop" | "map" | "subworkflow" | "wait" | "http" | "script" | "agent" | "llm" | "mcp" | "database" | "email" | "webhook" | "condition";
+            type?: "task" | "branch" | "parallel" | "loop" | "map" | "subworkflow" | "wait" | "http" | "script" | "agent" | "llm" | "mcp" | "database" | "email" | "webhook" | "operation" | "condition";
             /** @description loop: expression; no further iteration once it is true, asked after each. */
             until?: string;
             /** @description loop, map: name of the loop variable, used as `loop.NAME`; `i` or `item` if absent. */
@@ -1772,7 +1781,7 @@ export interface components {
             concurrency?: components["schemas"]["dev.plum.v1.Concurrency2"];
             /** @description branch, condition: expression; edges from here carry `true` or `false`. */
             condition?: string;
-            /** @description http, script, agent, llm, mcp, database, email, webhook: settings of the step; expressions are allowed. */
+            /** @description http, script, agent, llm, mcp, database, email, webhook, operation: settings of the step; expressions are allowed. */
             config?: Record<string, never>;
             /** @description A failure here does not fail the run. */
             continueOnFailure?: boolean;
@@ -1783,6 +1792,8 @@ export interface components {
             count?: number;
             /** @description branch: outcome when no case is true. */
             defaultCase?: string;
+            /** @description subworkflow: the machine that carries out its run, with or without the controller; the controller does if absent. */
+            delegate?: components["schemas"]["dev.plum.v1.Delegate"];
             /** @description Nodes it waits for. Names alone are accepted. */
             dependsOn?: components["schemas"]["dev.plum.v1.DependsOn"][];
             /** @description For people. */
@@ -1847,7 +1858,7 @@ export interface components {
              * @description What it does; task if absent.
              * @enum {string}
              */
-            type?: "task" | "branch" | "parallel" | "loop" | "map" | "subworkflow" | "wait" | "http" | "script" | "agent" | "llm" | "mcp" | "database" | "email" | "webhook" | "condition";
+            type?: "task" | "branch" | "parallel" | "loop" | "map" | "subworkflow" | "wait" | "http" | "script" | "agent" | "llm" | "mcp" | "database" | "email" | "webhook" | "operation" | "condition";
             /** @description loop: expression; no further iteration once it is true, asked after each. */
             until?: string;
             /** @description loop, map: name of the loop variable, used as `loop.NAME`; `i` or `item` if absent. */
@@ -1893,6 +1904,16 @@ export interface components {
                  * @enum {string}
                  */
                 delivery?: "AtMostOnce" | "AtLeastOnce";
+                /** @description In whose name it is asked for, while the Resource is reserved; a controlling owner counts without being named here. */
+                holder?: {
+                    /**
+                     * @description Kind of the object, in the namespace of the Resource.
+                     * @enum {string}
+                     */
+                    kind: "Instance" | "WorkflowRun";
+                    /** @description Its name. */
+                    name: string;
+                };
                 /** @description The device executes operations with the same key once; the uid of the object if absent. */
                 idempotencyKey?: string;
                 /** @description Operation of its model. */
@@ -1903,19 +1924,27 @@ export interface components {
                 resourceRef: string;
                 /** @description Longest time of the execution; no limit if absent. */
                 timeout?: string;
+                /** @description Taints of the Resource that do not keep it away. */
+                tolerations?: components["schemas"]["dev.plum.v1.Tolerations"][];
             };
             /** @description How far it is. */
             status?: {
                 /**
                  * Format: date-time
-                 * @description When the device confirmed it.
+                 * @description When the device confirmed it, by the clock of its node.
                  */
                 acceptedAt?: string;
+                /**
+                 * Format: int64
+                 * @description Times the device confirmed it; above 1 only with AtLeastOnce.
+                 * @default 0
+                 */
+                attempt?: number;
                 /** @description Succeeded: Unknown until it ends. */
                 conditions?: components["schemas"]["dev.plum.v1.Conditions"][];
                 /**
                  * Format: date-time
-                 * @description When it was sent last.
+                 * @description When it was sent last, by the clock of the controller.
                  */
                 deliveredAt?: string;
                 /**
@@ -1933,9 +1962,11 @@ export interface components {
                 expiresAt?: string;
                 /**
                  * Format: date-time
-                 * @description When it ended.
+                 * @description When it ended, by the clock of whoever saw it.
                  */
                 finishedAt?: string;
+                /** @description Node whose agent hands it to the device; empty: the controller does, or nobody yet. */
+                node?: string;
                 /**
                  * Format: int64
                  * @description Generation of the spec this status speaks of.
@@ -1948,11 +1979,23 @@ export interface components {
                  * @enum {string}
                  */
                 phase?: "Queued" | "Delivered" | "Accepted" | "Running" | "Succeeded" | "Failed" | "Expired" | "Canceled" | "Unknown";
+                /** @description Share that is done, 0 to 1, where the device says so. */
+                progress?: number;
+                /** @description Why it is where it is, in CamelCase: Offline, Reserved, DeviceFailed, Timeout, ... */
+                reason?: string;
                 /** @description What the device answered. */
                 result?: unknown;
                 /**
+                 * Format: int64
+                 * @description Place in the order in which operations were asked for; they are carried out in it.
+                 * @default 0
+                 */
+                sequence?: number;
+                /** @description Connection of the device that confirmed it. */
+                session?: string;
+                /**
                  * Format: date-time
-                 * @description When the device began.
+                 * @description When the device began, by the clock of its node.
                  */
                 startedAt?: string;
             };
@@ -2054,8 +2097,8 @@ export interface components {
             startup?: components["schemas"]["dev.plum.v1.Startup"];
         };
         "dev.plum.v1.Process": {
-            /** @description Program and arguments. A single string is split as a shell would, without a shell. */
-            command: string[];
+            /** @description Program and arguments. A single string is split as a shell would, without a shell. If absent, the payload says what is executed: `{command, args, workingDir, input, env}`. */
+            command?: string[];
             /** @description Environment variables. A map from name to value is accepted. */
             env?: components["schemas"]["dev.plum.v1.Env"][];
             /** @description Text on its standard input; the payload as JSON if empty. */
@@ -2078,6 +2121,38 @@ export interface components {
             namespaces?: string[];
             /** @description Node label whose values are the groups; `plum.dev/hostname` means the same node. */
             topologyKey: string;
+        };
+        "dev.plum.v1.Reservations": {
+            /**
+             * @description Exclusive: nobody else holds it, and operations of others are refused. Shared: with others that share it. Exclusive if absent.
+             * @enum {string}
+             */
+            mode?: "Exclusive" | "Shared";
+            /** @description Name of the Resource, in the same namespace. */
+            resource: string;
+        };
+        "dev.plum.v1.Reservations2": {
+            /**
+             * @description Kind of the holder.
+             * @enum {string}
+             */
+            kind: "Instance" | "WorkflowRun";
+            /**
+             * @description Exclusive: nobody else holds it at the same time, and operations of others are refused. Exclusive if absent.
+             * @enum {string}
+             */
+            mode?: "Exclusive" | "Shared";
+            /** @description Its name. */
+            name: string;
+            /** @description Why it waits. */
+            reason?: string;
+            /**
+             * Format: date-time
+             * @description When it was granted; absent while it waits.
+             */
+            since?: string;
+            /** @description Its uid. */
+            uid: string;
         };
         /** @description A device as a twin: desired and reported values, and operations. */
         "dev.plum.v1.Resource": {
@@ -2205,8 +2280,22 @@ export interface components {
                 };
                 /** @description Node it is connected to. */
                 nodeName?: string;
+                /**
+                 * Format: int64
+                 * @description Operations under way at the same time; the others wait in the order in which they were asked for.
+                 * @default 1
+                 */
+                operationsAtOnce?: number;
+                /**
+                 * Format: int64
+                 * @description Operations that may wait or be under way; more are refused with 429.
+                 * @default 1000
+                 */
+                queueLimit?: number;
                 /** @description A reported value older than this is stale; never if absent. */
                 staleAfter?: string;
+                /** @description Keep operations and reservations away that do not tolerate them: NoSchedule lets them wait, NoExecute also cancels operations that wait and ends reservations. */
+                taints?: components["schemas"]["dev.plum.v1.Taints"][];
                 /** @description Kind of device, such as `Radar`. */
                 type?: string;
             };
@@ -2225,6 +2314,8 @@ export interface components {
                     node?: string;
                     /** @description It was heard of within two heartbeats. */
                     online?: boolean;
+                    /** @description Why it is offline: Silent, NodeLost, NodeGone, DriverFailed. */
+                    reason?: string;
                     /** @description Connection it last reported through. */
                     session?: string;
                 };
@@ -2265,6 +2356,10 @@ export interface components {
                         value?: unknown;
                     };
                 };
+                /** @description Who holds it. */
+                reservations?: components["schemas"]["dev.plum.v1.Reservations2"][];
+                /** @description Who waits for it, in the order in which they get it. */
+                waiting?: components["schemas"]["dev.plum.v1.Reservations2"][];
             };
         };
         /** @description ResourceList is a list of Resource. */
@@ -3018,6 +3113,22 @@ export interface components {
              */
             metadata?: components["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta"];
         };
+        "dev.plum.v1.Taints": {
+            /**
+             * @description NoSchedule keeps new ones away, NoExecute also removes those that run.
+             * @enum {string}
+             */
+            effect: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
+            /** @description Name of the taint, such as `dedicated`. */
+            key: string;
+            /**
+             * Format: date-time
+             * @description When it was added; tolerationSeconds count from here.
+             */
+            timeAdded?: string;
+            /** @description Value that a toleration may ask for. */
+            value?: string;
+        };
         /** @description What one task does and how it is executed. */
         "dev.plum.v1.TaskDefinition": {
             /** @description Group and version of the schema this object is written in. */
@@ -3110,6 +3221,8 @@ export interface components {
                 priority?: number;
                 /** @description Instead of the definition's. */
                 retry?: components["schemas"]["dev.plum.v1.Retry"];
+                /** @description True holds a run that is Queued: it is admitted once this is false again. */
+                suspend?: boolean;
                 /** @description A definition of its own, instead of taskRef. */
                 task?: components["schemas"]["dev.plum.v1.Spec"];
                 /** @description Name of the TaskDefinition, or of a builtin such as `builtin.echo`. */
@@ -3370,6 +3483,8 @@ export interface components {
             priority?: number;
             /** @description How the agent finds out whether it has started, is ready, and is alive. */
             probes?: components["schemas"]["dev.plum.v1.Probes"];
+            /** @description Devices it holds from its start to its end; it starts when all of them are free for it. */
+            reservations?: components["schemas"]["dev.plum.v1.Reservations"][];
             /** @description What it needs and what it may use. */
             resources?: components["schemas"]["dev.plum.v1.Resources"];
             /**
@@ -3411,7 +3526,7 @@ export interface components {
             /** @description Folder the command starts in; a relative one is below the unpacked artifact. */
             workingDir?: string;
         };
-        /** @description A bearer token, a token to join with, or the certificate of a node. Deleting it takes effect at once. */
+        /** @description A bearer token, a token to join with, a node's certificate, or a browser's session. Deleting it takes effect at once. */
         "dev.plum.v1.Token": {
             /** @description Group and version of the schema this object is written in. */
             apiVersion?: string;
@@ -3441,6 +3556,17 @@ export interface components {
                 join?: {
                     /** @description Name of the only node that may join with it. Empty: any node that is not known yet. */
                     node?: string;
+                };
+                /** @description Makes this the session of a browser, or a one-time link to one (`plum ui`). */
+                login?: {
+                    /** @description Address that it was opened from. */
+                    address?: string;
+                    /** @description A one-time link that opens a session, and is deleted by that. False: an open session. */
+                    link?: boolean;
+                    /** @description Name of the Token that it was opened with; this one ends with that. Empty: a certificate, or a person at this machine. */
+                    parent?: string;
+                    /** @description What the browser calls itself. */
+                    userAgent?: string;
                 };
                 /** @description Uid of the service account: a token of one that was deleted and made again is worth nothing. */
                 uid?: string;
@@ -4036,6 +4162,8 @@ export interface components {
                 }[];
                 /** @description A definition of its own, instead of workflowRef. */
                 definition?: components["schemas"]["dev.plum.v1.Definition"];
+                /** @description Machine that carries it out, with or without the controller; the controller does if absent. */
+                delegate?: components["schemas"]["dev.plum.v1.Delegate"];
                 /** @description Parameters. */
                 params?: Record<string, never>;
                 /**
@@ -4043,6 +4171,8 @@ export interface components {
                  * @description Higher ones are executed first; that of the workflow if absent.
                  */
                 priority?: number;
+                /** @description Devices it holds from its start to its end; those of its definition if absent. */
+                reservations?: components["schemas"]["dev.plum.v1.Reservations"][];
                 /**
                  * Format: date-time
                  * @description The time a cron trigger fired for.
@@ -4061,6 +4191,8 @@ export interface components {
                  * @enum {string}
                  */
                 state?: "Running" | "Paused" | "Canceled";
+                /** @description Fields that the payload of every task of the run gets, instead of what its node says. */
+                taskPayload?: Record<string, never>;
                 /** @description Instead of the workflow's. */
                 timeout?: string;
                 /** @description Trigger or person that started it. */
@@ -4125,12 +4257,20 @@ export interface components {
                 /** @description Hash of the definition it is pinned to. */
                 definitionHash?: string;
                 /**
+                 * Format: int64
+                 * @description Grows when a node takes the run and when it is given up; what comes with an older one is refused.
+                 * @default 0
+                 */
+                fencingToken?: number;
+                /**
                  * Format: date-time
                  * @description When it ended.
                  */
                 finishedAt?: string;
                 /** @description A sentence for people: which node failed and why. */
                 message?: string;
+                /** @description Node it is delegated to. */
+                node?: string;
                 /**
                  * Format: int64
                  * @description Commands that were carried out.
@@ -4143,6 +4283,11 @@ export interface components {
                  * @default 0
                  */
                 observedGeneration?: number;
+                /**
+                 * Format: date-time
+                 * @description Since when its node does not answer. The run goes on there; what is shown of it is what was last heard.
+                 */
+                outOfContactSince?: string;
                 /** @description Outputs of the workflow. */
                 outputs?: Record<string, never>;
                 /**

@@ -60,7 +60,7 @@ export default {
   expected: 'Expected',
   typeToConfirm: 'Type {name} to confirm',
   object: {
-    desired: 'Desired', actual: 'Actual', diff: 'Diff', events: 'Events', why: 'Why', history: 'History', condition: 'Condition', isTrue: 'Is it so', reason: 'Reason', since: 'Since',
+    desired: 'Desired', actual: 'Actual', diff: 'Diff', events: 'Events', why: 'Why', history: 'History', condition: 'Condition', isTrue: 'Status', reason: 'Reason', since: 'Since',
     noConditions: 'It has no conditions.', differences: 'Everything is as desired | {n} field differs from what is desired | {n} fields differ from what is desired',
     nothingToCompare: 'Nothing of it can be compared.', because: 'Because', differs: 'differs', noEvents: 'Nothing happened lately.', created: 'Created', ownedBy: 'Belongs to',
     missing: 'There is no {kind} called {name}.', missingHint: 'It was deleted, or never there. If it was deleted not long ago, its history can bring it back.',

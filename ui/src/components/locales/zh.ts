@@ -62,7 +62,7 @@ const zh: typeof en = {
   expected: '要求',
   typeToConfirm: '输入 {name} 以确认',
   object: {
-    desired: '期望', actual: '实际', diff: '差异', events: '事件', why: '原因', history: '历史', condition: '条件', isTrue: '是否成立', reason: '原因', since: '起始',
+    desired: '期望', actual: '实际', diff: '差异', events: '事件', why: '原因', history: '历史', condition: '条件', isTrue: '状态', reason: '原因', since: '起始',
     noConditions: '没有条件。', differences: '一切符合期望 | {n} 个字段与期望不符 | {n} 个字段与期望不符',
     nothingToCompare: '没有可比较的内容。', because: '因为', differs: '有差异', noEvents: '最近没有事件。', created: '创建于', ownedBy: '属于',
     missing: '不存在名为 {name} 的 {kind}。', missingHint: '它已被删除或从未存在。若删除不久，可从历史恢复。',

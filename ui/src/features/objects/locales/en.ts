@@ -1,1 +1,17 @@
-export default { title: 'All objects' }
+export default {
+  title: 'All objects',
+  subtitle: 'Every kind that the API serves',
+  plum: 'Kinds of Plum',
+  kept: 'Kept from Kubernetes',
+  users: 'Defined by users',
+  noUsers: 'Nobody has defined a kind yet.',
+  define: 'Define one',
+  createFromYaml: 'Create from YAML',
+  createHint: 'One manifest or several, separated by ---. Ctrl-Space shows what can be written.',
+  openFile: 'Open files …',
+  nothingYet: 'Write or paste a manifest first.',
+  noSuchKind: 'The API serves no {kind} in {apiVersion}.',
+  noName: 'metadata.name of the {kind} is missing.',
+  applied: 'Applied:',
+  deleteMany: 'Delete {n} object? | Delete {n} objects?',
+}

@@ -1,1 +1,29 @@
-export default { title: 'Overview' }
+export default {
+  title: 'Overview',
+  health: 'Health',
+  nodes: 'Nodes',
+  deployments: 'Deployments',
+  workflows: 'Workflows',
+  devices: 'Devices',
+  syncs: 'Syncs',
+  none: 'none yet',
+  allWell: 'all well',
+  activeRuns: '{n} run active | {n} runs active',
+  tone: { ok: 'well', bad: 'broken', unknown: 'unknown', attention: 'to look at', progress: 'on their way', waiting: 'waiting', off: 'switched off' },
+  differs: 'Differs from desired',
+  asDesired: 'Everything is as desired.',
+  more: '{n} more',
+  fewer: 'Fewer',
+  events: 'Recent events',
+  changes: 'Recent changes',
+  noChanges: 'Nobody changed anything lately.',
+  auditRefused: 'Your roles do not show who changed what.',
+  capacity: {
+    title: 'Capacity', cpu: 'Processor cores', memory: 'Memory', instances: 'Instances', requested: '{value} requested ({percent} %)', used: '{value} used ({percent} %)',
+  },
+  begin: {
+    title: 'Begin here', node: 'Add a node', nodeText: 'There is none yet. | {n} node is there. | {n} nodes are there.', deployment: 'Run a program',
+    deploymentText: 'A command, a package or an image, on as many nodes as you like.', workflow: 'Draw a workflow', workflowText: 'Steps, branches, loops and approvals, by drag and drop.',
+    yaml: 'Paste YAML', yamlText: 'Manifests of any kind, checked and planned before they are applied.',
+  },
+}
