@@ -69,7 +69,7 @@ def attributes_of(request: ApiRequest) -> Attributes | None:
         return orchestrator_rights(method, path, request.query.get("namespace") or "default")
     if first == "kv":
         return rights_of(method, place_of(request.raw_path, request.query), request.query)
-    if path == TRANSACTIONS or (first == "v1" and len(path) > 1 and path[1] == "kv"):
+    if path == TRANSACTIONS or (first == "v1" and len(path) > 1 and path[1] in ("kv", "stream")):
         return None
     if first == "v1" and len(path) > 2 and path[1] == "artifacts":
         return _artifact_attributes(method, path)
@@ -83,6 +83,8 @@ def attributes_of(request: ApiRequest) -> Attributes | None:
         return _worker_attributes(request)
     if first == "devices" and len(path) > 2:
         return Attributes("update", "plum.dev", "resources", "device", path[1], path[2])
+    if first == "v1" and len(path) > 1 and path[1] in ("tasks", "task-defs", "workflows", "workflow-runs", "dag"):
+        return _task_attributes(request)
     if first not in ("api", "apis") or len(path) <= (2 if first == "api" else 3):
         return Attributes(method.lower() if method != "HEAD" else "get", path="/" + "/".join(path))
     group, rest = ("", path[2:]) if first == "api" else (path[1], path[3:])
@@ -151,6 +153,25 @@ def _worker_attributes(request: ApiRequest) -> Attributes:
     if verb == "create" and path[-1] == "heartbeat":
         verb = "update"
     return Attributes(verb, "plum.dev", "workers", "", namespace, name)
+
+
+def _task_attributes(request: ApiRequest) -> Attributes:
+    """Making and repeating a task, running a definition or a workflow is creating a run; starting and cancelling changes it."""
+    namespace, path = request.query.get("namespace") or "default", list(request.path[1:])
+    kinds = {"tasks": "taskruns", "task-defs": "taskdefinitions", "workflow-runs": "workflowruns", "workflows": "workflows"}
+    if path[0] == "dag":
+        path = path[1:] if len(path) > 1 and path[1] == "workflows" else ["workflow-runs", *path[2:]]
+    resource, named = kinds.get(path[0], "workflows"), len(path) > 1
+    verb = _VERBS.get(request.method, "get" if named else "list")
+    if request.method == "POST" and named:
+        action = request.query.get("action") or (path[-1] if path[-1] == "run" else path[1] if len(path) > 2 else "")
+        if resource == "taskruns":
+            verb = "create" if action == "rerun" else "patch"
+        else:
+            resource = "taskruns" if resource == "taskdefinitions" else "workflowruns"
+    elif path[-1] == "runs" and named:
+        resource, verb = "workflowruns", "list"
+    return Attributes(verb, "plum.dev", resource, "", namespace)
 
 
 def _single(fields: str) -> str:

@@ -232,7 +232,7 @@ class Api:
             from plum_controller.api.classic.tasks import ClassicTasks
             from plum_controller.api.classic.workflows import ClassicWorkflows
 
-            self._classic = (ClassicTasks(self.service), ClassicWorkflows(self.service, self.workflow_runs))
+            self._classic = (ClassicTasks(self.service), ClassicWorkflows(self.service, self.workflow_runs, self.gate))
         for routes in self._classic:
             if (answer := await routes.answer(request)) is not None:
                 return answer

@@ -20,7 +20,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from plum_controller.api import device_stream, instance_log, service_stream, streams
+from plum_controller.api import classic_stream, device_stream, instance_log, service_stream, streams
 from plum_controller.api.access import GROUP, STREAMED, USER
 from plum_controller.api.api import Api
 from plum_controller.api.artifacts import is_artifacts
@@ -135,6 +135,9 @@ class Asgi:
                 return
             if device_stream.is_commands(request):
                 await device_stream.send_commands(self.api, request, receive, send)
+                return
+            if method == "GET" and request.path in classic_stream.PATHS:
+                await classic_stream.send_updates(self.api, request, receive, send)
                 return
             if request.path == UPLOAD and method == "POST":
                 answer = await self.api.classic_apps.upload(request, receive)

@@ -53,6 +53,8 @@ BY_HAND = (
     ("GET POST DELETE", "/kv /kv/NAMESPACE", "Entries by prefix and range; <code>?watch ?batch ?txn</code>"),
     ("POST", "/apis/plum.dev/v1/transactions", "Several writes, all or none: <code>{compare, then, else}</code>"),
     ("GET PUT DELETE POST", "/v1/kv /v1/kv/NAMESPACE /v1/kv/NAMESPACE/KEY", "Entries with values as texts"),
+    ("GET POST DELETE", "/v1/tasks /v1/task-defs /v1/workflows /v1/workflow-runs /v1/dag", "Tasks and workflows, as before"),
+    ("GET", "/v1/stream /v1/tasks/stream", "That something changed, as server-sent events"),
     ("GET", "/version", "Versions, as Kubernetes' clients ask for them"),
     ("GET", "/healthz /livez /readyz", "ok, or why not"),
     ("GET", "/metrics", "Figures for Prometheus"),

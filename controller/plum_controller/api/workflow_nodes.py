@@ -147,7 +147,7 @@ class RunNodes:
         initial: list[Json] = []
         if not since or since == "0":
             since = views.feeds.of(run.metadata.uid).text()
-            initial = await self._everything(run, views, iterations=_iterations(query))
+            initial = await self.everything(run, views, iterations=_iterations(query))
         choice = _Choice(query.get("node", ""), _iterations(query))
         seconds = number(query, "timeoutSeconds")
 
@@ -165,7 +165,8 @@ class RunNodes:
         )
         return WatchAnswer(plan)
 
-    async def _everything(self, run: WorkflowRun, views: RunViews, *, iterations: bool) -> list[Json]:
+    async def everything(self, run: WorkflowRun, views: RunViews, *, iterations: bool) -> list[Json]:
+        """All rows. Raises `ApiStatusError` when there are too many for one answer."""
         rows, more = await self._page(run, "", MAX_INITIAL, iterations=iterations)
         if more:
             text = f"the run has more than {MAX_INITIAL} rows; list them in pages and watch from there, or use iterations=false"

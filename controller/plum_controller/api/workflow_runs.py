@@ -85,6 +85,10 @@ class WorkflowRuns:
             return await self._simulate(request, key)
         return None
 
+    async def rows_of(self, run: WorkflowRun) -> list[Json]:
+        """All rows of a run, for routes with a form of their own. Raises `ApiStatusError`."""
+        return await self.nodes.everything(run, self.views, iterations=True)
+
     # ---- controls
 
     async def _control(self, request: ApiRequest, key: ObjectKey) -> Answer:
@@ -129,6 +133,8 @@ class WorkflowRuns:
             spec["definition"] = msgspec.to_builtins(run.spec.definition)
         else:
             spec["workflowRef"] = run.spec.workflow_ref
+        if run.spec.task_payload:
+            spec["taskPayload"] = run.spec.task_payload
         if isinstance(body.get("params"), dict):
             spec["params"] = body["params"]
         made = {

@@ -102,7 +102,7 @@ class Effects:
     def _execute(self, actor: Actor, effect: Execute) -> None:
         if effect.node.inline and not effect.node.reads.paths_of("secrets"):
             try:
-                payload = effect.node.payload.evaluate(effect.values)["payload"]
+                payload = with_own(actor, effect.node.payload.evaluate(effect.values)["payload"])
             except UnresolvedError as error:
                 actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
                 return
@@ -132,9 +132,9 @@ class Effects:
             actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
             return
         if effect.node.inline:
-            self._compute(actor, effect, given["payload"])
+            self._compute(actor, effect, with_own(actor, given["payload"]))
         elif effect.node.type == "task":
-            await self._make_task_run(actor, effect, given["payload"])
+            await self._make_task_run(actor, effect, with_own(actor, given["payload"]))
         elif effect.node.type == "subworkflow":
             await self._make_run(actor, effect, given["params"])
         else:
@@ -367,6 +367,11 @@ class Effects:
             if waiting is not None:  # it is being made now
                 waiting.cancel()
             actor.done(effect.key, effect.attempt, phases.CANCELED, None, "Canceled", "")
+
+
+def with_own(actor: Actor, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The payload of a task, with what the run says for all of them."""
+    return {**payload, **actor.spec.task_payload} if actor.spec.task_payload else payload
 
 
 def place_of(made: TaskRun | WorkflowRun) -> tuple[str, int] | None:
