@@ -54,12 +54,14 @@ from plum_agent.tasks.allow import AllowList
 from plum_agent.tasks.attempt import Surroundings
 from plum_agent.tasks.launching import TaskLauncher
 from plum_agent.tasks.record import TaskLedger
-from plum_agent.tasks.runner import NodeTasks
+from plum_agent.tasks.runner import NodeTasks, from_controller
 from plum_agent.tunnel import Tunnel
+from plum_agent.workflows.switch import DelegationSwitch
 
 if TYPE_CHECKING:
     from plum_agent.artifacts.cache import ArtifactCache
     from plum_agent.container_runtime import ContainerRuntime
+    from plum_agent.workflows.runs import NodeRuns
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +107,8 @@ class Shared:
     """What tasks may run."""
     tasks_at_once: int = 32
     """Attempts of tasks at the same time."""
+    outgoing_allow: str = "*"
+    """Addresses that http tasks of delegated runs may call."""
     random: Random | None = None
     """Source of all chance; None takes one that cannot be repeated."""
 
@@ -166,8 +170,12 @@ class NodeAgent:
         if shared.link is not None:
             shared.link.on_return.append(self._on_return)
         self.tasks = self._make_tasks(directory, starter.place)
+        self.delegated = DelegationSwitch(
+            directory / "delegated" if directory is not None else None, partial(self._make_runs, self.tasks.around)
+        )
+        self.reporter.on_node = lambda node: self.delegated.tell(node.status.delegated_runs)
         streams = InstanceStreams(
-            name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock, self.tasks
+            name, self.reconciler.units, self.ledger, shared.keeper, shared.driver, shared.clock, self.tasks, self.delegated
         )
         self._tunnel = Tunnel(shared.tunnels, name, streams.serves()) if shared.tunnels is not None else None
 
@@ -185,7 +193,19 @@ class NodeAgent:
             shared.keeper,
             self._chance,
         )
-        return NodeTasks(around, self.ledger.agent_id, shared.tasks_at_once)
+        source = from_controller(shared.api, self.name, self._chance)
+        return NodeTasks(around, f"{self.ledger.agent_id}-task.", shared.tasks_at_once, source)
+
+    def _make_runs(self, around: Surroundings, directory: Path) -> NodeRuns:
+        """Loaded with the first delegated run."""
+        from plum_client.outgoing import OutgoingClient
+
+        from plum_agent.workflows.runs import NodeRuns
+
+        shared = self._shared
+        outgoing = OutgoingClient(shared.outgoing_allow, user_agent="plum-agent")
+        prefix = f"{self.ledger.agent_id}-flow."
+        return NodeRuns(around, shared.api, directory, prefix, shared.tasks_at_once, outgoing)
 
     def _make_cache(self, directory: Path) -> ArtifactCache:
         """Loaded with the first package: an agent without any does without all of it."""
@@ -206,6 +226,7 @@ class NodeAgent:
             self.delivery.run(),
             self.reporter.run(),
             self.tasks.run(),
+            self.delegated.run(),
             self.devices.run(),
             self._on_first_list(),
             *([self._follow_engine(shared)] if (shared := self._shared.containers) is not None else ()),
@@ -246,6 +267,7 @@ class NodeAgent:
         """Whatever waits before it tries again would wait up to half a minute."""
         self.informer.try_now()
         self.tasks.try_now()
+        self.delegated.try_now()
         self.devices.try_now()
         self.reporter.try_now()
         if self._tunnel is not None:
@@ -268,6 +290,8 @@ class NodeAgent:
                 try:
                     await containers.driver.clean(f"{self.ledger.agent_id}.", self.reconciler.needs)
                     await containers.driver.clean(self.tasks.prefix, self.tasks.needs)
+                    if (runs := self.delegated.runs) is not None:
+                        await containers.driver.clean(runs.tasks.prefix, runs.tasks.needs)
                 except EngineError as error:
                     logger.info("leftovers of containers stay for now", extra={"node": self.name, "error": str(error)})
 

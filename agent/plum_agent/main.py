@@ -105,6 +105,7 @@ async def _run(given: settings.Settings, identity: NodeIdentity | None) -> None:
             controller=given.controller, controller_grpc=given.controller_grpc, artifact_bytes=given.artifact_bytes,
             containers=containers, transport=transport, link=link, identity=identity, devices=Devices(given.devices),
             task_allow=given.task_allow, tasks_at_once=given.tasks_at_once,
+            outgoing_allow=given.outgoing_allow,
         )  # fmt: skip
         agents[node] = NodeAgent(node, directory, lease, shared, workers=32 if len(given.nodes) == 1 else 8)
 

@@ -162,6 +162,8 @@ class NodeReporter:
         self._informer.add_raw_handler(lambda key, old, new: self.check_soon())
         self._wake = asyncio.Event()
         self._first = True
+        self.on_node: Callable[[Node], None] = lambda node: None
+        """Told of the Node as it is now."""
 
     def check_soon(self) -> None:
         """Look again now: the object changed, or the connection came back."""
@@ -205,6 +207,7 @@ class NodeReporter:
         if node is None:
             return
         self._on_lease_seconds(float(node.spec.lease_seconds))
+        self.on_node(node)
         if self._first:
             await end_drain(self._api, node)
             self._first = False

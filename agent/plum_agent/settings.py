@@ -58,6 +58,8 @@ class Settings:
     """What tasks may run on this node."""
     tasks_at_once: int
     """Attempts of tasks at the same time."""
+    outgoing_allow: str
+    """What http tasks of runs that are delegated to this node may call."""
     die_with_parent: bool
     log_level: str
     log_format: str
@@ -137,6 +139,12 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         help="programs and image:NAME patterns that tasks may run, comma separated; none: no tasks; default: all",
     )
     parser.add_argument("--tasks-at-once", default=env.get("PLUM_TASKS_AT_ONCE") or "32", metavar="N", help="default: 32")
+    parser.add_argument(
+        "--outgoing-allow",
+        default=env.get("PLUM_OUTGOING_ALLOW") or "*",
+        metavar="PATTERNS",
+        help="addresses that http tasks of delegated runs may call, as PLUM_OUTGOING_ALLOW of the controller; default: *",
+    )
     parser.add_argument("--die-with-parent", action="store_true", help="end when the process that started this one ends")
     parser.add_argument("--log-level", default=env.get("AGENT_LOG_LEVEL") or "info")
     parser.add_argument("--log-format", default=env.get("PLUM_LOG_FORMAT") or "text", choices=("text", "json"))
@@ -155,6 +163,10 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         engine = socket_of(given.engine)
         containers = read_defaults(env)
         task_allow = AllowList.parse(given.task_allow)
+        if given.outgoing_allow != "*":
+            from plum_client.outgoing_rules import parse_allow_list
+
+            parse_allow_list(given.outgoing_allow)
         if not given.tasks_at_once.isdigit() or int(given.tasks_at_once) < 1:
             raise ValueError(f"PLUM_TASKS_AT_ONCE is {given.tasks_at_once!r}; use a whole number from 1")
         named = env.get("PLUM_DEVICES", "")
@@ -183,6 +195,7 @@ def load(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         devices=devices,
         task_allow=task_allow,
         tasks_at_once=int(given.tasks_at_once),
+        outgoing_allow=given.outgoing_allow,
         die_with_parent=given.die_with_parent,
         log_level=given.log_level.upper(),
         log_format=given.log_format,

@@ -28,6 +28,7 @@ from plum_agent.unit import Unit
 if TYPE_CHECKING:
     from plum_agent.tasks.runner import NodeTasks
     from plum_agent.usage import Usage
+    from plum_agent.workflows.switch import DelegationSwitch
 
 MAX_OPEN = 100
 """Commands and forwarded connections of one node at the same time. Each may hold half a megabyte in buffers."""
@@ -45,6 +46,7 @@ class InstanceStreams:
     driver: Driver
     clock: Clock
     tasks: NodeTasks | None = None
+    delegated: DelegationSwitch | None = None
     open: int = field(default=0, init=False)
     _usage: Usage | None = field(default=None, init=False)
 
@@ -111,7 +113,13 @@ class InstanceStreams:
         if query.task:
             if self.tasks is None:
                 raise StreamRefusedError(404, f"node {self.node} runs no tasks")
-            return self.tasks.reader(query)
+            try:
+                return self.tasks.reader(query)
+            except StreamRefusedError:
+                runs = self.delegated.runs if self.delegated is not None else None
+                if runs is None:
+                    raise
+                return runs.tasks.reader(query)
         key = ObjectKey(query.namespace, query.instance)
         unit = self._unit(key)
         if unit.record.run is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from plum_schemas.command import split_command
-from plum_schemas.node_types import WorkflowNode
+from plum_schemas.node_types import Delegate, WorkflowNode
 from plum_schemas.rules import check_retry
 from plum_schemas.validation import FieldError, duplicate, exactly_one, forbidden, invalid, required
 
@@ -32,6 +32,7 @@ _OWNERS: Mapping[str, frozenset[str]] = {
     "body": frozenset({"loop", "map"}),
     "workflowRef": frozenset({"subworkflow"}),
     "params": frozenset({"subworkflow"}),
+    "delegate": frozenset({"subworkflow"}),
     "wait": frozenset({"wait"}),
 }
 """Fields that only some types have. A misplaced one is refused instead of being ignored."""
@@ -163,6 +164,7 @@ def _check_fields(node: WorkflowNode, path: str, complete: bool) -> Iterator[Fie
         "body": node.body,
         "workflowRef": node.workflow_ref,
         "params": node.params,
+        "delegate": node.delegate,
         "wait": node.wait,
     }
     for name, owners in _OWNERS.items():
@@ -195,8 +197,15 @@ def _check_complete(node: WorkflowNode, path: str) -> Iterator[FieldError]:
             for field, what in (("resource", "name a Resource"), ("method", "name an operation of its model")):
                 if not node.config.get(field):
                     yield required(f"{path}.config.{field}", what)
+    if node.delegate is not None:
+        yield from check_delegate(node.delegate, f"{path}.delegate")
     if node.type in ("loop", "map") and (node.body is None or not node.body.nodes):
         yield required(f"{path}.body", "nodes to run for each iteration")
+
+
+def check_delegate(delegate: Delegate, path: str) -> Iterator[FieldError]:
+    """A machine by its name or by its labels."""
+    yield from exactly_one(path, {"nodeName": delegate.node_name or None, "nodeSelector": delegate.node_selector or None})
 
 
 def _check_wait(node: WorkflowNode, path: str) -> Iterator[FieldError]:

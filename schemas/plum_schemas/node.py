@@ -190,6 +190,8 @@ class NodeStatus(Struct):
     """Devices that instances may hold."""
     link: Link | None = None
     """The way to the controller, as the agent measures it."""
+    delegated_runs: NonNegative = 0
+    """Runs of workflows that it carries out by itself; the agent follows them while there are any."""
     last_seen: datetime | None = None
     """When the node was last known to be alive; written when it is lost, not at every heartbeat."""
     conditions: Annotated[list[Condition], ListMap("type")] = []

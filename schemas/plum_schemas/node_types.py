@@ -102,6 +102,17 @@ class Wait(Struct):
     """Somebody must agree."""
 
 
+class Delegate(Struct):
+    """The node (machine) that carries out a run by itself, whether the controller can be reached or not."""
+
+    node_name: str = ""
+    """Name of the node."""
+    node_selector: dict[str, str] = {}
+    """Labels of the node; of those that fit and answer, the one with the fewest such runs is taken."""
+    lost_after: Duration | None = None
+    """How long the node may be out of contact before the run is given up as Failed with reason NodeLost; never if absent."""
+
+
 class Position(Struct):
     """Where the node is drawn."""
 
@@ -173,6 +184,8 @@ class WorkflowNode(Struct):
     """subworkflow: name of the Workflow."""
     params: FreeMap = {}
     """subworkflow: parameters of its run; expressions are allowed."""
+    delegate: Delegate | None = None
+    """subworkflow: the machine that carries out its run, with or without the controller; the controller does if absent."""
     wait: Wait | None = None
     """wait: what it waits for."""
     timeout: Duration | None = None

@@ -12,7 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import Meta, field
 
 from plum_schemas.base import Column, Condition, KindInfo, Object, Struct
+from plum_schemas.graph import check_delegate
 from plum_schemas.markers import FreeMap, ListMap
+from plum_schemas.node_types import Delegate
 from plum_schemas.reservation import Reservation
 from plum_schemas.scalars import Duration, NonNegative
 from plum_schemas.validation import FieldError, exactly_one, forbidden, required
@@ -74,6 +76,8 @@ class WorkflowRunSpec(Struct):
     """The time a cron trigger fired for."""
     start_from: RunStart | None = None
     """A rerun: take over the results of an earlier run."""
+    delegate: Delegate | None = None
+    """Machine that carries it out, with or without the controller; the controller does if absent."""
     reservations: Annotated[list[Reservation], ListMap("resource")] = []
     """Devices it holds from its start to its end; those of its definition if absent."""
     commands: Annotated[list[RunCommand], ListMap("name")] = []
@@ -126,6 +130,12 @@ class WorkflowRunStatus(Struct):
     """A sentence for people: which node failed and why."""
     observed_commands: NonNegative = 0
     """Commands that were carried out."""
+    node: str = ""
+    """Node it is delegated to."""
+    fencing_token: NonNegative = 0
+    """Grows when a node takes the run and when it is given up; what comes with an older one is refused."""
+    out_of_contact_since: datetime | None = None
+    """Since when its node does not answer. The run goes on there; what is shown of it is what was last heard."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
     """Succeeded: Unknown while it runs, then True or False. Paused."""
 
@@ -146,10 +156,11 @@ class WorkflowRun(Object):
             Column("Started", ".status.startedAt", "date"),
             Column("Age", ".metadata.creationTimestamp", "date"),
             Column("Finished", ".status.finishedAt", "date", priority=1),
+            Column("Node", ".status.node", priority=1, description="Node it is delegated to"),
             Column("By", ".spec.triggeredBy", priority=1, description="Trigger or person that started it"),
             Column("Message", ".status.message", priority=1),
         ),
-        selectable_fields=(".spec.workflowRef", ".spec.triggeredBy", ".status.phase"),
+        selectable_fields=(".spec.workflowRef", ".spec.triggeredBy", ".status.phase", ".status.node"),
     )
 
     spec: WorkflowRunSpec
@@ -168,6 +179,8 @@ class WorkflowRun(Object):
         yield from exactly_one("spec", {"workflowRef": spec.workflow_ref or None, "definition": spec.definition})
         if spec.definition is not None:
             yield from check_definition(spec.definition, "spec.definition")
+        if spec.delegate is not None:
+            yield from check_delegate(spec.delegate, "spec.delegate")
         for index, command in enumerate(spec.commands):
             if not command.node and command.action != "RetryFailed":
                 yield required(f"spec.commands[{index}].node", f"{command.action} is about one node")

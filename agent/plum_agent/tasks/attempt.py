@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
 from signal import SIGTERM
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 from plum_client.backoff import Backoff, Pause
-from plum_client.client import ApiClient
 from plum_client.clock import Clock
 from plum_client.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError, TooManyRequestsError
-from plum_schemas.base import Condition
+from plum_schemas.base import Condition, ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TERMINAL_PHASES, AttemptReport, TaskRun, TaskRunStatus
 
@@ -45,13 +44,21 @@ LOG_BYTES, LOG_FILES = 16 * 1024 * 1024, 4
 StopReason = Literal["Timeout", "Canceled", "Dropped"]
 
 
+class TaskApi(Protocol):
+    """Where attempts read and write: the controller, or the runs that this node carries out by itself."""
+
+    async def get(self, kind: type[TaskRun], key: ObjectKey, /) -> TaskRun | None: ...
+    async def write_status(self, run: TaskRun, /) -> TaskRun: ...
+    async def patch(self, kind: type[TaskRun], key: ObjectKey, patch: dict[str, Any], /, *, subresource: str) -> TaskRun: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all attempts of one node share."""
 
     node: str
     boot_id: str
-    api: ApiClient
+    api: TaskApi
     clock: Clock
     driver: Driver
     ledger: TaskLedger

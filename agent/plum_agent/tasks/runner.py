@@ -16,8 +16,11 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
+from random import Random
+from typing import Protocol
 
-from plum_client.informer import Informer
+from plum_client.client import ApiClient
+from plum_client.informer import Handler, Informer
 from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TERMINAL_PHASES, AttemptReport, TaskRun
 
@@ -35,18 +38,32 @@ REMEMBERED = 1000
 RELIST_SECONDS = 10.0
 
 
+class TaskSource(Protocol):
+    """Where tasks come from: the controller, or the runs that this node carries out by itself."""
+
+    def add_handler(self, handler: Handler[TaskRun]) -> None: ...
+    async def run(self) -> None: ...
+    async def wait_synced(self) -> None: ...
+    def try_now(self) -> None: ...
+    def get(self, key: ObjectKey) -> TaskRun | None: ...
+    def __contains__(self, key: ObjectKey) -> bool: ...
+
+
+def from_controller(api: ApiClient, node: str, random: Random) -> Informer[TaskRun]:
+    """The tasks that the controller gives to a node."""
+    endings = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_PHASES))
+    return Informer(api, TaskRun, fields=f"status.node={node},{endings}", random=random, relist_after=RELIST_SECONDS)
+
+
 class NodeTasks:
     """Runs until `run` is cancelled; processes run on."""
 
-    def __init__(self, around: Surroundings, agent_id: str, at_once: int) -> None:
-        self._around = around
-        self.prefix = f"{agent_id}-task."
+    def __init__(self, around: Surroundings, prefix: str, at_once: int, source: TaskSource) -> None:
+        self.around = self._around = around
+        self.prefix = prefix
         """Of markers: never that of instances, whose strays are ended."""
         self._at_once = at_once
-        endings = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_PHASES))
-        self._informer: Informer[TaskRun] = Informer(
-            around.api, TaskRun, fields=f"status.node={around.node},{endings}", random=around.random, relist_after=RELIST_SECONDS
-        )
+        self._informer = source
         self._attempts: dict[ObjectKey, Attempt] = {}
         self._tasks: dict[ObjectKey, asyncio.Task[None]] = {}
         self._waiting: dict[ObjectKey, TaskRun] = {}

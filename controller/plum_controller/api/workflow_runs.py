@@ -2,6 +2,7 @@
 
     GET  .../workflowruns/NAME/nodes                                   rows of nodes, listed and watched (`workflow_nodes.py`)
     POST .../workflowruns/NAME/control {action, node, output, message} pause, resume, cancel, retry, rerun, skip, approve, ...
+    GET  .../workflowruns/NAME/delegation, POST .../merge              for the node that carries it out (`run_delegation.py`)
     POST .../workflows/NAME/simulate   {params, results, definition}   what a run would do, without doing it
 
 A control is refused with 409 and the reason when it makes no sense for the run or the node as they are now. Who asks is
@@ -25,6 +26,7 @@ from plum_controller.api import workflow_nodes
 from plum_controller.api.access import Gate, refusal
 from plum_controller.api.bodies import read_object
 from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer
+from plum_controller.api.run_delegation import RunDelegation
 from plum_controller.domain.access import Attributes
 from plum_controller.resources.errors import ApiStatusError, bad_request, method_not_allowed, not_found
 from plum_controller.resources.kinds import ResourceKind
@@ -33,7 +35,7 @@ from plum_controller.resources.service import ResourceService
 from plum_controller.store.base import Store
 from plum_controller.workflows.feeds import Feeds
 
-PARTS = frozenset({"nodes", "control", "simulate"})
+PARTS = frozenset({"nodes", "control", "simulate", "delegation", "merge"})
 _ACTIONS = {control: action for action, control in COMMANDS.items()}
 _STATES = {"pause": "Paused", "resume": "Running", "cancel": "Canceled"}
 _encode = msgspec.json.Encoder().encode
@@ -66,6 +68,7 @@ class WorkflowRuns:
     def __init__(self, service: ResourceService, store: Store, gate: Gate) -> None:
         self.views: RunViews = NoRuns()
         self.nodes = workflow_nodes.RunNodes(store)
+        self.delegation = RunDelegation(service, store)
         self._service = service
         self._gate = gate
 
@@ -81,6 +84,12 @@ class WorkflowRuns:
             return await self.nodes.answer(request, self._run(key), self._kind("workflowruns"), self.views)
         if path[5] == "workflowruns" and part == "control":
             return await self._control(request, key)
+        if path[5] == "workflowruns" and part in ("delegation", "merge"):
+            if request.method != ("GET" if part == "delegation" else "POST"):
+                raise method_not_allowed(WorkflowRun.info, request.method.lower(), key.name)
+            if part == "delegation":
+                return await self.delegation.bundle(key)
+            return await self.delegation.merge(request, key, self.views)
         if path[5] == "workflows" and part == "simulate":
             return await self._simulate(request, key)
         return None
@@ -128,7 +137,8 @@ class WorkflowRuns:
     async def _again(self, request: ApiRequest, run: WorkflowRun, node: str, body: Json, options: WriteOptions) -> Answer:
         """A new run that takes over results of one that has ended."""
         self._authorize(request, "create", "workflowruns", run.key)
-        spec: Json = {"startFrom": {"run": run.metadata.name} | ({"node": node} if node else {}), "triggeredBy": request.user}
+        spec: Json = {} if run.spec.delegate is None else {"delegate": msgspec.to_builtins(run.spec.delegate)}
+        spec |= {"startFrom": {"run": run.metadata.name} | ({"node": node} if node else {}), "triggeredBy": request.user}
         if run.spec.definition is not None:
             spec["definition"] = msgspec.to_builtins(run.spec.definition)
         else:

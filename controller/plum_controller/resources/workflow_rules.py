@@ -13,7 +13,7 @@ import msgspec
 from plum_flow.workflow.controls import COMMANDS, STATES, run_refusal
 from plum_schemas.validation import FieldError
 from plum_schemas.workflow import Workflow, WorkflowSpec
-from plum_schemas.workflowrun import WorkflowRun
+from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.errors import ApiStatusError, Cause
@@ -51,6 +51,8 @@ class WorkflowRunRules(KindRules):
             spec["reservations"] = definition["reservations"]
 
     def prepare_update(self, context: Context, kind: ResourceKind, live: Json, new: Json, subresource: str) -> None:
+        if subresource == "status":
+            _check_holder(live, new)
         if subresource:
             return
         before, after = live.get("spec") or {}, new.get("spec") or {}
@@ -67,6 +69,22 @@ class WorkflowRunRules(KindRules):
         if live is not None:
             return ()
         return _causes(_run_errors(context, new))
+
+
+def _check_holder(live: Json, new: Json) -> None:
+    """A run that a node carries out: an end is final, and a token that is over writes nothing any more."""
+    before, after = live.get("status") or {}, new.get("status") or {}
+    if not before.get("node"):
+        return
+    name = str(live["metadata"].get("name"))
+    details = {"name": name, "group": WorkflowRun.info.group, "kind": WorkflowRun.info.plural}
+    old, given = int(before.get("fencingToken") or 0), int(after.get("fencingToken") or 0)
+    if given < old:
+        text = f"workflowrun {name} was given up or taken again; its fencing token is {old}, not {given}"
+        raise ApiStatusError(409, "Conflict", text, details)
+    phase = before.get("phase")
+    if phase in TERMINAL_RUN_PHASES and after.get("phase") != phase:
+        raise ApiStatusError(409, "Conflict", f"workflowrun {name} has ended ({phase}), which is final", details)
 
 
 def _run_errors(context: Context, new: Json) -> Iterator[FieldError]:

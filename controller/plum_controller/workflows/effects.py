@@ -33,13 +33,14 @@ from plum_flow.expressions import Redactor, UnresolvedError, secret_values
 from plum_flow.expressions.expression import References
 from plum_flow.expressions.secret_values import secret_names
 from plum_flow.running.actor import Actor
+from plum_flow.running.made import DEPTH_LABEL, metadata_of, place_of, task_run_of
 from plum_flow.workflow import phases
 from plum_flow.workflow.graph import NodePlan
 from plum_flow.workflow.messages import Abort, Await, Effect, Execute, Refused
-from plum_schemas.base import ObjectKey, ObjectMeta, OwnerReference
+from plum_schemas.base import ObjectKey
 from plum_schemas.core import Secret
 from plum_schemas.taskdefinition import TaskDefinitionSpec
-from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun, TaskRunSpec
+from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowRunSpec
 
 from plum_controller.tasks.builtins import run_builtin
@@ -48,13 +49,6 @@ from plum_controller.workflows.waiting import Waiter
 
 logger = logging.getLogger(__name__)
 
-RUN_LABEL = "plum.dev/workflow-run"
-"""On everything that is made for a run: its name."""
-NODE_ANNOTATION = "plum.dev/workflow-node"
-"""Key of the node it was made for."""
-ATTEMPT_ANNOTATION = "plum.dev/workflow-attempt"
-KEY_ANNOTATION = "plum.dev/idempotency-key"
-DEPTH_LABEL = "plum.dev/workflow-depth"
 MAX_DEPTH = 16
 """Workflows inside workflows: deeper ones call themselves."""
 RETRY_SECONDS = 0.5
@@ -165,45 +159,13 @@ class Effects:
         key = ObjectKey(actor.key.namespace, effect.name)
         found = self._tasks.get(key) if effect.again else None
         if found is None:
-            run = self._task_run(actor, effect, payload)
+            run = task_run_of(actor, effect, payload)
             made = await self._create(actor, effect, run)
             if not made:
                 return
             found = self._tasks.get(key)
         if found is not None:
             self.task_moved(actor, found)
-
-    def _task_run(self, actor: Actor, effect: Execute, payload: Mapping[str, Any]) -> TaskRun:
-        node = effect.node.node
-        priority = node.priority if node.priority is not None else actor.spec.priority
-        spec = TaskRunSpec(
-            task_ref=node.task_ref,
-            payload=dict(payload),
-            timeout=node.timeout,
-            retry=node.retry,
-            priority=priority if priority is not None else actor.run.plan.spec.priority or None,
-            execution=node.execution,
-            concurrency=node.concurrency,
-            node_name=node.node_name,
-            node_selector=node.node_selector,
-        )
-        return TaskRun(metadata=self._metadata(actor, effect), spec=spec)
-
-    def _metadata(self, actor: Actor, effect: Execute) -> ObjectMeta:
-        owner = OwnerReference(
-            api_version=WorkflowRun.info.api_version, kind="WorkflowRun", name=actor.key.name, uid=actor.run.uid, controller=True
-        )
-        return ObjectMeta(
-            name=effect.name,
-            namespace=actor.key.namespace,
-            labels={RUN_LABEL: label_of(actor.key.name)},
-            annotations={
-                NODE_ANNOTATION: effect.key,
-                ATTEMPT_ANNOTATION: str(effect.attempt),
-                KEY_ANNOTATION: f"{actor.run.uid}/{effect.key}",
-            },
-            owner_references=[owner],
-        )
 
     def task_moved(self, actor: Actor, run: TaskRun) -> None:
         """A TaskRun of this run changed: tell how it ended, if it has."""
@@ -230,11 +192,11 @@ class Effects:
                 text = f"workflows are nested more than {MAX_DEPTH} deep: does {effect.node.node.workflow_ref} call itself?"
                 actor.done(effect.key, effect.attempt, phases.FAILED, None, "NestedTooDeep", text, retryable=False)
                 return
-            metadata = self._metadata(actor, effect)
+            metadata = metadata_of(actor, effect)
             metadata.labels[DEPTH_LABEL] = str(depth)
             spec = WorkflowRunSpec(
                 workflow_ref=effect.node.node.workflow_ref, params=dict(params), timeout=effect.node.node.timeout,
-                priority=actor.spec.priority, triggered_by=f"run/{actor.key.name}",
+                priority=actor.spec.priority, triggered_by=f"run/{actor.key.name}", delegate=effect.node.node.delegate,
             )  # fmt: skip
             if not await self._create(actor, effect, WorkflowRun(metadata=metadata, spec=spec)):
                 return
@@ -372,25 +334,6 @@ class Effects:
 def with_own(actor: Actor, payload: Mapping[str, Any]) -> Mapping[str, Any]:
     """The payload of a task, with what the run says for all of them."""
     return {**payload, **actor.spec.task_payload} if actor.spec.task_payload else payload
-
-
-def place_of(made: TaskRun | WorkflowRun) -> tuple[str, int] | None:
-    """The node and attempt that an object was made for."""
-    annotations = made.metadata.annotations
-    key, attempt = annotations.get(NODE_ANNOTATION), annotations.get(ATTEMPT_ANNOTATION, "")
-    return (key, int(attempt)) if key and attempt.isdigit() else None
-
-
-def label_of(name: str) -> str:
-    """A name as the value of a label."""
-    return name if len(name) <= 63 else name[:63].rstrip("-._")
-
-
-def run_uid_of(made: TaskRun | WorkflowRun) -> list[str]:
-    """For the index: uid of the run that an object was made for."""
-    if NODE_ANNOTATION not in made.metadata.annotations:
-        return []
-    return [owner.uid for owner in made.metadata.owner_references if owner.kind == "WorkflowRun"]
 
 
 def _without_waiting(work: Coroutine[Any, Any, Any]) -> Any:

@@ -23,6 +23,7 @@ from plum_client.reconciler import Result
 from plum_flow.expressions import ExpressionError
 from plum_flow.running.actor import Actor
 from plum_flow.running.journal import RUNS, Journal, space_of
+from plum_flow.running.made import facts_of, place_of, run_uid_of
 from plum_flow.running.statuses import ended_early
 from plum_flow.workflow.asks import refusal
 from plum_flow.workflow.graph import DefinitionPlan
@@ -87,6 +88,7 @@ class WorkflowEngine:
         self._definitions = Definitions(journal)
         self.feeds = Feeds()
         self._admission = Admission()
+        self.delegations = Delegations(manager, journal, self._prepare_delegated, self.feeds.changed)
         self._effects = Effects(self._api, self._clock, self._tasks, self._runs, steps, self._refuse)
         self.on_told: Callable[[Actor, Told], None] = lambda actor, told: None
         """Called with what hooks want to know, after it is on disk."""
@@ -169,7 +171,7 @@ class WorkflowEngine:
             self._drop(gone.metadata.uid)
             self.feeds.forget(gone.metadata.uid)
             self._spawn(self._forget_rows(gone.metadata.uid))
-        elif new.status.phase in ("Running", "Paused") and new.spec.workflow_ref:
+        elif new.status.phase in ("Pending", "Running", "Paused") and new.spec.workflow_ref:
             self._admission.start(_group(new), uid, new.key)
         self._made_changed(old, new)
 
@@ -219,6 +221,16 @@ class WorkflowEngine:
         if run.spec.state == "Canceled":
             await self._end_early(run, "Canceled", "Canceled", "the run was cancelled before it started")
             return None
+        prepared = await self._prepare(run)
+        if prepared is None:
+            return None
+        plan, row, earlier = prepared
+        if earlier is not None:
+            return await self._take_over(run, plan, row, earlier)
+        return await self._adopt(run, plan, Run(plan, uid, run.metadata.name, row, facts_of(run)))
+
+    async def _prepare(self, run: WorkflowRun) -> tuple[DefinitionPlan, RunRow, tuple[str, RunRow] | None] | None:
+        """Admit a run: what it executes, how it begins, and what it takes over. None: it waits. Raises `RefusedRunError`."""
         spec, earlier = await self._definition_of(run)
         if run.spec.workflow_ref and not await self._admit(run, spec):
             return None
@@ -236,9 +248,7 @@ class WorkflowEngine:
         timeout = run.spec.timeout or spec.timeout
         if timeout:
             row.deadline = self._clock.now() + timedelta(seconds=parse_duration(timeout))
-        if earlier is not None:
-            return await self._take_over(run, plan, row, earlier)
-        return await self._adopt(run, plan, Run(plan, uid, run.metadata.name, row, _facts(run)))
+        return plan, row, earlier
 
     async def _load(self, run: WorkflowRun, rows: Mapping[str, bytes]) -> Actor:
         row = decode_run(rows[RUN_KEY])
@@ -246,7 +256,7 @@ class WorkflowEngine:
         if plan is None:
             raise RefusedRunError("DefinitionLost", f"the definition {row.hash} that the run is pinned to is gone")
         nodes = [(key, decode_node(value)) for key, value in rows.items() if key != RUN_KEY]
-        loaded = load(plan, run.metadata.uid, run.metadata.name, row, nodes, self._clock.now(), _facts(run))
+        loaded = load(plan, run.metadata.uid, run.metadata.name, row, nodes, self._clock.now(), facts_of(run))
         return await self._adopt(run, plan, loaded)
 
     async def _adopt(self, run: WorkflowRun, plan: DefinitionPlan, loaded: Run) -> Actor:
@@ -313,6 +323,17 @@ class WorkflowEngine:
 
     async def _take_over(self, run: WorkflowRun, plan: DefinitionPlan, row: RunRow, earlier: tuple[str, RunRow]) -> Actor:
         """A rerun: the results of the earlier run that stay are its first rows."""
+        kept = await self._kept_rows(run, plan, row, earlier)
+        values = {key: encode(node) for key, node in kept} | {RUN_KEY: encode(row)}
+        await self._journal.commit(space_of(run.metadata.uid), values)
+        self.feeds.changed(run.metadata.uid, {key: value for key, value in values.items() if key != RUN_KEY})
+        return await self._adopt(
+            run, plan, load(plan, run.metadata.uid, run.metadata.name, row, kept, self._clock.now(), facts_of(run))
+        )
+
+    async def _kept_rows(
+        self, run: WorkflowRun, plan: DefinitionPlan, row: RunRow, earlier: tuple[str, RunRow]
+    ) -> list[tuple[str, NodeRow]]:
         uid, known = earlier
         assert run.spec.start_from is not None  # noqa: S101
         row.params = {**known.params, **{name: value for name, value in run.spec.params.items() if name in known.params}}
@@ -323,15 +344,9 @@ class WorkflowEngine:
             nodes += [(key, decode_node(value)) for key, value in piece if key != RUN_KEY and "[" not in key and ":" not in key]
             after = piece[-1][0]
         try:
-            kept = reused_rows(plan, nodes, run.spec.start_from.node)
+            return reused_rows(plan, nodes, run.spec.start_from.node)
         except ValueError as error:
             raise RefusedRunError("InvalidStart", f"spec.startFrom: {error}") from error
-        values = {key: encode(node) for key, node in kept} | {RUN_KEY: encode(row)}
-        await self._journal.commit(space_of(run.metadata.uid), values)
-        self.feeds.changed(run.metadata.uid, {key: value for key, value in values.items() if key != RUN_KEY})
-        return await self._adopt(
-            run, plan, load(plan, run.metadata.uid, run.metadata.name, row, kept, self._clock.now(), _facts(run))
-        )
 
     # ---- what actors tell
 
@@ -443,14 +458,3 @@ def not_runnable(spec: WorkflowSpec) -> str:
 
 def _group(run: WorkflowRun) -> Group:
     return run.metadata.namespace, run.spec.workflow_ref
-
-
-def _facts(run: WorkflowRun) -> dict[str, Any]:
-    scheduled = run.spec.scheduled_for
-    return {
-        "namespace": run.metadata.namespace,
-        "workflow": run.spec.workflow_ref,
-        "triggeredBy": run.spec.triggered_by,
-        "scheduledFor": scheduled.isoformat() if scheduled is not None else "",
-        "depth": int(run.metadata.labels.get(DEPTH_LABEL, "0") or 0),
-    }

@@ -56,11 +56,12 @@ class OutgoingAnswer:
 class OutgoingClient:
     """Makes calls, each over a connection of its own. Safe to share."""
 
-    def __init__(self, allow: str = "*", own_ports: Collection[int] = ()) -> None:
+    def __init__(self, allow: str = "*", own_ports: Collection[int] = (), user_agent: str = "plum-controller") -> None:
         """`allow`: see `plum_client.outgoing_rules`. `own_ports`: where this controller listens without encryption.
         Raises `ValueError`."""
         self._entries = parse_allow_list(allow)
         self.own_ports = set(own_ports)
+        self._user_agent = user_agent
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -116,7 +117,9 @@ class OutgoingClient:
             else:
                 allowed.append(text)
         if not allowed:
-            message = f"calls to {scheme}://{host}:{port} are refused: {refused}; the controller's setting {SETTING} can open it"
+            message = (
+                f"calls to {scheme}://{host}:{port} are refused: {refused}; the setting {SETTING} of whoever calls can open it"
+            )
             raise OutgoingError("NotAllowed", message)
         return allowed
 
@@ -124,7 +127,7 @@ class OutgoingClient:
         self, method: str, url: str, parts: SplitResult, headers: Mapping[str, str], body: bytes, max_bytes: int
     ) -> OutgoingAnswer:
         host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
-        data = _request_bytes(method, parts, headers, body)
+        data = _request_bytes(method, parts, headers, body, self._user_agent)
         addresses = await self.resolve(parts.scheme, host, port)
         reader, writer = await self._connect(addresses, host, port, self._tls if parts.scheme == "https" else None)
         try:
@@ -165,7 +168,7 @@ def split_url(url: str) -> SplitResult:
     return parts
 
 
-def _request_bytes(method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes) -> bytes:
+def _request_bytes(method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes, user_agent: str) -> bytes:
     path = parts.path or "/"
     lines = [f"{method} {path}{'?' + parts.query if parts.query else ''} HTTP/1.1"]
     given = {name.lower() for name in headers}
@@ -178,7 +181,7 @@ def _request_bytes(method: str, parts: SplitResult, headers: Mapping[str, str], 
             raise OutgoingError("BadUrl", f"the header {name!r} holds a character that ends headers; remove it")
         lines.append(f"{name}: {value}")
     if "user-agent" not in given:
-        lines.append("User-Agent: plum-controller")
+        lines.append(f"User-Agent: {user_agent}")
     if body or method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(body)}")
     lines.append("Connection: close")

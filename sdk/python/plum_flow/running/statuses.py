@@ -39,6 +39,9 @@ def status_of(run: Run, before: WorkflowRunStatus, generation: int, now: datetim
         current=[shown_name(run, scope, scope.graph.nodes[index]) for scope, index in islice(run.active.values(), MAX_CURRENT)],
         outputs=row.outputs,
         observed_commands=row.commands,
+        node=before.node,
+        fencing_token=before.fencing_token,
+        out_of_contact_since=before.out_of_contact_since,
     )
     if run.is_done:
         found.reason, found.message = row.reason, row.message
@@ -73,7 +76,10 @@ def ended_early(
     before: WorkflowRunStatus, phase: RunPhase, reason: str, message: str, generation: int, now: datetime
 ) -> WorkflowRunStatus:
     """The status of a run that ends, or waits, without a node having started."""
-    found = WorkflowRunStatus(observed_generation=generation, phase=phase, reason=reason, message=message)
+    found = WorkflowRunStatus(
+        observed_generation=generation, phase=phase, reason=reason, message=message, node=before.node,
+        fencing_token=before.fencing_token,
+    )  # fmt: skip
     if phase != "Queued":
         found.finished_at = _second(now)
     found.conditions = conditions_of(before, found, now)
