@@ -35,13 +35,17 @@ from plum_flow.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decod
 from plum_flow.workflow.state import Run
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
+from plum_schemas.node import Node
+from plum_schemas.resource import Resource
 from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, RunPhase, WorkflowRun, WorkflowRunStatus
 
+from plum_controller.domain.reservations import missing
 from plum_controller.workflows.admission import Admission, Group
 from plum_controller.workflows.definitions import Definitions
-from plum_controller.workflows.effects import DEPTH_LABEL, Effects, place_of, run_uid_of
+from plum_controller.workflows.delegations import Delegations, NotDelegableError, Prepared
+from plum_controller.workflows.effects import Effects
 from plum_controller.workflows.feeds import Feeds
 from plum_controller.workflows.status_writer import StatusWriter
 from plum_controller.workflows.steps import StepRunner
@@ -64,7 +68,11 @@ class RefusedRunError(Exception):
 def add_to(manager: Manager, journal: Journal, steps: Mapping[str, StepRunner] | None = None) -> WorkflowEngine:
     """Register the engine. Close what it answers with at the end."""
     engine = WorkflowEngine(manager, journal, steps or {})
-    watches = [Watch(Workflow, engine.of_workflow)]
+    watches = [
+        Watch(Workflow, engine.of_workflow),
+        Watch(Node, engine.delegations.of_node),
+        Watch(Resource, engine.of_device),
+    ]
     engine.controller = Controller("workflow-engine", engine, WorkflowRun, watches=watches, workers=8)
     manager.add(engine.controller)
     return engine
@@ -81,6 +89,7 @@ class WorkflowEngine:
         self._journal = journal
         self._recorder = manager.recorder("workflow-engine")
         self._workflows = manager.informer(Workflow)
+        self._devices = manager.informer(Resource)
         self._runs = manager.informer(WorkflowRun, indexers={"workflow-run": run_uid_of})
         self._tasks = manager.informer(TaskRun, indexers={"workflow-run": run_uid_of})
         self._runs.add_handler(self._run_changed)
@@ -199,7 +208,13 @@ class WorkflowEngine:
         if run.status.phase in TERMINAL_RUN_PHASES:
             if not self._statuses.is_behind(uid):
                 self._drop(uid)
+            if run.status.node:
+                await self.delegations.settle(run)
             return Result.wait_for_change()
+        if run.status.phase == "Queued" and run.spec.reservations and not await self._holds_devices(run):
+            return Result.wait_for_change()
+        if run.spec.delegate is not None:
+            return await self._delegated(run)
         actor = self._actors.get(uid)
         if actor is None:
             try:
@@ -211,6 +226,50 @@ class WorkflowEngine:
                 return Result.wait_for_change()
         actor.steer(run.spec)
         return Result.wait_for_change()
+
+    async def _holds_devices(self, run: WorkflowRun) -> bool:
+        """Whether every device that the run reserves is its own now; otherwise it says what it waits for."""
+        if run.spec.state == "Canceled" or run.metadata.uid in self._actors:
+            return True
+        found = {
+            one.resource: self._devices.get(ObjectKey(run.metadata.namespace, one.resource)) for one in run.spec.reservations
+        }
+        held = {name: None if one is None else [claim.uid for claim in one.status.reservations] for name, one in found.items()}
+        waits = missing(held, run.metadata.uid)
+        if not waits:
+            return True
+        device = found[waits[0]]
+        claims = [] if device is None else [claim for claim in device.status.waiting if claim.uid == run.metadata.uid]
+        why = claims[0].reason if claims else f"there is no Resource {waits[0]}" if device is None else f"{waits[0]} is not free"
+        await self._end_early(run, "Queued", "WaitsForReservation", why)
+        return False
+
+    def of_device(self, old: Resource | None, new: Resource | None) -> list[ObjectKey]:
+        """Runs that hold a device now, or wait for one for another reason."""
+        claims = [] if new is None else [*new.status.reservations, *new.status.waiting]
+        namespace = "" if new is None else new.metadata.namespace
+        return [ObjectKey(namespace, claim.name) for claim in claims if claim.kind == "WorkflowRun"]
+
+    async def _delegated(self, run: WorkflowRun) -> Result:
+        """A run that a node carries out, or will."""
+        if run.spec.state == "Canceled" and run.status.phase in ("Queued", "Pending"):
+            await self._end_early(run, "Canceled", "Canceled", "the run was cancelled before a node took it")
+            return Result.wait_for_change()
+        try:
+            return await self.delegations.reconcile(run)
+        except RefusedRunError as error:
+            await self._end_early(run, "Failed", error.reason, error.message)
+        except NotDelegableError as error:
+            await self._end_early(run, "Failed", "NotDelegable", str(error))
+        return Result.wait_for_change()
+
+    async def _prepare_delegated(self, run: WorkflowRun) -> Prepared | None:
+        prepared = await self._prepare(run)
+        if prepared is None:
+            return None
+        plan, row, earlier = prepared
+        kept = await self._kept_rows(run, plan, row, earlier) if earlier is not None else []
+        return plan.spec, row, {key: encode(node) for key, node in kept}
 
     async def _open(self, run: WorkflowRun) -> Actor | None:
         """The actor of a run: loaded if it has rows, else admitted. None: it waits."""
