@@ -22,7 +22,6 @@ export default {
   instances: '{n} instances run it',
   deploy: 'Deploy',
   download: 'Download',
-  gone: 'There is no artifact {name} (any more).',
   inUse: 'It is in use by {users}; delete them or give them another version first.',
   remove: { title: 'Delete {name}?', text: 'Nodes that have it keep it; new ones cannot fetch it any more.' },
   removed: '{name} was deleted',

@@ -24,7 +24,6 @@ const zh: typeof en = {
   instances: '{n} 个实例在运行它',
   deploy: '部署',
   download: '下载',
-  gone: '制品 {name} 不存在（或已删除）。',
   inUse: '正被 {users} 使用；请先删除它们或改用其他版本。',
   remove: { title: '删除 {name}？', text: '已有它的节点会保留；新的节点将无法再获取。' },
   removed: '{name} 已删除',

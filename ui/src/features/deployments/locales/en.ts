@@ -20,9 +20,8 @@ export default {
   saysNothing: 'It has not said why yet.',
   wantedAndRunning: 'Wanted and running, node by node',
   logOf: 'Log of',
-  gone: 'There is no deployment {name} (any more).',
   empty: { title: 'Nothing is deployed yet', text: 'A deployment says what runs: a package that you upload, a container image, or a plain command. Plum starts it on your nodes, watches it, and replaces what fails.', upload: 'Upload a package first' },
-  tabs: { instances: 'Instances', revisions: 'Revisions', logs: 'Logs', events: 'Events', conditions: 'Conditions' },
+  tabs: { overview: 'Overview', revisions: 'Revisions', logs: 'Logs' },
   numbers: { available: 'available', updated: 'updated', old: 'old', revision: 'revision' },
   word: {
     complete: 'Complete', rollingOut: 'Rolling out', canary: 'Canary waits', paused: 'Paused', failed: 'Rollout failed', rolledBack: 'Rolled back', degraded: 'Degraded', stopped: 'Stopped', stopping: 'Stopping',

@@ -22,9 +22,8 @@ const zh: typeof en = {
   saysNothing: '尚未说明原因。',
   wantedAndRunning: '各节点的期望与运行',
   logOf: '日志来自',
-  gone: '部署 {name} 不存在（或已删除）。',
   empty: { title: '尚未部署任何内容', text: '部署说明运行什么：您上传的软件包、容器镜像，或一条命令。Plum 会在节点上启动、监视它，并替换失败的实例。', upload: '先上传软件包' },
-  tabs: { instances: '实例', revisions: '版本', logs: '日志', events: '事件', conditions: '状况' },
+  tabs: { overview: '概览', revisions: '版本', logs: '日志' },
   numbers: { available: '可用', updated: '已更新', old: '旧版本', revision: '版本' },
   word: {
     complete: '已完成', rollingOut: '发布中', canary: '金丝雀等待中', paused: '已暂停', failed: '发布失败', rolledBack: '已回滚', degraded: '降级', stopped: '已停止', stopping: '停止中', unseen: '刚刚更改', deleting: '删除中',

@@ -26,11 +26,8 @@ export default {
   openHttp: 'Open in browser',
   of: 'of',
   on: 'on',
-  wholeObject: 'desired, diff, history, YAML',
-  gone: '{name} does not exist any more. Its deployment may have replaced it.',
   conditions: 'Conditions',
-  noConditions: 'Nothing was reported yet.',
-  tabs: { overview: 'Overview', logs: 'Logs', exec: 'Terminal', events: 'Events' },
+  tabs: { overview: 'Overview', logs: 'Logs', exec: 'Terminal' },
   standing: {
     ready: 'Ready', notReady: 'Not ready', starting: 'Starting', waiting: 'Waiting', backoff: 'Restarting', stopping: 'Stopping', stopped: 'Stopped', succeeded: 'Succeeded', failed: 'Failed',
     lost: 'Node silent', missing: 'Missing',
@@ -40,7 +37,6 @@ export default {
     notRunning: 'It does not run, so there is nothing to run a command beside.',
   },
   exit: { code: 'exit code {code}', signal: 'ended by {signal}', unseen: 'ended, and nobody saw how', after: 'after {time}' },
-  events: { none: 'No events. They are kept for an hour.', times: '{n} times' },
   probe: { startup: 'Startup', readiness: 'Readiness', liveness: 'Liveness', every: 'every {period}, waits {timeout}, counts after {n} failures', none: 'None: it is ready as soon as it runs.' },
   meter: { used: '{amount} used', requested: '{amount} requested', of: 'of {amount}', unlimited: 'nothing requested, no limit' },
   facts: {

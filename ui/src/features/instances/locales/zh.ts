@@ -28,11 +28,8 @@ const zh: typeof en = {
   openHttp: '在浏览器中打开',
   of: '属于',
   on: '位于',
-  wholeObject: '期望状态、差异、历史、YAML',
-  gone: '{name} 已不存在，可能已被其部署替换。',
   conditions: '状况',
-  noConditions: '尚无报告。',
-  tabs: { overview: '概览', logs: '日志', exec: '终端', events: '事件' },
+  tabs: { overview: '概览', logs: '日志', exec: '终端' },
   standing: {
     ready: '就绪', notReady: '未就绪', starting: '启动中', waiting: '等待中', backoff: '等待重启', stopping: '停止中', stopped: '已停止', succeeded: '已成功', failed: '失败', lost: '节点失联', missing: '缺少',
   },
@@ -40,7 +37,6 @@ const zh: typeof en = {
     deleting: '正在删除。', noNode: '尚未分配节点。', nodeLost: '其节点没有报告。', ended: '它已最终结束；移除后会另建一个。', stopped: '它已停止；请启动其部署。', notRunning: '它没有运行，无法在其旁执行命令。',
   },
   exit: { code: '退出码 {code}', signal: '被 {signal} 终止', unseen: '已结束，但无人看到如何结束', after: '运行了 {time}' },
-  events: { none: '没有事件。事件保留一小时。', times: '{n} 次' },
   probe: { startup: '启动探针', readiness: '就绪探针', liveness: '存活探针', every: '每 {period} 一次，超时 {timeout}，失败 {n} 次后生效', none: '没有探针：开始运行即视为就绪。' },
   meter: { used: '已用 {amount}', requested: '申请 {amount}', of: '共 {amount}', unlimited: '未申请，无上限' },
   facts: {

@@ -1,6 +1,7 @@
 export default {
   title: 'Services',
   about: 'Names under which programs find each other. Endpoints come and go with what is ready.',
+  object: 'desired, actual, history, YAML',
   endpoints: 'Endpoints',
   noEndpoints: 'Nobody answers for it: no instance offers it, and no endpoint names it.',
   none: 'No services. Instances that offer one bring it here.',

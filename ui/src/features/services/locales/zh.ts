@@ -3,6 +3,7 @@ import type en from './en'
 const zh: typeof en = {
   title: '服务',
   about: '程序彼此找到对方所用的名称。端点随就绪实例出现和消失。',
+  object: '期望、实际、历史、YAML',
   endpoints: '端点',
   noEndpoints: '无人应答：没有实例提供它，也没有端点指向它。',
   none: '没有服务。提供服务的实例会使其出现在这里。',
