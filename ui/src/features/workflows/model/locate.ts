@@ -68,8 +68,7 @@ export function nodeOf(spec: unknown, field: string): { scope: Scope; node: stri
     if (!node) break
     steps.splice(0, 2)
     found = { scope: { part, bodies: [...bodies] }, node: nameOf(node), rest: steps.join('.') }
-    if (steps[0] !== 'body') break
-    steps.shift()
+    if (steps.shift() !== 'body') break
     bodies.push(nameOf(node))
     nodes = nodesOf(node.body)
   }

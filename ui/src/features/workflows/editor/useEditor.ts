@@ -1,0 +1,159 @@
+/**
+ * What is edited: one text, and what follows from it. The form, the graph and the YAML pane all change the text; all read it.
+ *
+ *     command --patchYaml--> text --parse--> spec --> graph, problems         typing --> text
+ *
+ * While the text has a syntax error the graph shows the last definition that could be read, and cannot be changed.
+ */
+import { computed, ref, shallowRef, watch } from 'vue'
+import type { ComputedRef, Ref, ShallowRef } from 'vue'
+import { parseDocument } from 'yaml'
+import type { Document } from 'yaml'
+import { checkDefinition } from '../model/checks'
+import type { Problem } from '../model/checks'
+import type { Json } from '../model/compare'
+import type { Spec } from '../model/commands'
+import { MAIN, graphAt, hasScope, isMap, nameOf } from '../model/definition'
+import type { JsonMap, RawNode, Scope } from '../model/definition'
+import { TextHistory } from '../model/history'
+import { nodeOf } from '../model/locate'
+import { patchYaml } from '../model/yamlPatch'
+
+/** Something that is wrong, from here or from the server, in words. */
+export interface ShownProblem {
+  field: string
+  message: string
+  source: 'here' | 'server' | 'syntax'
+  from?: number
+  node: { scope: Scope; node: string } | null
+}
+
+export interface Editor {
+  text: ShallowRef<string>
+  document: ShallowRef<Document>
+  object: ComputedRef<JsonMap>
+  spec: ComputedRef<Spec>
+  syntaxError: Ref<{ message: string; from: number } | null>
+  problems: ComputedRef<readonly Problem[]>
+  scope: Ref<Scope>
+  nodes: ComputedRef<RawNode[]>
+  selected: Ref<string[]>
+  selectedLink: Ref<string>
+  canUndo: Ref<boolean>
+  canRedo: Ref<boolean>
+  changed: ComputedRef<boolean>
+  /** The text that counts as saved. */
+  saved: ShallowRef<string>
+  run: (command: (spec: Spec) => Spec, options?: { merge?: string; select?: string[] }) => void
+  type: (text: string) => void
+  undo: () => void
+  redo: () => void
+  /** Begin with another text. */
+  load: (text: string) => void
+  enter: (scope: Scope) => void
+  placeOfField: (field: string) => { scope: Scope; node: string } | null
+}
+
+export function useEditor(initial: string): Editor {
+  const history = new TextHistory(initial)
+  const text = shallowRef(initial)
+  const saved = shallowRef(initial)
+  const document = shallowRef<Document>(parseDocument(initial))
+  const value = shallowRef<JsonMap>({})
+  const syntaxError = ref<{ message: string; from: number } | null>(null)
+  const scope = ref<Scope>(MAIN)
+  const selected = ref<string[]>([])
+  const selectedLink = ref('')
+  const canUndo = ref(false)
+  const canRedo = ref(false)
+
+  function read(): void {
+    const parsed = parseDocument(text.value, { logLevel: 'silent', prettyErrors: false })
+    const error = parsed.errors[0]
+    if (error) {
+      syntaxError.value = { message: error.message, from: error.pos[0] }
+      return
+    }
+    const found = parsed.toJS() as Json
+    syntaxError.value = null
+    document.value = parsed
+    value.value = isMap(found) ? found : {}
+    if (!hasScope(value.value.spec, scope.value)) scope.value = MAIN
+    const names = new Set(graphAt(value.value.spec, scope.value).map(nameOf))
+    if (selected.value.some((name) => !names.has(name))) selected.value = selected.value.filter((name) => names.has(name))
+  }
+  read()
+
+  function show(next: string): void {
+    text.value = next
+    canUndo.value = history.canUndo
+    canRedo.value = history.canRedo
+    read()
+  }
+
+  const spec = computed<Spec>(() => (isMap(value.value.spec) ? value.value.spec : {}))
+  const problems = shallowRef<readonly Problem[]>([])
+  let timer: ReturnType<typeof setTimeout> | undefined
+  watch(
+    spec,
+    (now) => {
+      clearTimeout(timer)
+      // A large graph is judged when the hands rest.
+      const wait = graphAt(now, MAIN).length > 200 ? 250 : 0
+      if (wait) timer = setTimeout(() => (problems.value = checkDefinition(now)), wait)
+      else problems.value = checkDefinition(now)
+    },
+    { immediate: true },
+  )
+
+  return {
+    text, document, saved, spec, syntaxError, scope, selected, selectedLink, canUndo, canRedo,
+    object: computed(() => value.value),
+    problems: computed(() => problems.value),
+    nodes: computed(() => graphAt(spec.value, scope.value)),
+    changed: computed(() => text.value !== saved.value),
+    run(command, { merge = '', select } = {}) {
+      if (syntaxError.value) return
+      const before = [...selected.value]
+      const next = patchYaml(text.value, { ...value.value, spec: command(spec.value) })
+      if (select) selected.value = select
+      history.push(next, Date.now(), merge, before, select ?? before)
+      const wanted = selected.value
+      show(next)
+      if (select) selected.value = wanted
+    },
+    type(next) {
+      history.push(next, Date.now(), 'typing', [...selected.value])
+      show(next)
+    },
+    undo() {
+      const step = history.undo()
+      if (step) {
+        show(step.text)
+        selected.value = [...step.selection]
+      }
+    },
+    redo() {
+      const step = history.redo()
+      if (step) {
+        show(step.text)
+        selected.value = [...step.selection]
+      }
+    },
+    load(next) {
+      history.reset(next)
+      saved.value = next
+      selected.value = []
+      selectedLink.value = ''
+      show(next)
+    },
+    enter(next) {
+      scope.value = next
+      selected.value = []
+      selectedLink.value = ''
+    },
+    placeOfField(field) {
+      return nodeOf(spec.value, field)
+    },
+  }
+}
