@@ -229,13 +229,14 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     manager = Manager(ApiClient(transport, field_manager="plum-controller"))
     build_controllers(manager, settings)
     api.syncs.syncs = sync.add_to(manager, Path(settings.data_dir) / "syncs", settings.sync_folders)
-    api.devices.devices = devices.add_to(manager, settings)
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
+    api.devices.devices = devices.add_to(manager, settings, outgoing)
     api.device_calls = OutgoingClient("*", own_ports)
     tasks = execution.add_to(manager, settings, outgoing)
-    workflows = engine.add_to(manager, StoreJournal(api.store), step_runners(manager.api, settings, outgoing))
-    hooks = Hooks(manager.api, outgoing, manager.clock, manager.recorder("workflow"))
-    workflows.on_told = hooks.tell
+    journal = StoreJournal(api.store)
+    workflows = engine.add_to(manager, journal, step_runners(manager.api, settings, outgoing))
+    workflows.hooks = hooks = Hooks(manager.api, outgoing, manager.clock, manager.recorder("workflow"), journal)
+    await hooks.start()
     api.workflow_runs.views = workflows
     api.gate.refused_command = workflows.refusal
     task = asyncio.create_task(manager.run(), name="controllers")

@@ -24,6 +24,7 @@ from plum_client.backoff import FAST, Backoff
 from plum_client.client import ApiClient
 from plum_client.clock import Clock
 from plum_client.devices.desk import Desk
+from plum_client.devices.drivers import Device, Drivers
 from plum_client.devices.protocol import Announcement, DeviceError, Reading, Received, away
 from plum_client.devices.tickets import Moment, Ticket, delivered, status_of, ticket_of
 from plum_client.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
@@ -74,6 +75,7 @@ class DeviceHost:
         boot_id: str,
         random: Random,
         seconds: Callable[[], float],
+        outgoing_allow: str = "*",
     ) -> None:
         folder = None if directory is None else directory / "devices"
         self.node = node
@@ -84,6 +86,7 @@ class DeviceHost:
         self._clock = clock
         self._boot_id = boot_id
         self._seconds = seconds
+        self._outgoing_allow = outgoing_allow
         self._journal = Journal(folder)
         self._resources: Informer[Resource] = Informer(
             api, Resource, fields=f"spec.nodeName={node}", random=random, relist_after=RELIST_SECONDS
@@ -92,6 +95,7 @@ class DeviceHost:
             api, Operation, fields=f"status.node={node},{_endings}", random=random, relist_after=RELIST_SECONDS
         )
         self._reports = Reports(node, transport, self._journal, self.moment, random)
+        self._drivers = Drivers(self.desk, self._make_driver)
         self._known: dict[ObjectKey, Resource] = {}
         """Resources as they were seen last, also by agents before this one."""
         self._tickets: dict[str, Ticket] = {}
@@ -112,6 +116,7 @@ class DeviceHost:
         try:
             await asyncio.gather(*tasks)
         finally:
+            self._drivers.close()
             self.desk.close()
             self._queue.close()
             for task in tasks:
@@ -135,6 +140,7 @@ class DeviceHost:
                     resource = _resource(value)
                     self._known[resource.key] = resource
                     self.desk.set_resource(resource.key, resource)
+                    self._drivers.set_resource(resource.key, resource)
                 elif key.startswith(TICKET):
                     ticket = _ticket(value)
                     self._tickets[ticket.uid] = ticket
@@ -173,11 +179,23 @@ class DeviceHost:
             return
         self._needed.set()
         self._remember(new)
-        self.desk.set_resource(new.key, new)
+        served = new if new.spec.driver.worker is None else None
+        self.desk.set_resource(new.key, served)
+        self._drivers.set_resource(new.key, served)
         device = self.desk.device(new.key)
         online = device is not None and device.online
         if online != new.status.connection.online:
             self._reports.presence(new.key, online, "" if device is None else device.session)
+
+    def _make_driver(self, resource: Resource) -> Device | None:
+        """The device of a Resource that this node reaches by itself."""
+        driver = resource.spec.driver.http
+        if driver is None:
+            return None
+        from plum_client.devices.http_driver import HttpDevice  # with what it needs, megabytes that most nodes do without
+        from plum_client.outgoing import OutgoingClient
+
+        return HttpDevice(resource, driver, OutgoingClient(self._outgoing_allow, user_agent="plum-agent"))
 
     def _remember(self, resource: Resource) -> None:
         known = self._known.get(resource.key)
@@ -231,6 +249,7 @@ class DeviceHost:
 
     async def _resource_gone(self, key: ObjectKey) -> None:
         self._known.pop(key, None)
+        self._drivers.set_resource(key, None)
         self.desk.set_resource(key, None)
         await self._journal.put((f"{RESOURCE}{key}", None))
 

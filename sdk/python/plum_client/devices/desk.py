@@ -187,6 +187,17 @@ class Desk:
             await self._note(device, steps.cancel(ticket, self._keeper.moment()))
             self._look(device)
 
+    async def lose(self, device_key: ObjectKey, uid: str, reason: str, why: str) -> None:
+        """Nobody will say how an operation under way ends. Raises `DeviceError`."""
+        device = self._devices.get(device_key)
+        if device is None:
+            return
+        async with device.lock:
+            ticket = device.tickets.get(uid)
+            if ticket is not None:
+                await self._note(device, steps.lose(ticket, reason, why, self._keeper.moment()))
+                self._pump(device)
+
     def withdraw(self, device_key: ObjectKey, uid: str) -> None:
         """The API has no such operation any more, or it has ended there."""
         device = self._devices.get(device_key)

@@ -1,0 +1,112 @@
+"""Devices that a registered worker speaks to: `spec.driver.worker`.
+
+    operation -> TaskRun `op-UID-ATTEMPT` {resource, method, arguments, idempotencyKey, attempt} -> its output is the result
+    desired   -> TaskRun {resource, method: "desired", arguments: values}
+
+The name of a run follows from its operation, so a controller that comes back finds the run that it began, and its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from plum_client.client import ApiClient
+from plum_client.devices.drivers import CallError
+from plum_client.errors import AlreadyExistsError, ApiError
+from plum_client.informer import Informer
+from plum_schemas.base import ObjectKey, ObjectMeta
+from plum_schemas.resource import Resource, WorkerDriver
+from plum_schemas.taskdefinition import TaskDefinitionSpec
+from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun, TaskRunSpec
+
+KEEP_FOR = "1h"
+
+
+class RunEnds:
+    """Tells who waits for it when a run has ended."""
+
+    def __init__(self, api: ApiClient, runs: Informer[TaskRun]) -> None:
+        self._api = api
+        self._waiting: dict[ObjectKey, list[asyncio.Future[TaskRun]]] = {}
+        runs.add_handler(self._changed)
+
+    async def wait(self, key: ObjectKey) -> TaskRun:
+        """The run, ended. Raises `CallError` when it is deleted before, and API errors."""
+        future: asyncio.Future[TaskRun] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(future)
+        try:
+            known = await self._api.get(TaskRun, key)
+            if known is not None and known.status.phase in TERMINAL_PHASES:
+                return known
+            return await future
+        finally:
+            waiting = self._waiting.get(key, [])
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting:
+                self._waiting.pop(key, None)
+
+    def _changed(self, old: TaskRun | None, new: TaskRun | None) -> None:
+        run = new or old
+        if run is None or run.key not in self._waiting or (new is not None and new.status.phase not in TERMINAL_PHASES):
+            return
+        for future in self._waiting[run.key]:
+            if not future.done() and new is not None:
+                future.set_result(new)
+            elif not future.done():
+                future.set_exception(CallError(f"task {run.metadata.name} was deleted", None))
+
+
+class WorkerDevice:
+    """One of them."""
+
+    def __init__(self, resource: Resource, driver: WorkerDriver, api: ApiClient, ends: RunEnds) -> None:
+        self.session = f"worker-{resource.metadata.uid}"
+        self._driver = driver
+        self._api = api
+        self._ends = ends
+
+    async def operate(self, key: ObjectKey, command: Mapping[str, Any]) -> Any:
+        payload = {name: command[name] for name in ("method", "arguments", "idempotencyKey", "attempt")}
+        run = await self._run(key, f"op-{command['id']}-{command['attempt']}", payload)
+        if run.status.phase == "Succeeded":
+            return run.status.output
+        text = run.status.error or run.status.reason or run.status.phase
+        happened = None if run.status.phase == "Unknown" else True
+        raise CallError(f"task {run.metadata.name} ended as {run.status.phase}: {text}", happened)
+
+    async def stop(self, key: ObjectKey, command: Mapping[str, Any]) -> None:
+        try:
+            run = ObjectKey(key.namespace, f"op-{command['id']}-{command['attempt']}")
+            await self._api.patch(TaskRun, run, {"spec": {"canceled": True}})
+        except ApiError:
+            pass  # it ended meanwhile, or nobody answers; the worker ends it by itself then
+
+    async def desire(self, key: ObjectKey, values: Mapping[str, Any]) -> None:
+        payload = {"method": "desired", "arguments": dict(values)}
+        digest = hashlib.sha256(msgspec.json.encode([key, payload, asyncio.get_running_loop().time()])).hexdigest()[:16]
+        run = await self._run(key, f"desired-{digest}", payload)
+        if run.status.phase != "Succeeded":
+            raise CallError(f"task {run.metadata.name} ended as {run.status.phase}: {run.status.error}", True)
+
+    async def read(self, key: ObjectKey) -> dict[str, Any] | None:
+        return None  # the worker reports by itself, if at all; operations say whether it is there
+
+    async def _run(self, key: ObjectKey, name: str, payload: Mapping[str, Any]) -> TaskRun:
+        task = TaskDefinitionSpec(executor="embedded", task=self._driver.task, execution="AtMostOnce")
+        made = TaskRun(
+            metadata=ObjectMeta(name=name, namespace=key.namespace, labels={"plum.dev/resource": key.name[:63]}),
+            spec=TaskRunSpec(task=task, payload={"resource": key.name, **payload}, keep_for=KEEP_FOR),
+        )
+        try:
+            try:
+                await self._api.create(made)
+            except AlreadyExistsError:
+                pass  # begun before
+            return await self._ends.wait(ObjectKey(key.namespace, name))
+        except ApiError as error:
+            raise CallError(f"task {name} could not be made or followed: {error.message}", None) from error
