@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from plum_controller.store.base import RowChange, RowFold, RowPut, Store, Transaction
+from plum_controller.store.base import RowChange, RowDelete, RowFold, RowPut, Store, Transaction
 
 PIECE = 2000
+OUTBOX = "outbox"
+"""The space of what is to go out."""
+NOTHING: Mapping[str, bytes] = {}
 
 
 class StoreJournal:
@@ -15,11 +18,22 @@ class StoreJournal:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def commit(self, space: str, rows: Mapping[str, bytes], folds: Sequence[str] = ()) -> None:
-        """Write rows and fold others, in one transaction. Raises `StoreError` when nothing was written."""
+    async def commit(
+        self, space: str, rows: Mapping[str, bytes], folds: Sequence[str] = (), outgoing: Mapping[str, bytes] = NOTHING
+    ) -> None:
+        """Write rows, fold others, and keep what is to go out, in one transaction. Raises `StoreError`: nothing was written."""
         changes: list[RowChange] = [RowPut(space, key, value) for key, value in rows.items()]
         changes += [RowFold(space, prefix) for prefix in folds]
+        changes += [RowPut(OUTBOX, key, value) for key, value in outgoing.items()]
         await self._store.commit(Transaction((), (), changes))
+
+    async def waiting(self, after: str = "", limit: int = PIECE) -> Sequence[tuple[str, bytes]]:
+        """What is to go out, in key order."""
+        return await self._store.rows(OUTBOX, after=after, limit=limit)
+
+    async def sent(self, keys: Sequence[str]) -> None:
+        """Forget what has gone out, or was given up."""
+        await self._store.commit(Transaction((), (), [RowDelete(OUTBOX, key) for key in keys]))
 
     async def live(self, space: str) -> list[tuple[str, bytes]]:
         """The rows that are needed to go on."""

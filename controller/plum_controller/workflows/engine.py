@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from plum_client.manager import Manager
 from plum_client.reconciler import Result
 from plum_flow.expressions import ExpressionError
 from plum_flow.running.actor import Actor
-from plum_flow.running.journal import RUNS, Journal, space_of
+from plum_flow.running.journal import RUNS, space_of
 from plum_flow.running.made import facts_of, place_of, run_uid_of
 from plum_flow.running.statuses import ended_early
 from plum_flow.workflow.asks import refusal
@@ -47,6 +47,7 @@ from plum_controller.workflows.definitions import Definitions
 from plum_controller.workflows.delegations import Delegations, NotDelegableError, Prepared
 from plum_controller.workflows.effects import Effects
 from plum_controller.workflows.feeds import Feeds
+from plum_controller.workflows.hooks import Outbox, OutboxJournal
 from plum_controller.workflows.status_writer import StatusWriter
 from plum_controller.workflows.steps import StepRunner
 
@@ -65,7 +66,7 @@ class RefusedRunError(Exception):
         self.message = message
 
 
-def add_to(manager: Manager, journal: Journal, steps: Mapping[str, StepRunner] | None = None) -> WorkflowEngine:
+def add_to(manager: Manager, journal: OutboxJournal, steps: Mapping[str, StepRunner] | None = None) -> WorkflowEngine:
     """Register the engine. Close what it answers with at the end."""
     engine = WorkflowEngine(manager, journal, steps or {})
     watches = [
@@ -83,7 +84,7 @@ class WorkflowEngine:
 
     controller: Controller
 
-    def __init__(self, manager: Manager, journal: Journal, steps: Mapping[str, StepRunner]) -> None:
+    def __init__(self, manager: Manager, journal: OutboxJournal, steps: Mapping[str, StepRunner]) -> None:
         self._api = manager.api
         self._clock = manager.clock
         self._journal = journal
@@ -99,8 +100,8 @@ class WorkflowEngine:
         self._admission = Admission()
         self.delegations = Delegations(manager, journal, self._prepare_delegated, self.feeds.changed)
         self._effects = Effects(self._api, self._clock, self._tasks, self._runs, steps, self._refuse)
-        self.on_told: Callable[[Actor, Told], None] = lambda actor, told: None
-        """Called with what hooks want to know, after it is on disk."""
+        self.hooks: Outbox | None = None
+        """Tells other programs; what it has to tell is stored with the step that it tells of."""
         self._actors: dict[str, Actor] = {}
         self._statuses = StatusWriter(self._api, self._clock, self._runs, self._ended)
         self._background: set[asyncio.Task[None]] = set()
@@ -323,7 +324,7 @@ class WorkflowEngine:
         known = self._actors.get(uid)
         if known is not None:
             return known
-        actor = Actor(self, self._journal, self._clock, run.key, loaded, run.spec)
+        actor = Actor(self, self._journal, self._clock, run.key, loaded, run.spec, self._store)
         secrets = plan.secrets()
         if secrets.paths:
             actor.redactor = await self._effects.redactor(run.metadata.namespace, secrets)
@@ -411,10 +412,16 @@ class WorkflowEngine:
 
     def carry_out(self, actor: Actor, effect: Effect) -> None:
         """An effect of a stored decision."""
-        if isinstance(effect, Told):
-            self.on_told(actor, effect)
-        else:
+        if not isinstance(effect, Told):
             self._effects.carry_out(actor, effect)
+
+    async def _store(self, actor: Actor, rows: Mapping[str, bytes], changes: Changes) -> None:
+        """One step, and what is to be told of it, on disk."""
+        outgoing = self.hooks.outgoing(actor, changes) if self.hooks is not None and actor.run.plan.spec.hooks else {}
+        if rows or changes.folds or outgoing:
+            await self._journal.commit(space_of(actor.run.uid), rows, changes.folds, outgoing)
+        if outgoing and self.hooks is not None:
+            self.hooks.send(outgoing)
 
     def stored(self, actor: Actor, changes: Changes, rows: Mapping[str, bytes]) -> None:
         """Tell who watches the run: rows that are on disk, and nodes that only compute and have no row yet."""

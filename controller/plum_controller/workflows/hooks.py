@@ -1,10 +1,11 @@
 """Notify hooks: requests that tell other programs how a run goes.
 
-    Told(RunStarted | NodeStarted | NodeFinished | RunFinished) --hooks that want it--> POST, in order, tried again for half a
-    minute
+    Told(RunStarted | NodeStarted | NodeFinished | RunFinished) --outgoing--> rows, in the transaction of the step itself
+    rows --send--> POST, in order for each run and hook, tried again for a day --> the row goes
 
-They tell of what is on disk already and hold nothing up. What waits is in memory and bounded: a hook that never answers loses
-what comes after, and a controller that dies loses what waits. Each delivery has an id, the same for every attempt.
+They tell of what is on disk already and hold nothing up. A controller that dies loses none: the next one finds the rows. What
+was taken just before may be told twice; each delivery has an id, the same for every attempt. A hook that never answers loses
+what comes after `MAX_WAITING` of one run.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import base64
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 from plum_client.client import ApiClient
@@ -26,7 +28,8 @@ from plum_client.outgoing import OutgoingClient, OutgoingError
 from plum_flow.expressions import ExpressionError, UnresolvedError, compile_value, secret_values
 from plum_flow.expressions.secret_values import secret_names
 from plum_flow.running.actor import Actor
-from plum_flow.workflow.messages import Told
+from plum_flow.running.journal import Journal
+from plum_flow.workflow.messages import Changes, Told
 from plum_flow.workflow.rows import shown
 from plum_schemas.core import Secret
 from plum_schemas.workflow import NotifyHook
@@ -36,58 +39,130 @@ from plum_controller.domain.webhooks import DELIVERY_HEADER
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 5
-FIRST_WAIT, LONGEST_WAIT = 1.0, 10.0
-"""Seconds between attempts: 1, 2, 4, 8."""
+FIRST_WAIT, LONGEST_WAIT = 1.0, 300.0
+"""Seconds between attempts: 1, 2, 4, ... 300."""
+GIVEN_UP_SECONDS = 86_400.0
+"""After the event. Who is away for longer asks for the run."""
 CALL_SECONDS = 10.0
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_WAITING = 1000
 """Deliveries of one hook of one run that wait."""
 NAMES = frozenset({"run", "secrets", "event"})
 TRIED_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+NOTHING: Mapping[str, bytes] = {}
+Place = tuple[str, str]
+"""Uid of a run, name of a hook as in an address: deliveries of one place go out one after the other."""
+
+
+class OutboxJournal(Journal, Protocol):
+    """A journal that also keeps what is to go out."""
+
+    async def commit(
+        self, space: str, rows: Mapping[str, bytes], folds: Sequence[str] = (), outgoing: Mapping[str, bytes] = NOTHING
+    ) -> None:
+        """Rows, folds and what is to go out, all or nothing, on disk when this returns."""
+
+    async def waiting(self, after: str = "", limit: int = 2000) -> Sequence[tuple[str, bytes]]:
+        """What is to go out, in key order."""
+
+    async def sent(self, keys: Sequence[str]) -> None:
+        """Forget what has gone out, or was given up."""
+
+
+class Outbox(Protocol):
+    """What the engine needs of hooks."""
+
+    def outgoing(self, actor: Actor, changes: Changes) -> Mapping[str, bytes]:
+        """What is to be told of a step, to be stored with it."""
+
+    def send(self, outgoing: Mapping[str, bytes]) -> None:
+        """It is on disk: tell it. Never waits."""
+
+
+class Delivery(msgspec.Struct, rename="camel"):
+    """One row of the outbox."""
+
+    hook: NotifyHook
+    event: dict[str, Any]
+    since: float
+    """Unix seconds."""
 
 
 class Hooks:
-    """Delivers for all runs. Close it at the end."""
+    """Delivers for all runs. Start it once, close it at the end."""
 
-    def __init__(self, api: ApiClient, outgoing: OutgoingClient, clock: Clock, recorder: EventRecorder) -> None:
+    def __init__(
+        self, api: ApiClient, outgoing: OutgoingClient, clock: Clock, recorder: EventRecorder, journal: OutboxJournal
+    ) -> None:
         self._api = api
         self._outgoing = outgoing
         self._clock = clock
         self._recorder = recorder
-        self._waiting: dict[tuple[str, str], deque[dict[str, Any]]] = {}
-        """By uid of the run and name of the hook."""
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._journal = journal
+        self._waiting: dict[Place, deque[str]] = {}
+        """Keys of rows."""
+        self._rows: dict[str, bytes] = {}
+        self._tasks: dict[Place, asyncio.Task[None]] = {}
+        self._full: set[Place] = set()
+        """Places that lost something since they were last empty: people were told."""
+        self._last = 0
         self.dropped = 0
         """Deliveries that were given up, or never begun because too many waited."""
 
-    def tell(self, actor: Actor, told: Told) -> None:
-        """Something happened in a run. Never waits."""
-        for hook in actor.run.plan.spec.hooks:
-            if told.what in hook.on:
-                self._add(actor, hook, self._event(actor, told))
+    async def start(self) -> None:
+        """Take up what an earlier process left."""
+        after = ""
+        while piece := await self._journal.waiting(after):
+            after = piece[-1][0]
+            self.send(dict(piece))
 
     async def close(self) -> None:
-        """Give up what waits."""
+        """Let go of what waits; the rows say how to go on."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _add(self, actor: Actor, hook: NotifyHook, event: dict[str, Any]) -> None:
-        place = (actor.run.uid, hook.name)
-        waiting = self._waiting.setdefault(place, deque())
-        if len(waiting) >= MAX_WAITING:
+    def outgoing(self, actor: Actor, changes: Changes) -> Mapping[str, bytes]:
+        """What is to be told of a step, to be stored with it."""
+        found: dict[str, bytes] = {}
+        for told in changes.effects:
+            if isinstance(told, Told):
+                for hook in actor.run.plan.spec.hooks:
+                    if told.what in hook.on:
+                        self._add(found, actor, hook, self._event(actor, told))
+        return found
+
+    def send(self, outgoing: Mapping[str, bytes]) -> None:
+        """It is on disk: tell it. Never waits."""
+        for key, row in outgoing.items():
+            uid, hook, _ = key.split("/")
+            place = (uid, hook)
+            self._rows[key] = row
+            self._waiting.setdefault(place, deque()).append(key)
+            if place not in self._tasks:
+                self._tasks[place] = asyncio.create_task(self._work(place), name=f"hook-{hook}")
+
+    def _add(self, found: dict[str, bytes], actor: Actor, hook: NotifyHook, event: dict[str, Any]) -> None:
+        place = (actor.run.uid, quote(hook.name, safe=""))
+        if len(self._waiting.get(place, ())) + len(found) >= MAX_WAITING:
             self.dropped += 1
+            if place not in self._full:
+                self._full.add(place)
+                text = (
+                    f"hook {hook.name} is not told of {event['event']} and what follows: {MAX_WAITING} deliveries wait before it"
+                )
+                self._complain(event, text)
             return
-        waiting.append(event)
-        if place not in self._tasks:
-            reference = {
-                "apiVersion": WorkflowRun.info.api_version,
-                "kind": "WorkflowRun",
-                "metadata": {"name": actor.key.name, "namespace": actor.key.namespace, "uid": actor.run.uid},
-            }
-            self._tasks[place] = asyncio.create_task(self._work(place, hook, reference), name=f"hook-{hook.name}")
+        now = self._clock.now().timestamp()
+        self._last = max(self._last + 1, int(now * 1e6))  # sorts as it happened, over restarts too
+        found[f"{place[0]}/{place[1]}/{self._last:020d}"] = _encode(Delivery(hook, event, now))
+
+    def _complain(self, event: Mapping[str, Any], text: str) -> None:
+        run = event["run"]
+        metadata = {name: run[name] for name in ("name", "namespace", "uid")}
+        reference = {"apiVersion": WorkflowRun.info.api_version, "kind": "WorkflowRun", "metadata": metadata}
+        self._recorder.event(reference, "Warning", "HookFailed", text[:1000])
 
     def _event(self, actor: Actor, told: Told) -> dict[str, Any]:
         run = {
@@ -115,25 +190,36 @@ class Hooks:
 
     # ---- delivering
 
-    async def _work(self, place: tuple[str, str], hook: NotifyHook, reference: dict[str, Any]) -> None:
+    async def _work(self, place: Place) -> None:
         waiting = self._waiting[place]
         try:
             while waiting:
-                event = waiting.popleft()
-                problem = await self._deliver(hook, event)
-                if problem:
-                    self.dropped += 1
-                    text = f"hook {hook.name} was not told of {event['event']}: {problem}"
-                    self._recorder.event(reference, "Warning", "HookFailed", text[:1000])
+                key = waiting[0]
+                await self._tell(_decode(self._rows[key]))
+                await self._forget(key)
+                waiting.popleft()
+                del self._rows[key]
         finally:
             del self._waiting[place], self._tasks[place]
+            self._full.discard(place)
 
-    async def _deliver(self, hook: NotifyHook, event: dict[str, Any]) -> str:
+    async def _tell(self, delivery: Delivery) -> None:
+        problem = await self._deliver(delivery)
+        if problem:
+            self.dropped += 1
+            self._complain(delivery.event, f"hook {delivery.hook.name} was not told of {delivery.event['event']}: {problem}")
+
+    async def _forget(self, key: str) -> None:
+        try:
+            await self._journal.sent([key])
+        except Exception as error:  # it is told once more after the next start, under the same id
+            logger.warning("a delivery could not be forgotten", extra={"key": key, "error": str(error)})
+
+    async def _deliver(self, delivery: Delivery) -> str:
         """Why it was given up; empty when it arrived."""
-        problem = ""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempt - 1)))
+        hook, event, attempt = delivery.hook, delivery.event, 0
+        while True:
+            attempt += 1
             try:
                 url, headers = await self._place(hook, event)
                 answer = await self._outgoing.request(
@@ -154,7 +240,10 @@ class Hooks:
                 if answer.status not in TRIED_AGAIN:
                     return problem
             logger.debug("hook did not take it", extra={"hook": hook.name, "error": problem})
-        return f"{problem} ({ATTEMPTS} attempts)"
+            wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt - 1, 20))
+            if self._clock.now().timestamp() + wait > delivery.since + GIVEN_UP_SECONDS:
+                return f"{problem} ({attempt} attempts since this start)"
+            await asyncio.sleep(wait)
 
     async def _place(self, hook: NotifyHook, event: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         template = compile_value({"url": hook.url, "headers": dict(hook.headers)}, NAMES)
@@ -167,6 +256,10 @@ class Hooks:
         given = template.evaluate(values)
         headers = {name: str(value) for name, value in given["headers"].items()}
         return str(given["url"]), {"Content-Type": "application/json", DELIVERY_HEADER: str(event["id"]), **headers}
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Delivery).decode
 
 
 def _text(moment: Any) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -35,6 +35,10 @@ EVENTS_AT_ONCE = 500
 """Decided before they are stored: more would keep the loop for too long."""
 
 
+StoreStep = Callable[["Actor", Mapping[str, bytes], Changes], Awaitable[None]]
+"""Rows and folds of a decision, on disk when this returns."""
+
+
 class Carrier(Protocol):
     """What carries out effects and hears how the run goes."""
 
@@ -54,7 +58,17 @@ class Carrier(Protocol):
 class Actor:
     """Drives one run."""
 
-    def __init__(self, carrier: Carrier, journal: Journal, clock: Clock, key: ObjectKey, run: Run, spec: WorkflowRunSpec) -> None:
+    def __init__(
+        self,
+        carrier: Carrier,
+        journal: Journal,
+        clock: Clock,
+        key: ObjectKey,
+        run: Run,
+        spec: WorkflowRunSpec,
+        store: StoreStep | None = None,
+    ) -> None:
+        """`store` writes a step down with what goes out with it; without it the journal does."""
         self.key = key
         self.run = run
         self.spec = spec
@@ -69,6 +83,7 @@ class Actor:
             self.ended.set()
         self._carrier = carrier
         self._journal = journal
+        self._store = store
         self._clock = clock
         self._inbox: deque[Callable[[], Event]] = deque()
         self._work: asyncio.Task[None] | None = None
@@ -137,7 +152,9 @@ class Actor:
                     decide(self.run, self._inbox.popleft()())
                 changes = self.run.take()
                 rows = {key: encode(row) for key, row in changes.rows.items()}
-                if rows or changes.folds:
+                if self._store is not None:
+                    await self._store(self, rows, changes)
+                elif rows or changes.folds:
                     await self._journal.commit(self._space, rows, changes.folds)
                 self._carrier.stored(self, changes, rows)
                 for effect in changes.effects:
