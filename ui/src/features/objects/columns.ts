@@ -30,11 +30,16 @@ export function tableColumns(kind: KindRef, declared: readonly PrinterColumn[], 
     ...declared
       .filter((column) => !SAID.has(column.path) && !column.wide)
       .map((column): Column => ({
-        id: column.name.toLowerCase().replace(/\W+/g, '-'), label: column.name, value: (item) => cellOf(item, column), wide: true,
+        id: column.name.toLowerCase().replace(/\W+/g, '-'), label: column.name, value: (item) => shown(cellOf(item, column), column.type), wide: true, width: 'minmax(84px, 1fr)',
         align: column.type === 'integer' || column.type === 'number' ? 'end' : undefined, descending: column.type !== 'string',
       })),
     { id: 'age', label: labels.age, value: (item) => -Date.parse(item.metadata.creationTimestamp), width: '90px', descending: false },
   ]
+}
+
+/** Times without their zone and fraction; they sort as they are. */
+function shown(value: string | number | boolean | undefined, type: string): string | number | boolean | undefined {
+  return type === 'date' && typeof value === 'string' ? value.replace('T', ' ').replace(/(\.\d+)?(Z|[+-]\d\d:\d\d)$/, '') : value
 }
 
 function stateWord(item: AnyObj): string {
