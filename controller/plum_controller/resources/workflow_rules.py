@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from plum_flow.workflow.controls import COMMANDS, STATES, run_refusal
-from plum_schemas.validation import FieldError
+from plum_schemas.taskdefinition import BUILTIN_PREFIX, TaskDefinition
+from plum_schemas.validation import FieldError, invalid
 from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
@@ -96,11 +97,32 @@ def _run_errors(context: Context, new: Json) -> Iterator[FieldError]:
         key = Key(Workflow.info.resource, str(metadata.get("namespace") or ""), str(spec["workflowRef"]))
         entry = context.cache.get(key)
         definition = _spec_of(decode(entry.value).get("spec")) if entry is not None else None
+    if definition is not None and not spec.get("startFrom"):
+        path = "spec.definition" if spec.get("definition") is not None else "spec.workflowRef"
+        yield from _missing(context, str(metadata.get("namespace") or ""), definition, path)
     given = spec.get("params")
     if definition is not None and isinstance(given, dict | None) and not spec.get("startFrom"):
         from plum_flow.workflow.params import resolve
 
         yield from resolve(definition.params, given or {}, "spec.params")[1]
+
+
+def _missing(context: Context, namespace: str, spec: WorkflowSpec, path: str) -> Iterator[FieldError]:
+    """Definitions that nodes name and that are not there. A Workflow may name them before they are made; a run may not."""
+    pending = [*spec.nodes]
+    for graph in (spec.on_failure, spec.finally_):
+        pending += graph.nodes if graph is not None else []
+    while pending:
+        node = pending.pop(0)
+        pending += node.body.nodes if node.body is not None else []
+        name, info = node.task_ref, TaskDefinition.info
+        if node.type == "subworkflow":
+            name, info = node.workflow_ref, Workflow.info
+        elif node.type != "task" or name.startswith(BUILTIN_PREFIX):
+            continue
+        if name and context.cache.get(Key(info.resource, namespace, name)) is None:
+            text = f"node {node.name} names {info.kind} {name}, which does not exist in namespace {namespace}; create it first"
+            yield invalid(path, name, text)
 
 
 def _definition_errors(spec: WorkflowSpec, path: str) -> Iterator[FieldError]:
