@@ -37,7 +37,7 @@ export function editableOf(object: Obj): JsonMap {
   if (namespace) metadata.namespace = namespace
   if (labels && Object.keys(labels).length > 0) metadata.labels = labels
   if (Object.keys(kept).length > 0) metadata.annotations = kept
-  return { apiVersion: object.apiVersion, kind: object.kind, metadata, spec: shortened(structuredClone(object.spec ?? {}) as Json) }
+  return { apiVersion: object.apiVersion, kind: object.kind, metadata, spec: shortened(JSON.parse(JSON.stringify(object.spec ?? {})) as Json) }
 }
 
 /** `dependsOn: [{node: a}]` is written `[a]`. */
@@ -78,8 +78,4 @@ export function plainText(value: JsonMap): string {
 /** Annotations that keep the text: only where it says more than the values do. `stored` is the spec as the server will store it. */
 export function sourceAnnotations(text: string, stored: unknown): Record<string, string> {
   return /(^|\s)#/m.test(text) && text.length <= MOST ? { [SOURCE]: text, [MARK]: markOf(stored) } : {}
-}
-
-export function withoutSource(annotations: Record<string, string> | undefined): Record<string, string> {
-  return Object.fromEntries(Object.entries(annotations ?? {}).filter(([key]) => key !== SOURCE && key !== MARK))
 }

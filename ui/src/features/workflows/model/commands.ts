@@ -297,7 +297,7 @@ export function pasteNodes(spec: Spec, scope: Scope, copies: readonly RawNode[],
   let made = copies.map((copy) => {
     const edges = edgesOf(copy).filter((edge) => names.has(edge.node) || known.has(edge.node))
     const position = isMap(copy.position) ? { x: Number(copy.position.x ?? 0) + shift.x, y: Number(copy.position.y ?? 0) + shift.y } : undefined
-    return withFields(structuredClone(copy), { dependsOn: writeEdges(edges), position })
+    return withFields(JSON.parse(JSON.stringify(copy)) as RawNode, { dependsOn: writeEdges(edges), position })
   })
   // Over names that nobody has, so that exchanging two names never meets in the middle.
   const passing = new Map([...names.keys()].map((name, index) => [name, `plum-pasted-${index}-`]))
