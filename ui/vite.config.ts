@@ -44,5 +44,5 @@ export default defineConfig({
   },
   server: { port: 5171, proxy: { [API_ROUTES]: { target: server, changeOrigin: false, ws: true } } },
   preview: { port: 5171, proxy: { [API_ROUTES]: { target: server, changeOrigin: false, ws: true } } },
-  test: { environment: 'jsdom', include: ['src/**/*.test.ts'], testTimeout: 20_000, server: { deps: { inline: ['element-plus'] } } },
+  test: { environment: 'jsdom', include: ['src/**/*.test.ts'], testTimeout: 20_000, isolate: false, server: { deps: { inline: ['element-plus'] } } },
 })
