@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +93,11 @@ class UiSite:
     def plum(self) -> Plum:
         return self.dev.plum
 
+    @property
+    def manifests(self) -> Path:
+        """The folder that the site follows."""
+        return self.dev.data_dir.parent / "manifests"
+
     def run(self, *argv: str) -> Done:
         """A command of `plum` that must succeed; in a thread of its own, because Playwright's loop runs in this one."""
         with ThreadPoolExecutor(1) as thread:
@@ -115,11 +122,23 @@ def require_ui() -> None:
 def running_site(folder: Path, *flags: str, manifests: Path | None = DEMO, agents: int = 2) -> Iterator[UiSite]:
     """A `plum dev` that serves the UI."""
     require_ui()
-    following = [] if manifests is None else ["--manifests", str(manifests)]
+    following = [] if manifests is None else ["--manifests", str(own_ports(manifests, folder / "manifests"))]
     kept = os.environ.get("PLUM_UI_DIR", "")
     environment = {"PLUM_UI_DIR": kept} if kept else {}
     with running_dev(folder, "--agents", str(agents), *following, *flags, env=environment) as dev:
         yield UiSite(dev)
+
+
+def own_ports(manifests: Path, folder: Path) -> Path:
+    """A copy of the demo whose programs listen where nobody else does: several sites may run on one machine."""
+    shutil.copytree(manifests, folder, dirs_exist_ok=True)
+    for port in ("18081", "18082"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            own = str(free.getsockname()[1])
+        for path in folder.rglob("*.yaml"):
+            path.write_text(path.read_text().replace(port, own))
+    return folder
 
 
 @contextlib.contextmanager
