@@ -3,6 +3,7 @@
     GET  .../workflowruns/NAME/nodes                                   rows of nodes, listed and watched (`workflow_nodes.py`)
     POST .../workflowruns/NAME/control {action, node, output, message} pause, resume, cancel, retry, rerun, skip, approve, ...
     GET  .../workflowruns/NAME/delegation, POST .../merge              for the node that carries it out (`run_delegation.py`)
+    POST .../workflows/NAME/instantiate                                a workflow from a template (`workflow_templates.py`)
     POST .../workflows/NAME/simulate   {params, results, definition}   what a run would do, without doing it
 
 A control is refused with 409 and the reason when it makes no sense for the run or the node as they are now. Who asks is
@@ -27,6 +28,7 @@ from plum_controller.api.access import Gate, refusal
 from plum_controller.api.bodies import read_object
 from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer
 from plum_controller.api.run_delegation import RunDelegation
+from plum_controller.api.workflow_templates import WorkflowTemplates
 from plum_controller.domain.access import Attributes
 from plum_controller.resources.errors import ApiStatusError, bad_request, method_not_allowed, not_found
 from plum_controller.resources.kinds import ResourceKind
@@ -35,7 +37,7 @@ from plum_controller.resources.service import ResourceService
 from plum_controller.store.base import Store
 from plum_controller.workflows.feeds import Feeds
 
-PARTS = frozenset({"nodes", "control", "simulate", "delegation", "merge"})
+PARTS = frozenset({"nodes", "control", "simulate", "delegation", "merge", "instantiate"})
 _ACTIONS = {control: action for action, control in COMMANDS.items()}
 _STATES = {"pause": "Paused", "resume": "Running", "cancel": "Canceled"}
 _encode = msgspec.json.Encoder().encode
@@ -68,6 +70,7 @@ class WorkflowRuns:
     def __init__(self, service: ResourceService, store: Store, gate: Gate) -> None:
         self.views: RunViews = NoRuns()
         self.nodes = workflow_nodes.RunNodes(store)
+        self.templates = WorkflowTemplates(service, gate)
         self.delegation = RunDelegation(service, store)
         self._service = service
         self._gate = gate
@@ -92,6 +95,8 @@ class WorkflowRuns:
             return await self.delegation.merge(request, key, self.views)
         if path[5] == "workflows" and part == "simulate":
             return await self._simulate(request, key)
+        if path[5] == "workflows" and part == "instantiate":
+            return await self.templates.instantiate(request, key)
         return None
 
     async def rows_of(self, run: WorkflowRun) -> list[Json]:
