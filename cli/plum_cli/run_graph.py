@@ -69,6 +69,8 @@ def _line(node: Node, parent: str, prefix: str, rows: Mapping[str, Node], now: d
         total = f" of {row['total']}" if row.get("total") is not None else ""
         text += f"  iteration {row['iteration'] + 1}{total}"
     text += _time(row, phase, now)
+    if row.get("place"):
+        text += f"  {row['place']}"
     others = [edge["node"] for edge in edges]
     if len(others) > 1:
         text += f"  (after {', '.join(others)})"

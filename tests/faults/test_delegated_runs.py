@@ -67,7 +67,9 @@ class Edge:
 
     async def phase(self, name: str, *phases: str) -> WorkflowRun:
         return await until_async(
-            lambda: self.api.get(WorkflowRun, name, "default"), lambda run: run is not None and run.status.phase in phases, SECONDS
+            lambda: self.api.get(WorkflowRun, name, "default"),
+            lambda run: run is not None and run.status.phase in phases,
+            SECONDS,
         )
 
     async def ended(self, name: str) -> WorkflowRun:
@@ -120,7 +122,9 @@ def step(name: str, ref: str, *after: str, **more: Any) -> Json:
 async def test_a_delegated_run_is_carried_out_on_its_node_and_looks_as_if_it_had_run_in_the_controller(tmp_path: Path) -> None:
     async with edge(tmp_path) as site:
         await site.task("measure", 'read line; echo "measured $line" >&2; echo "{\\"value\\": 7}"')
-        await site.task("shaky", f"echo x >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) -ge 2 ]", retry={"limit": 2, "initial": "100ms"})
+        await site.task(
+            "shaky", f"echo x >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) -ge 2 ]", retry={"limit": 2, "initial": "100ms"}
+        )
         nodes = [
             step("first", "builtin.echo", payload={"zone": "${{ params.zone }}"}),
             step("measure", "measure", "first", payload={"zone": "${{ nodes.first.output.zone }}"}),
@@ -158,3 +162,136 @@ async def test_a_delegated_run_is_carried_out_on_its_node_and_looks_as_if_it_had
 
 async def node_of(site: Edge) -> Any:
     return await site.api.get(Node, NODE)
+
+
+async def test_a_delegated_run_goes_on_without_the_controller_and_through_the_death_of_its_agent(tmp_path: Path) -> None:
+    async with edge(tmp_path, lease=1) as site:
+        cable = site.cable
+        assert cable is not None
+        await site.task("begin", f"echo begin >> {tmp_path}/log; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done")
+        waits = f"while [ ! -e {tmp_path}/end ]; do sleep 0.05; done"
+        await site.task("long", f"echo long >> {tmp_path}/log; {waits}; echo '{{\"n\": 5}}'")
+        await site.task("after", f"echo after >> {tmp_path}/log")
+        body = {"nodes": [step("pass", "builtin.echo", payload={"i": "${{ loop.i }}"})]}
+        nodes = [
+            step("begin", "begin"),
+            step("long", "long", "begin"),
+            {"name": "many", "type": "loop", "count": 300, "dependsOn": ["long"], "body": body},
+            {"name": "pause", "type": "wait", "wait": {"duration": "300ms"}, "dependsOn": ["many"]},
+            step("after", "after", "pause"),
+        ]
+        inner = await site.start("voyage", nodes, outputs={"n": "${{ nodes.long.output.n }}"})
+        await until(lambda: site.lines("log") == ["begin"], SECONDS, "the first task runs")
+        await site.phase(inner, "Running")
+
+        cable.cut()
+        away = await until_async(lambda: site.run(inner), lambda run: run.status.out_of_contact_since is not None, SECONDS)
+        assert away.status.phase == "Running", "nobody is given up who may be away for any time"
+        (tmp_path / "go").touch()
+        await until(lambda: site.lines("log") == ["begin", "long"], SECONDS, "the next task starts with nobody in reach")
+        site.site.end_agent(signal.SIGKILL)
+        assert len(site.processes()) >= 1, "what runs goes on without the agent"
+        site.site.start_agent("--engine", "none")
+        (tmp_path / "end").touch()
+        await until(lambda: site.lines("log") == ["begin", "long", "after"], SECONDS, "the next agent goes on")
+        assert (await site.run(inner)).status.phase == "Running", "the controller knows nothing of it yet"
+
+        cable.heal()
+        outer = await site.ended("voyage-1")
+
+        run = await site.run(inner)
+        assert (outer.status.phase, outer.status.outputs) == ("Succeeded", {"edge": {"n": 5}}), run.status
+        assert run.status.out_of_contact_since is None
+        assert run.status.counts.succeeded == 5 + 300
+        assert site.lines("log") == ["begin", "long", "after"], "each ran once"
+        rows = await site.rows(inner)
+        assert len([name for name in rows if name.startswith("pass[")]) == 300
+        assert all(row["phase"] == "Succeeded" for row in rows.values()), rows
+        assert not site.processes()
+
+
+async def test_a_node_that_was_given_up_is_refused_when_it_returns_and_ends_what_it_runs(tmp_path: Path) -> None:
+    async with edge(tmp_path, lease=1) as site:
+        cable = site.cable
+        assert cable is not None
+        await site.task("long", f"echo long >> {tmp_path}/log; sleep 1000")
+        await site.task("other", f"echo other >> {tmp_path}/log")
+        nodes = [step("long", "long"), step("other", "other")]
+        inner = await site.start("lost", nodes, delegate={"lostAfter": "2s"})
+        await until(lambda: sorted(site.lines("log")) == ["long", "other"], SECONDS, "both run")
+        before = await site.phase(inner, "Running")
+
+        cable.cut()
+        outer = await site.ended("lost-1")
+        run = await site.run(inner)
+        assert outer.status.phase == "Failed" and "longer than lostAfter 2s; given up" in outer.status.message, outer.status
+        assert (run.status.phase, run.status.reason) == ("Failed", NODE_LOST)
+        assert run.status.fencing_token == before.status.fencing_token + 1
+        assert site.processes(), "the node does not know yet"
+        rows = await until_async(lambda: site.rows(inner), lambda found: found["long"]["phase"] == "Canceled", SECONDS)
+        assert rows["long"]["reason"] == NODE_LOST
+
+        cable.heal()
+        await until(lambda: not site.processes(), SECONDS, "what ran there is ended")
+        with pytest.raises(ApiError, match="fencing token is 2, not 1"):
+            row = {"key": "long", "value": {"name": "long", "phase": "Succeeded"}}
+            await site.merge(inner, fencingToken=before.status.fencing_token, number=99, rows=[row])
+        with pytest.raises(ApiError, match="has ended"):
+            await site.merge(inner, fencingToken=run.status.fencing_token, number=99, rows=[row])
+        stale = run.status.fencing_token - 1
+        with pytest.raises(ApiError, match="fencing token"):
+            patch = {"status": {"fencingToken": stale, "phase": "Succeeded"}}
+            await site.api.patch(WorkflowRun, ObjectKey("default", inner), patch, subresource="status")
+        again = await site.run(inner)
+        assert (again.status.phase, again.status.reason) == ("Failed", NODE_LOST)
+        assert (await site.rows(inner))["long"]["phase"] == "Canceled"
+
+
+async def test_pause_and_cancel_take_effect_when_the_node_can_be_reached(tmp_path: Path) -> None:
+    async with edge(tmp_path, lease=1) as site:
+        cable = site.cable
+        assert cable is not None
+        await site.task("first", f"echo first >> {tmp_path}/log; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done")
+        await site.task("second", f"echo second >> {tmp_path}/log; sleep 1000")
+        inner = await site.start("held", [step("first", "first"), step("second", "second", "first")])
+        await until(lambda: site.lines("log") == ["first"], SECONDS, "it runs")
+
+        await site.api.patch(WorkflowRun, ObjectKey("default", inner), {"spec": {"state": "Paused"}})
+        await site.phase(inner, "Paused")
+        (tmp_path / "go").touch()
+        await until_async(lambda: site.rows(inner), lambda rows: rows["first"]["phase"] == "Succeeded", SECONDS)
+        assert site.lines("log") == ["first"], "nothing new starts"
+        await site.api.patch(WorkflowRun, ObjectKey("default", inner), {"spec": {"state": "Running"}})
+        await until(lambda: site.lines("log") == ["first", "second"], SECONDS, "it goes on")
+        await site.phase(inner, "Running")
+
+        cable.cut()
+        await until_async(lambda: site.run(inner), lambda run: run.status.out_of_contact_since is not None, SECONDS)
+        await site.api.patch(WorkflowRun, ObjectKey("default", "held-1"), {"spec": {"state": "Canceled"}})
+        await until_async(lambda: site.run(inner), lambda run: run.spec.state == "Canceled", SECONDS)
+        assert site.processes() and (await site.run(inner)).status.phase == "Running"
+        cable.heal()
+        run, outer = await site.ended(inner), await site.ended("held-1")
+        assert (run.status.phase, outer.status.phase) == ("Canceled", "Canceled")
+        await until(lambda: not site.processes(), SECONDS, "it was ended")
+
+
+async def test_what_needs_the_controller_is_refused_with_its_place(tmp_path: Path) -> None:
+    async with running_site(tmp_path, "--engine", "none") as running:
+        site = Edge(running, None, tmp_path)
+        await site.task("limited", "true", concurrency={"key": "x", "limit": 1})
+        nodes = [
+            step("first", "builtin.echo"),
+            {"name": "ask", "type": "wait", "dependsOn": ["first"], "wait": {"approval": {"message": "go on?"}}},
+            step("put", "builtin.kv", payload={"operation": "get", "key": "x"}),
+            step("limited", "limited"),
+            {"name": "mail", "type": "email", "config": {"to": "a@example.com"}},
+        ]
+
+        inner = await site.start("wrong", nodes)
+
+        run = await site.ended(inner)
+        assert (run.status.phase, run.status.reason) == ("Failed", "NotDelegable")
+        for place in ("nodes[1].wait.approval", "nodes[2].taskRef", "nodes[3].taskRef", "nodes[4].type"):
+            assert f"Workflow wrong-inner: spec.{place}" in run.status.message, run.status.message
+        assert (await site.ended("wrong-1")).status.phase == "Failed"

@@ -28,6 +28,7 @@ OF_PROGRAMS = (
 
 OF_WORKFLOWS = (
     "60-sequence", "61-branch-and-join", "62-loop", "63-map", "64-subworkflow", "65-approval", "66-rollout-and-rollback",
+    "71-delegated-subworkflow",
 )  # fmt: skip
 """Those of tests/e2e/test_examples_workflows.py."""
 

@@ -253,7 +253,7 @@ class Delegated:
 
     async def _send(self, piece: Piece) -> None:
         rows = [MergedRow(key=key, value=msgspec.Raw(value), live=live) for key, value, live in piece.rows]
-        body = _encode(Merge(fencing_token=self.head.token, rows=rows, tasks=list(piece.tasks)))
+        body = _encode(Merge(fencing_token=self.head.token, number=piece.last, rows=rows, tasks=list(piece.tasks)))
         key = self.head.key
         response = await self._around.api.transport.send(
             Request("POST", WorkflowRun.info, key.namespace, key.name, "merge", body=body)

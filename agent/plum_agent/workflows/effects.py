@@ -90,7 +90,7 @@ class Effects:
     def _execute(self, actor: Actor, effect: Execute) -> None:
         try:
             values = {**effect.values, **self._secrets_for(effect.node.reads)}
-            payload = effect.node.payload.evaluate(values)["payload"]
+            payload = {**effect.node.payload.evaluate(values)["payload"], **actor.spec.task_payload}
         except UnresolvedError as error:
             actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
             return

@@ -149,7 +149,10 @@ class LocalTasks:
                 named = TaskDefinition(
                     metadata=ObjectMeta(name=run.spec.task_ref, namespace=run.metadata.namespace), spec=definition
                 )
-            prepared = prepare(made, named)
+            try:
+                prepared = prepare(made, named)
+            except ModuleNotFoundError as error:  # agents do without the checker of schemas unless somebody installs it
+                prepared = Refused("InvalidPayload", f"this node cannot check the payload against payloadSchema: {error}")
             if isinstance(prepared, Refused):
                 status = task_states.end(made.status, Outcome("Failed", prepared.reason, prepared.message), self._clock.now())
             else:

@@ -77,10 +77,10 @@ async def _run(session: Session, item: dict[str, Any]) -> Finding:
     """A run of a workflow is explained by the rows of its nodes."""
     from plum_client.explaining.runs import explain_run
 
-    from plum_cli.commands.runs import pages
+    from plum_cli.commands.runs import inner_runs, pages
 
     rows = [row async for page in pages(session, item["metadata"]["name"]) for row in page["items"]]
-    return explain_run(item, rows, datetime.now(UTC))
+    return explain_run(item, rows, datetime.now(UTC), await inner_runs(session, rows))
 
 
 async def situation_of(session: Session, item: dict[str, Any]) -> Situation:

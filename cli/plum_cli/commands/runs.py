@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ ENDED = frozenset({"Succeeded", "Failed", "Canceled", "Timeout"})
 NODE_ACTIONS = frozenset({"skip", "approve", "reject", "mark"})
 MARKS = {"succeeded": "markSucceeded", "failed": "markFailed", "canceled": "cancelNode"}
 POLL_SECONDS = 0.5
+INNER = 50
+"""Runs inside of a run that are looked at, to say where they are."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +113,21 @@ async def pages(session: Session, name: str, **query: str) -> AsyncIterator[dict
             return
 
 
+async def inner_runs(session: Session, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Runs inside of a run that go on, by name."""
+    info = await session.kind("workflowruns.plum.dev")
+    names = [
+        str(row.get("made")).partition("/")[2]
+        for row in rows
+        if row.get("type") == "subworkflow" and row.get("phase") == "Running"
+    ]
+    found = await asyncio.gather(*(session.find(info, name, session.namespace) for name in names[:INNER]))
+    return {name: dict(item) for name, item in zip(names, found, strict=False) if item is not None}
+
+
 async def _graph(args: argparse.Namespace, session: Session) -> int:
+    from plum_client.explaining.runs import whereabouts
+
     from plum_cli.run_graph import draw
     from plum_cli.session import Target
 
@@ -124,8 +140,16 @@ async def _graph(args: argparse.Namespace, session: Session) -> int:
     if not definition:
         raise CliError(f"run {args.name} has not started; see: plum explain run/{args.name}", FAILED)
     status = item.get("status") or {}
-    print(f"{args.name}  {status.get('phase', 'Queued')}  {status.get('message', '')}".rstrip())
-    for line in draw(definition, rows, datetime.now(UTC)):
+    now = datetime.now(UTC)
+    print(
+        "  ".join(
+            part for part in (args.name, status.get("phase", "Queued"), whereabouts(item, now), status.get("message")) if part
+        )
+    )
+    inner = await inner_runs(session, rows.values())
+    for row in rows.values():
+        row["place"] = whereabouts(inner.get(str(row.get("made") or "").partition("/")[2], {}), now)
+    for line in draw(definition, rows, now):
         print(line)
     return OK
 

@@ -1,24 +1,28 @@
 """What a node that carries out a run by itself asks for and sends back (`plum_flow.delegation`).
 
-    GET  .../workflowruns/NAME/delegation   definition, tasks, the Secrets and ConfigMaps they name, first
-                                            rows
+    GET  .../workflowruns/NAME/delegation   definition, tasks, the Secrets and ConfigMaps they name,
+                                            first rows
     POST .../workflowruns/NAME/merge        rows and ended tasks -> stored if the fencing token is still that of the run, else 409
 
-Rows are the newest state of each, so the same ones may come any number of times. They are committed against the very version of
-the run whose token was compared: a node that was given up meanwhile changes nothing, however close it was. Its tasks become
-TaskRuns that have ended, in one transaction that takes each through the steps of its table.
+Rows are the newest state of each, so the same ones may come any number of times; a copy that was overtaken changes nothing. They
+are committed against the very version of the run whose token was compared: a node that was given up meanwhile changes nothing,
+however close it was. Its tasks become TaskRuns that have ended, in one transaction that takes each through the steps of its
+table.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 from plum_flow.delegation import MOST_ROWS, MOST_TASKS, Bundle, Merge, MergedRow, task_names
 from plum_flow.expressions import ExpressionError, compile_value
 from plum_flow.expressions.secret_values import secret_names
 from plum_flow.http_call import NAMES
+from plum_flow.running.journal import MERGES
 from plum_flow.workflow.graph import compile_definition
 from plum_flow.workflow.rows import RUN_KEY
 from plum_schemas.base import ObjectKey
@@ -52,6 +56,7 @@ class RunDelegation:
     def __init__(self, service: ResourceService, store: Store) -> None:
         self._service = service
         self._store = store
+        self._merging: WeakValueDictionary[ObjectKey, asyncio.Lock] = WeakValueDictionary()
 
     # ---- what the node is given
 
@@ -110,18 +115,26 @@ class RunDelegation:
             if task.status.phase not in TERMINAL_PHASES or task.metadata.namespace != key.namespace:
                 text = f"task {task.metadata.name} is {task.status.phase}; only tasks of the run that have ended are merged"
                 raise bad_request(text)
-        await self._store_tasks(key, merge)
-        uid = await self._store_rows(key, merge)
+        lock = self._merging.setdefault(key, asyncio.Lock())
+        async with lock:  # copies that were on their way for long come one after the other, and the older one changes nothing
+            run, _ = self._check(key, merge)
+            if merge.number <= await self._merged(run.metadata.uid):
+                return Answer(b"{}")
+            await self._store_tasks(key, merge)
+            uid = await self._store_rows(key, merge)
         views.feeds.changed(uid, {row.key: _encode(row.value) for row in merge.rows if row.key != RUN_KEY})
         return Answer(b"{}")
+
+    async def _merged(self, uid: str) -> int:
+        found = await self._store.rows(MERGES + uid, limit=1)
+        return int(found[0][1]) if found else 0
 
     async def _store_rows(self, key: ObjectKey, merge: Merge) -> str:
         for _ in range(ATTEMPTS):
             run, revision = self._check(key, merge)
             space = f"runs/{run.metadata.uid}"
             rows = [_put(space, row) for row in merge.rows]
-            if not rows:
-                return run.metadata.uid
+            rows.append(RowPut(MERGES + run.metadata.uid, "number", str(merge.number).encode()))
             try:
                 await self._store.commit(Transaction((), (Check(Key(_RUNS, key.namespace, key.name), revision),), rows))
                 return run.metadata.uid

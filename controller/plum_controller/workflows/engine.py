@@ -22,7 +22,7 @@ from plum_client.manager import Manager
 from plum_client.reconciler import Result
 from plum_flow.expressions import ExpressionError
 from plum_flow.running.actor import Actor
-from plum_flow.running.journal import RUNS, space_of
+from plum_flow.running.journal import MERGES, RUNS, space_of
 from plum_flow.running.made import facts_of, place_of, run_uid_of
 from plum_flow.running.statuses import ended_early
 from plum_flow.workflow.asks import refusal
@@ -485,12 +485,13 @@ class WorkflowEngine:
                 if not digest and (value := await self._journal.get(space_of(run.metadata.uid), RUN_KEY)) is not None:
                     digest = decode_run(value).hash  # it ended before its status said what it is pinned to
                 used.add(digest)
-            after = ""
-            while spaces := await self._journal.spaces(RUNS, after):
-                after = spaces[-1]
-                for space in spaces:
-                    if space.removeprefix(RUNS) not in known:
-                        await self._journal.drop(space)
+            for prefix in (RUNS, MERGES):
+                after = ""
+                while spaces := await self._journal.spaces(prefix, after):
+                    after = spaces[-1]
+                    for space in spaces:
+                        if space.removeprefix(prefix) not in known:
+                            await self._journal.drop(space)
             await self._definitions.forget_unused(used)
         except Exception:
             logger.exception("rows of former runs could not be removed")
@@ -499,6 +500,7 @@ class WorkflowEngine:
     async def _forget_rows(self, uid: str) -> None:
         try:
             await self._journal.drop(space_of(uid))
+            await self._journal.drop(MERGES + uid)
         except Exception as error:
             logger.warning("rows of a run could not be removed", extra={"uid": uid, "error": str(error)})
 

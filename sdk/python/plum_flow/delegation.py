@@ -62,6 +62,8 @@ class Merge(Struct):
 
     fencing_token: int
     """With which it took the run."""
+    number: int
+    """Of its newest change. One that is not above that of the last one is an old copy, and changes nothing."""
     rows: list[MergedRow] = []
     tasks: list[TaskRun] = []
     """Tasks that have ended, each sent until it is known to have arrived."""

@@ -17,11 +17,24 @@ SHOWN = 20
 _ENDED = frozenset({"Succeeded", "Failed", "Canceled", "Timeout"})
 
 
-def explain_run(run: Object, rows: Sequence[Mapping[str, Any]], now: datetime) -> Finding:
-    """What waits for what, since when."""
+def whereabouts(run: Object, now: datetime) -> str:
+    """The node that carries out a run by itself, and since when it does not answer; empty for a run of the controller."""
+    status = run.get("status") or {}
+    if not status.get("node") or status.get("phase") in _ENDED:
+        return ""
+    if status.get("phase") == "Pending":
+        return f"offered to node {status['node']}"
+    away = status.get("outOfContactSince")
+    return f"on node {status['node']}" + (f", out of contact since {age(away, now)}" if away else "")
+
+
+def explain_run(
+    run: Object, rows: Sequence[Mapping[str, Any]], now: datetime, inner: Mapping[str, Object] | None = None
+) -> Finding:
+    """What waits for what, since when. `inner`: runs that were made for nodes, by name."""
     status, metadata = run.get("status") or {}, run["metadata"]
     phase = str(status.get("phase") or "Queued")
-    because = [finding for row in rows if (finding := _node(row, now, phase)) is not None]
+    because = [finding for row in rows if (finding := _node(row, now, phase, inner or {})) is not None]
     shown = tuple(because[:SHOWN])
     if len(because) > SHOWN:
         shown += (Finding(f"... and {len(because) - SHOWN} more nodes."),)
@@ -37,13 +50,27 @@ def explain_run(run: Object, rows: Sequence[Mapping[str, Any]], now: datetime) -
         text += f": {status.get('message') or 'no controller has taken it up'}"
     elif phase == "Paused":
         text += ": nothing new starts until `plum runs resume`"
+    place = whereabouts(run, now)
+    if place:
+        text += f", {place}"
+    if status.get("outOfContactSince"):
+        shown = (_away(run, now), *shown)
     return Finding(text + ".", shown)
 
 
-def _node(row: Mapping[str, Any], now: datetime, run_phase: str) -> Finding | None:
+def _away(run: Object, now: datetime) -> Finding:
+    status, after = run["status"], ((run.get("spec") or {}).get("delegate") or {}).get("lostAfter")
+    text = f"node {status['node']} has not answered since {age(status['outOfContactSince'], now)}; the run goes on there"
+    waits = f"it is given up after {after}" if after else "it is waited for, however long that takes"
+    return Finding(f"{text}, what is shown was heard last, and {waits}.")
+
+
+def _node(row: Mapping[str, Any], now: datetime, run_phase: str, inner: Mapping[str, Object]) -> Finding | None:
     phase, name = row.get("phase"), row.get("name") or row.get("key")
     if phase == "Running":
-        made = f" ({row['made']})" if row.get("made") else ""
+        below = inner.get(str(row.get("made") or "").partition("/")[2])
+        place = whereabouts(below, now) if below is not None else ""
+        made = f" ({row['made']}{', ' if place else ''}{place})" if row.get("made") else ""
         return Finding(f"{name} runs since {age(row.get('startedAt') or '', now)}{made}, attempt {row.get('attempt', 1)}.")
     if phase == "Waiting":
         until = f" until {row['dueAt']}" if row.get("dueAt") else ""

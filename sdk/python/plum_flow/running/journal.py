@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 RUNS = "runs/"
+MERGES = "merges/"
+"""How far runs that nodes carry out were merged: one row for each, beside those of the run."""
 DEFINITIONS = "definitions/"
 DEFINITION_KEY = "definition"
 
