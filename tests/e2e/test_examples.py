@@ -25,11 +25,11 @@ from plum_schemas.node import Node
 from plum_schemas.taskrun import TaskRun
 
 from tests.support.docker_engine import Engine, shared_engine
-from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_PROGRAMS, OF_TRIGGERS, OF_WORKFLOWS, Site
+from tests.support.examples import ALL, MANIFESTS, NAMESPACE, OF_DEVICES, OF_PROGRAMS, OF_TRIGGERS, OF_WORKFLOWS, Site
 from tests.support.kubernetes_clients import kubeconfig
 from tests.support.programs import PROJECT, ControllerProgram, Program, is_running, sandbox
 
-EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS + OF_WORKFLOWS + OF_TRIGGERS]
+EXAMPLES = [name for name in ALL if name not in OF_PROGRAMS + OF_WORKFLOWS + OF_TRIGGERS + OF_DEVICES]
 
 
 @pytest.fixture

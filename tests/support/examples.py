@@ -35,6 +35,9 @@ OF_WORKFLOWS = (
 OF_TRIGGERS = ("67-cron-report", "68-webhook-deploy", "69-device-survey")
 """Those of tests/e2e/test_examples_triggers.py."""
 
+OF_DEVICES = ("75-devices", "76-http-device", "77-serial-device")
+"""Those of tests/e2e/test_examples_devices.py."""
+
 
 def commands_of(example: str) -> list[str]:
     """The blocks of commands in a README."""
