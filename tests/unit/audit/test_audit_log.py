@@ -173,3 +173,20 @@ async def test_strangers_cannot_push_out_what_matters(tmp_path: Path) -> None:
     assert found[0].unrecorded > 2700
     assert log.check().intact
     log.close()
+
+
+async def test_a_record_that_was_replaced_with_its_own_right_hash_breaks_the_next_one(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path, LIMIT)
+    for number in range(3):
+        add(log, number)
+    log.close()
+    path = next(tmp_path.glob("*.log"))
+    lines = path.read_bytes().splitlines(keepends=True)
+    before = lines[0][:64].decode()
+    forged = chained(before, Record(seq=2, time="2026-01-01T00:00:00.000Z", user="innocent", verb="get", code=200))
+
+    path.write_bytes(lines[0] + forged[1] + lines[2])
+    verdict = AuditLog(tmp_path, LIMIT).check()
+
+    assert not verdict.intact
+    assert "record 3 was changed, or the one before it" in verdict.problem
