@@ -31,6 +31,7 @@ TRANSITIONS: Mapping[tuple[OperationPhase, OperationPhase], str] = {
     ("Accepted", "Delivered"): "AtLeastOnce: the device started anew, and gets it again",
     ("Accepted", "Succeeded"): "the device reported its end",
     ("Accepted", "Failed"): "the device reported its end, or took longer than `timeout`",
+    ("Accepted", "Expired"): "the device asked again whether it may begin, and `notAfter` had passed",
     ("Accepted", "Canceled"): "cancelled, and the device stopped it",
     ("Accepted", "Unknown"): "nobody saw its end",
     ("Running", "Delivered"): "AtLeastOnce: the device started anew, and gets it again",

@@ -23,6 +23,7 @@ import msgspec
 from plum_client.backoff import FAST, Backoff
 from plum_client.client import ApiClient
 from plum_client.clock import Clock
+from plum_client.devices import tickets as steps
 from plum_client.devices.desk import Desk
 from plum_client.devices.drivers import Device, Drivers
 from plum_client.devices.protocol import Announcement, DeviceError, Reading, Received, away
@@ -142,7 +143,7 @@ class DeviceHost:
                     self.desk.set_resource(resource.key, resource)
                     self._drivers.set_resource(resource.key, resource)
                 elif key.startswith(TICKET):
-                    ticket = _ticket(value)
+                    ticket = steps.after_restart(_ticket(value), self.moment())
                     self._tickets[ticket.uid] = ticket
                     if ticket.phase != "Queued":
                         self.desk.restore(ticket)
@@ -285,6 +286,8 @@ class DeviceHost:
     async def _take(self, operation: Operation) -> None:
         """On disk first, then Delivered, guarded: of all hosts and the controller one decides about it from here on."""
         ticket, status = ticket_of(operation), operation.status
+        if (known := self._tickets.get(ticket.uid)) is not None:
+            ticket.attempt = max(ticket.attempt, known.attempt)
         if operation.spec.canceled and status.phase == "Queued":
             return  # the controller ends it
         if status.phase not in ("Queued", "Delivered"):

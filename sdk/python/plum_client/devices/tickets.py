@@ -8,7 +8,7 @@
 
 A device may execute only after its host has written down that it accepted: an operation that was accepted once is, with
 AtMostOnce, given to nobody else, whatever dies. Times inside are seconds of a clock that counts while the machine sleeps and
-never jumps; it is worth nothing after a reboot, and the wall clock only as long as it did not go back.
+never jumps. It is worth nothing after a reboot, and a wall clock is never believed.
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ class Ticket(Struct):
     deadline: float | None = None
     """Seconds from which on it must not be started."""
     deadline_at: datetime | None = None
-    """The same by the wall clock as it was then."""
-    noted_at: datetime | None = None
-    """When that was written down."""
+    """The same by the wall clock as it was then, for people and devices."""
     accepted: float = 0.0
     """Seconds at which the device accepted it."""
     canceled: bool = False
@@ -134,7 +132,6 @@ def delivered(ticket: Ticket, left: float | None, asked: float, moment: Moment) 
         boot_id=moment.boot_id,
         deadline=deadline,
         deadline_at=None if deadline is None else moment.now + timedelta(seconds=max(0.0, deadline - moment.seconds)),
-        noted_at=moment.now,
     )
 
 
@@ -142,10 +139,7 @@ def is_late(ticket: Ticket, moment: Moment) -> bool:
     """Whether it must not be started any more. When nobody can know, it must not."""
     if ticket.deadline is None:
         return False
-    if ticket.boot_id == moment.boot_id:
-        return moment.seconds >= ticket.deadline
-    known = ticket.noted_at is not None and ticket.deadline_at is not None
-    return not known or moment.now < ticket.noted_at or moment.now >= ticket.deadline_at  # type: ignore[operator]
+    return ticket.boot_id != moment.boot_id or moment.seconds >= ticket.deadline
 
 
 def end(ticket: Ticket, phase: OperationPhase, reason: str, error: str, moment: Moment) -> Ticket:
@@ -197,7 +191,7 @@ def _accept(ticket: Ticket, asked: Move, moment: Moment) -> tuple[Ticket, Device
     name = f"operation {ticket.name}"
     if ticket.is_under_way:
         if ticket.session == asked.session:
-            return ticket, None
+            return _accept_again(ticket, moment)
         return ticket, refused(f"{name} was accepted in session {ticket.session}", "OtherSession")
     if ticket.phase != "Delivered":
         return ticket, refused(f"{name} is {ticket.phase}, and not yet to be executed")
@@ -219,6 +213,26 @@ def _accept(ticket: Ticket, asked: Move, moment: Moment) -> tuple[Ticket, Device
         reason="",
         error="",
     ), None
+
+
+def _accept_again(ticket: Ticket, moment: Moment) -> tuple[Ticket, DeviceError | None]:
+    """Asked a second time: the answer was lost, and the device has not begun. It still may, unless it is too late by now."""
+    if ticket.phase != "Accepted":
+        return ticket, None
+    before = msgspec.structs.replace(ticket, phase="Delivered", attempt=ticket.attempt - 1)
+    if ticket.canceled:
+        return _as_asked(cancel(before, moment), ticket), refused(
+            f"operation {ticket.name} was cancelled; do not execute it", "Canceled"
+        )
+    if is_late(ticket, moment):
+        text = f"operation {ticket.name} is too late by now: notAfter has passed; do not execute it"
+        return _as_asked(expire(before, moment), ticket), refused(text, "Expired")
+    return ticket, None
+
+
+def _as_asked(ended: Ticket, ticket: Ticket) -> Ticket:
+    """How often it was confirmed is a fact, whatever came of it."""
+    return msgspec.structs.replace(ended, attempt=ticket.attempt)
 
 
 def _finish(ticket: Ticket, asked: Move, moment: Moment) -> Ticket:
@@ -256,24 +270,21 @@ def lose(ticket: Ticket, reason: str, why: str, moment: Moment) -> Ticket:
 
 
 def after_restart(ticket: Ticket, moment: Moment) -> Ticket:
-    """What a host that starts anew makes of a ticket: seconds of another boot begin again."""
-    if ticket.boot_id == moment.boot_id or not ticket.is_under_way:
+    """What a host that starts anew makes of a ticket: seconds of another boot mean nothing, and wall clocks are not believed.
+
+    One that may be too late is taken again: the controller says how long is left. One under way is not given out again then.
+    """
+    if ticket.boot_id == moment.boot_id or is_final(ticket.phase):
         return ticket
+    if ticket.phase == "Delivered" and ticket.deadline is not None:
+        return msgspec.structs.replace(ticket, phase="Queued", deadline=None, deadline_at=None)
     return msgspec.structs.replace(
         ticket,
         boot_id=moment.boot_id,
         accepted=moment.seconds,
         cancel_sent=None if ticket.cancel_sent is None else moment.seconds,
-        deadline=_deadline_now(ticket, moment),
+        deadline=None if ticket.deadline is None else moment.seconds,
     )
-
-
-def _deadline_now(ticket: Ticket, moment: Moment) -> float | None:
-    if ticket.deadline is None:
-        return None
-    if is_late(ticket, moment) or ticket.deadline_at is None:
-        return moment.seconds
-    return moment.seconds + (ticket.deadline_at - moment.now).total_seconds()
 
 
 def tick(ticket: Ticket, moment: Moment, silent: float) -> Ticket:
@@ -307,10 +318,7 @@ def due(ticket: Ticket, moment: Moment, silent: float) -> float | None:
     if ticket.phase == "Delivered":
         if ticket.deadline is None:
             return None
-        if ticket.boot_id == moment.boot_id:
-            return max(0.0, ticket.deadline - moment.seconds)
-        left = (ticket.deadline_at - moment.now).total_seconds() if ticket.deadline_at is not None else 0.0
-        return 0.0 if is_late(ticket, moment) else max(0.0, left)
+        return 0.0 if is_late(ticket, moment) else ticket.deadline - moment.seconds
     if not ticket.is_under_way:
         return None
     found: list[float] = []
