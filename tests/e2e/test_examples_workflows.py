@@ -91,7 +91,7 @@ async def test_the_examples_of_workflows_do_what_their_readmes_say(site: Site) -
     assert shift.status.outputs == {"level": 81, "alarm": True}
     (round_,) = await runs_of(site, "round")
     assert (round_.status.node, round_.status.counts.succeeded) == ("node-1", 12)
-    assert "level" in await site.plum(f"logs taskrun/{round_.metadata.name}-passes-2-measure")
+    assert "level" in await site.plum(f"logs taskrun/{round_.metadata.name}-measure-2")
 
     (waiting,) = await runs_of(site, "release")
     name = waiting.metadata.name

@@ -81,12 +81,13 @@ class NodeRuns:
         self._node = around.node
         self._api = api
         self._clock = around.clock
-        self._store = RunStore(directory)
+        simulated = not around.driver.keeps_runs
+        self._store = RunStore(directory, inline=simulated)
         self._bundled = BundledApi(api)
         self._outgoing = outgoing
         self._local = LocalTasks(around.node, self._store, around.clock, around.random, self._http)
         self._local.on_ended = self._task_ended
-        ledger = TaskLedger(directory)
+        ledger = TaskLedger(None if simulated else directory)
         launcher = replace(around.launcher, api=self._bundled, ledger=ledger)
         own = replace(around, api=self._local, ledger=ledger, launcher=launcher)
         self.tasks = NodeTasks(own, prefix, at_once, self._local.watched)

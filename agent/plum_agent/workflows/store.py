@@ -86,9 +86,10 @@ class RunStore:
     """Methods are coroutines, in the order in which they were called. They raise `sqlite3.Error` when the disk does not take
     it; then nothing of the call was written."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, inline: bool = False) -> None:
+        """`inline`: without a thread, for simulations."""
         self._path = directory / FILE
-        self._thread = ThreadPoolExecutor(1, "delegated-runs")
+        self._thread = None if inline else ThreadPoolExecutor(1, "delegated-runs")
         self._connection: sqlite3.Connection | None = None
         self._last = 0
 
@@ -128,7 +129,8 @@ class RunStore:
     async def close(self) -> None:
         """Everything is written already."""
         await self._do(self._close)
-        self._thread.shutdown(wait=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=True)
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -136,6 +138,8 @@ class RunStore:
             self._connection = None
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
+        if self._thread is None:
+            return work(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
 
     def _read(self, statement: str, *values: Any) -> list[Any]:
