@@ -1,11 +1,15 @@
 /** Addresses. Filters, sorting, tabs and the namespace are in the query, so that a reload or a link shows the same. */
 
+import { ref } from 'vue'
 import { createRouter, createWebHistory, type RouteLocationRaw } from 'vue-router'
 import { apiVersionOf, kinds, type KindRef } from '@/api/kinds'
 import { features, kindPages } from './features'
 
 /** Pages are below `/ui/`, so that no page can ever have the address of something in the API; `/` leads here as well. */
 export const BASE = '/ui/'
+
+/** The address that was loaded anew last, so that it is not tried for ever. */
+const RELOADED = 'plum.reloaded'
 
 export const router = createRouter({
   history: createWebHistory(BASE),
@@ -14,6 +18,21 @@ export const router = createRouter({
     { path: '/:rest(.*)*', name: 'not-found', component: () => import('./NotFound.vue') },
   ],
   scrollBehavior: (_to, _from, saved) => saved ?? { top: 0 },
+})
+
+/** A page is being loaded: the shell shows it. */
+export const loadingPage = ref(false)
+router.beforeEach((to, from) => {
+  if (to.path !== from.path) loadingPage.value = true
+})
+router.afterEach(() => (loadingPage.value = false))
+// A page of another build: its files are gone after an update of the controller. Loading the address anew brings the present ones.
+router.onError((error: unknown, to) => {
+  loadingPage.value = false
+  if (/dynamically imported module|module script|Loading chunk/i.test(String(error)) && sessionStorage.getItem(RELOADED) !== to.fullPath) {
+    sessionStorage.setItem(RELOADED, to.fullPath)
+    location.assign(router.resolve(to.fullPath).href)
+  }
 })
 
 /** Called once at the start. Not while this file is loaded: features import it for their commands. */

@@ -50,7 +50,7 @@ const PAIRS: Record<string, Pair[]> = {
   ],
   Sync: [
     { field: 'revision', desired: path('status', 'sourceRevision'), actual: path('status', 'appliedRevision') },
-    { field: 'drift', desired: () => 0, actual: (object) => (at(object, 'status', 'drift') as unknown[] | undefined)?.length ?? 0 },
+    { field: 'drift', desired: () => 0, actual: (object) => ((at(object, 'status', 'drift') as { corrected?: boolean }[] | undefined) ?? []).filter((entry) => !entry.corrected).length },
   ],
 }
 
