@@ -14,7 +14,7 @@ SIDE_BY_SIDE = -n $$(( $$(nproc) < 8 ? $$(nproc) + 1 : 8 )) --dist loadfile
 ALL_TESTS := $(BIN)/python -m pytest tests -m "not soak"
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(addprefix --no-emit-package ,$(OWN))
 
-.PHONY: help setup ui ui-check run test clients check lint types imports generated fast-tests bench soak schemas proto lock clean
+.PHONY: help setup ui ui-check screenshots run test clients check lint types imports generated fast-tests bench soak schemas proto lock clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ fast-tests: setup
 ui-check: $(VENV)/.installed
 	ui/build.sh --only-packages
 	cd ui && npm run --silent check && npm run --silent api:check
+
+screenshots: setup ## take the pictures of docs/ui.md anew
+	$(BIN)/python -m tests.ui.screenshots
 
 bench: setup ## measure the numbers of docs/architecture.md and print them beside the goal
 	$(BIN)/python -m tests.bench

@@ -351,7 +351,6 @@ class Asgi:
         target = targets.find(request.path)
         if target is None:
             return False
-        self.api.audit.note(request, 101)
         if scope["type"] == "websocket":
             await serving.serve_websocket(self.api, request, target, scope, receive, send)
         else:

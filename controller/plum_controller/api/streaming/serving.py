@@ -5,7 +5,8 @@
     POST, GET        Upgrade: SPDY/3.1                -> SpdyRemote, SpdyPorts     (kubectl before 1.30 and 1.31)
 
 Everything that can be refused is refused before the upgrade, as an ordinary answer. Every command and every forward
-leaves two lines in the log: who opened it on what, and how it ended. Arguments are not logged: they may be secrets.
+leaves two lines in the log, who opened it on what and how it ended, and a record in the audit log. Arguments are in
+neither: they may be secrets.
 """
 
 from __future__ import annotations
@@ -141,6 +142,7 @@ class _Session:
         who = {"key": self.target.key, "node": self.tunnel.node, "user": identity.name, "what": self.target.what}
         who |= {"protocol": self.protocol, "detail": self.detail}
         logger.info("stream opened", extra=fields(**who))
+        self.api.audit.note(self.request, 101)
         started = time.monotonic()
         outcome, cut = "the server stopped", ""
         left = identity.expires - time.time() if identity.expires else None
