@@ -4,11 +4,10 @@
  * The API stores values, not texts. So that comments and the order of keys stay, the text is kept as an annotation, with a mark of
  * the definition it belongs to. When somebody else has changed the definition since, the new values are put into that text.
  */
-import { stringify } from 'yaml'
 import type { Obj } from '@/api'
 import type { Json } from '../model/compare'
 import type { JsonMap } from '../model/definition'
-import { patchYaml, valueOf } from '../model/yamlPatch'
+import { blockText, patchYaml, valueOf } from '../model/yamlPatch'
 
 export const SOURCE = 'plum.dev/source'
 const MARK = 'plum.dev/source-of'
@@ -52,8 +51,7 @@ function shortened(value: Json): Json {
   return result
 }
 
-export function textOf(object: Obj): string {
-  const editable = editableOf(object)
+export function textOf(object: Obj, editable = editableOf(object)): string {
   const kept = object.metadata.annotations?.[SOURCE]
   if (kept) {
     try {
@@ -66,13 +64,14 @@ export function textOf(object: Obj): string {
   return plainText(editable)
 }
 
+/** Whether the text of an object says just its values, so that reading it again tells nothing new. */
+export function hasOwnText(object: Obj): boolean {
+  return Boolean(object.metadata.annotations?.[SOURCE])
+}
+
 /** YAML with one line for what is short. */
 export function plainText(value: JsonMap): string {
-  try {
-    return patchYaml('', value)
-  } catch {
-    return stringify(value, { lineWidth: 0 })
-  }
+  return `${blockText(value, 0)}\n`
 }
 
 /** Annotations that keep the text: only where it says more than the values do. `stored` is the spec as the server will store it. */

@@ -30,7 +30,7 @@ export interface ShownProblem {
 
 export interface Editor {
   text: ShallowRef<string>
-  document: ShallowRef<Document>
+  document: ComputedRef<Document>
   object: ComputedRef<JsonMap>
   spec: ComputedRef<Spec>
   syntaxError: Ref<{ message: string; from: number } | null>
@@ -54,12 +54,23 @@ export interface Editor {
   placeOfField: (field: string) => { scope: Scope; node: string } | null
 }
 
-export function useEditor(initial: string): Editor {
+/** Characters above which a text is read when the hands rest, not with every key. */
+const LARGE = 60_000
+const REST = 250
+
+/** `known` is the value of the text, where somebody has it: then the text is not read before it changes. */
+export function useEditor(initial: string, known?: JsonMap): Editor {
   const history = new TextHistory(initial)
   const text = shallowRef(initial)
   const saved = shallowRef(initial)
-  const document = shallowRef<Document>(parseDocument(initial))
-  const value = shallowRef<JsonMap>({})
+  /** The last text that could be read. Its document is made when somebody asks for a place in it. */
+  const readable = shallowRef(initial)
+  let parsed: { text: string; document: Document } | undefined
+  const document = computed<Document>(() => {
+    if (parsed?.text !== readable.value) parsed = { text: readable.value, document: parseDocument(readable.value, { logLevel: 'silent', prettyErrors: false }) }
+    return parsed.document
+  })
+  const value = shallowRef<JsonMap>(known ?? {})
   const syntaxError = ref<{ message: string; from: number } | null>(null)
   const scope = ref<Scope>(MAIN)
   const selected = ref<string[]>([])
@@ -68,27 +79,44 @@ export function useEditor(initial: string): Editor {
   const canRedo = ref(false)
 
   function read(): void {
-    const parsed = parseDocument(text.value, { logLevel: 'silent', prettyErrors: false })
-    const error = parsed.errors[0]
+    const now = parseDocument(text.value, { logLevel: 'silent', prettyErrors: false })
+    const error = now.errors[0]
     if (error) {
       syntaxError.value = { message: error.message, from: error.pos[0] }
       return
     }
-    const found = parsed.toJS() as Json
+    const found = now.toJS() as Json
     syntaxError.value = null
-    document.value = parsed
-    value.value = isMap(found) ? found : {}
+    parsed = { text: text.value, document: now }
+    readable.value = text.value
+    take(isMap(found) ? found : {})
+  }
+  function take(next: JsonMap): void {
+    value.value = next
     if (!hasScope(value.value.spec, scope.value)) scope.value = MAIN
     const names = new Set(graphAt(value.value.spec, scope.value).map(nameOf))
     if (selected.value.some((name) => !names.has(name))) selected.value = selected.value.filter((name) => names.has(name))
   }
-  read()
+  if (!known) read()
 
-  function show(next: string): void {
+  let resting: ReturnType<typeof setTimeout> | undefined
+  /** `next` is the value of the text, where it is known. */
+  function show(next: string, knownValue?: JsonMap, later = false): void {
     text.value = next
     canUndo.value = history.canUndo
     canRedo.value = history.canRedo
-    read()
+    clearTimeout(resting)
+    if (knownValue) {
+      syntaxError.value = null
+      readable.value = next
+      take(knownValue)
+    } else if (later && next.length > LARGE) resting = setTimeout(read, REST)
+    else read()
+  }
+  /** What is still being typed counts before anything else is done. */
+  function settle(): void {
+    clearTimeout(resting)
+    if (readable.value !== text.value && !syntaxError.value) read()
   }
 
   const spec = computed<Spec>(() => (isMap(value.value.spec) ? value.value.spec : {}))
@@ -113,18 +141,20 @@ export function useEditor(initial: string): Editor {
     nodes: computed(() => graphAt(spec.value, scope.value)),
     changed: computed(() => text.value !== saved.value),
     run(command, { merge = '', select } = {}) {
+      settle()
       if (syntaxError.value) return
       const before = [...selected.value]
-      const next = patchYaml(text.value, { ...value.value, spec: command(spec.value) })
+      const wantedValue = { ...value.value, spec: command(spec.value) }
+      const next = patchYaml(text.value, wantedValue)
       if (select) selected.value = select
       history.push(next, Date.now(), merge, before, select ?? before)
       const wanted = selected.value
-      show(next)
+      show(next, wantedValue)
       if (select) selected.value = wanted
     },
     type(next) {
       history.push(next, Date.now(), 'typing', [...selected.value])
-      show(next)
+      show(next, undefined, true)
     },
     undo() {
       const step = history.undo()

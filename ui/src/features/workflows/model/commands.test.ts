@@ -130,7 +130,7 @@ describe('editing', () => {
           expect(wrong).toEqual([])
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     )
   })
 
@@ -152,7 +152,7 @@ describe('editing', () => {
         for (const text of texts.slice(1)) expect(history.redo()?.text).toBe(text)
         expect(history.canRedo).toBe(false)
       }),
-      { numRuns: 80 },
+      { numRuns: 30 },
     )
   })
 

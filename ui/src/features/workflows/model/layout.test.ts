@@ -41,7 +41,7 @@ describe('layout', () => {
         const { places } = layout(nodes, forward)
         for (const edge of forward) expect((places.get(edge.from)?.x ?? 0) < (places.get(edge.to)?.x ?? 0)).toBe(true)
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     )
   })
 

@@ -176,7 +176,7 @@ describe('patchYaml', () => {
         expect(isEqual(valueOf(three), { spec: third, more: first })).toBe(true)
         expect(three.startsWith('# head\n')).toBe(true)
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 
@@ -206,7 +206,7 @@ describe('patchYaml', () => {
           }
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 70 },
     )
   })
 })

@@ -6,7 +6,7 @@
  * What is equal is not touched, so `patchYaml(text, valueOf(text))` is the text itself. Where the text has constructs that
  * cannot be spliced (anchors, comments inside of `{...}`), the document is written anew, still with its comments.
  */
-import { Document, isAlias, isCollection, isMap, isScalar, isSeq, parseDocument, visit } from 'yaml'
+import { Document, isAlias, isCollection, isMap, isScalar, isSeq, parseDocument } from 'yaml'
 import type { Node, Pair, ParsedNode, YAMLMap, YAMLSeq } from 'yaml'
 
 import { isEqual, matchLists } from './compare'
@@ -156,7 +156,7 @@ function flowMap(source: Source, map: YAMLMap, current: Record<string, Json>, wa
     texts.push(cut(source, startOf(pair.key), endOfPair(pair), own))
   })
   if (sameKeys) return list
-  for (const key of Object.keys(wanted)) if (!keys.includes(key)) texts.push(`${scalarText(key)}: ${flowText(wanted[key] as Json)}`)
+  for (const key of Object.keys(wanted)) if (!keys.includes(key)) texts.push(`${keyText(key)}: ${flowText(wanted[key] as Json)}`)
   return [joined(source, map, '{', texts, '}')]
 }
 
@@ -345,69 +345,74 @@ function commentsAbove(text: string, line: number): number {
 
 // ---- new text
 
-const OPTIONS = { lineWidth: 0, flowCollectionPadding: false, indent: 2 } as const
+/** Words that plain text would not stay text: readers of YAML 1.1 know more of them. */
+const RESERVED = /^(?:true|false|null|yes|no|on|off|~|\.nan|[-+]?\.inf|<<|=)$/i
+const NUMBER_LIKE = /^[-+.]?\d/
+const SPAN = /^\d+(?:\.\d+)?(?:ms|s|m|h|d)$/
+const KEY = /^[A-Za-z_][\w.-]*$/
+const SAFE_START = /^[A-Za-z_$/(]/
+/** `${{ x }}` as a whole is read as a text in blocks, but not inside of flow collections. */
+const EXPRESSION = /^\$\{\{ [^:#]*\}\}$/
+
+function scalarText(value: Json, inFlow: boolean): string {
+  if (typeof value !== 'string') return JSON.stringify(value)
+  if (SPAN.test(value)) return value
+  if (!inFlow && EXPRESSION.test(value) && !/[\n\r\t]/.test(value)) return value
+  const isPlain =
+    SAFE_START.test(value) && !RESERVED.test(value) && !NUMBER_LIKE.test(value) && !/[^\x20-\x7e\u00a1-\ud7ff\ue000-\ufefe]|: |:$| #| $/.test(value) && !(inFlow && /[,[\]{}:]/.test(value))
+  return isPlain && !/^[\w.]+: /.test(value) ? value : JSON.stringify(value)
+}
+
+/** `on` is a word of its own only to readers of YAML 1.1; the server knows what they make of it. */
+function keyText(key: string): string {
+  return KEY.test(key) && !/^(?:true|false|null)$/i.test(key) ? key : scalarText(key, true)
+}
 
 /** One line. */
 export function flowText(value: Json): string {
-  const document = new Document(value, { aliasDuplicateObjects: false } as never)
-  if (isCollection(document.contents)) document.contents.flow = true
-  visit(document, {
-    Collection: (_, node) => {
-      ;(node as YAMLMap | YAMLSeq).flow = true
-    },
-    Scalar: (_, node) => {
-      if (typeof node.value === 'string' && node.value.includes('\n')) node.type = 'QUOTE_DOUBLE'
-    },
-  })
-  const text = document.toString({ ...OPTIONS, collectionStyle: 'flow' }).trimEnd()
-  return text.includes('\n') ? JSON.stringify(value) : text
-}
-
-function scalarText(value: string): string {
-  return flowText(value)
+  if (Array.isArray(value)) return `[${value.map(flowText).join(', ')}]`
+  if (isObject(value))
+    return `{${Object.entries(value)
+      .map(([key, item]) => `${keyText(key)}: ${flowText(item)}`)
+      .join(', ')}}`
+  return scalarText(value, true)
 }
 
 /** Lines of which all but the first are indented by `indent`. */
 export function blockText(value: Json, indent: number): string {
-  const document = new Document(value, { aliasDuplicateObjects: false } as never)
-  const root = document.contents
-  visit(document, {
-    Collection: (_, node) => {
-      if (node !== root && isShort(node as YAMLMap | YAMLSeq, document)) (node as YAMLMap | YAMLSeq).flow = true
-    },
-  })
-  return document
-    .toString(OPTIONS)
-    .trimEnd()
-    .replace(/\n(?!\n|$)/g, `\n${' '.repeat(indent)}`)
+  const pad = ' '.repeat(indent)
+  if (Array.isArray(value) && value.length > 0) return value.map((item) => `- ${isSmall(item) ? oneLine(item) : blockText(item, indent + 2)}`).join(`\n${pad}`)
+  if (isObject(value) && Object.keys(value).length > 0)
+    return Object.entries(value)
+      .map(([key, item]) => pairText(key, item, indent))
+      .join(`\n${pad}`)
+  return oneLine(value)
+}
+
+function oneLine(value: Json): string {
+  return typeof value === 'object' && value !== null ? flowText(value) : scalarText(value, false)
 }
 
 function pairText(key: string, value: Json, indent: number): string {
-  return `${scalarText(key)}:${afterColon(value, indent)}`
+  return `${keyText(key)}:${afterColon(value, indent)}`
 }
 
 /** What follows `key:` in a block map whose keys stand at `indent`. */
 function afterColon(value: Json, indent: number): string {
   if (typeof value === 'string' && value.includes('\n')) {
-    if (!/^[^\s][\s\S]*[^\s]\n?$/.test(value) || /[^\S\n]\n|\r|\t/.test(value)) return ` ${JSON.stringify(value)}`
+    if (!/^[^\s][\s\S]*[^\s]\n?$/.test(value) || /[^\S\n]\n|\r|\t|[^\x0a\x20-\x7e\u00a1-\ud7ff\ue000-\ufefe]/.test(value)) return ` ${JSON.stringify(value)}`
     const lines = value
       .replace(/\n$/, '')
       .split('\n')
       .map((line) => (line ? ' '.repeat(indent + 2) + line : ''))
     return ` |${value.endsWith('\n') ? '' : '-'}\n${lines.join('\n')}`
   }
-  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return ` ${flowText(value)}`
-  const flow = flowText(value)
-  if (flow.length <= FLOW_LENGTH && !holdsObjects(value)) return ` ${flow}`
-  return `\n${' '.repeat(indent + 2)}${blockText(value, indent + 2)}`
+  return isSmall(value) ? ` ${oneLine(value)}` : `\n${' '.repeat(indent + 2)}${blockText(value, indent + 2)}`
 }
 
-function holdsObjects(value: Json): boolean {
-  return Array.isArray(value) ? value.some((item) => typeof item === 'object' && item !== null && Object.keys(item).length > 3) : false
-}
-
-function isShort(node: YAMLMap | YAMLSeq, document: Document): boolean {
-  const value = node.toJS(document) as Json
+/** What is read at a glance stands on one line: lists of names, small maps; never nodes with maps in them. */
+function isSmall(value: Json): boolean {
+  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return !(typeof value === 'string' && value.includes('\n'))
   const text = JSON.stringify(value)
   return text.length <= FLOW_LENGTH && !text.includes('\\n')
 }
