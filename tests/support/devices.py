@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 from plum_client.client import ApiClient
+from plum_client.errors import ApiUnavailableError
 from plum_client.http_transport import HttpTransport
 from plum_schemas.base import ObjectKey, ObjectMeta
 from plum_schemas.operation import Operation, OperationSpec, OperationStatus
@@ -91,6 +92,13 @@ class RawDevice:
         await is_open
 
     async def _read(self, is_open: asyncio.Future[None]) -> None:
+        try:
+            await self._read_lines(is_open)
+        except ApiUnavailableError as error:  # whoever is at the other end died
+            if not is_open.done():
+                is_open.set_exception(error)
+
+    async def _read_lines(self, is_open: asyncio.Future[None]) -> None:
         async with self.transport.stream_path("GET", f"{self.path}/commands?session={self.session}") as stream:
             text = b""
             async for piece in stream.chunks:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
+from plum_client.explaining.devices import explain_operation, explain_resource
 from plum_client.explaining.findings import (
     Finding,
     Object,
@@ -47,9 +48,12 @@ INSTANCES_SHOWN = 5
 """Instances explained one by one; the rest is counted."""
 
 
+DEVICES = {"Resource": explain_resource, "Operation": explain_operation}
+
+
 def explain(item: Object, situation: Situation) -> Finding:
     """What the object waits for and since when."""
-    special = {"Deployment": _deployment, "Instance": explain_instance, "Node": _node, "TaskRun": explain_task}
+    special = {"Deployment": _deployment, "Instance": explain_instance, "Node": _node, "TaskRun": explain_task} | DEVICES
     finding = special.get(str(item["kind"]), _other)(item, situation)
     if finding.settled:
         return finding
