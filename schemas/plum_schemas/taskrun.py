@@ -24,6 +24,17 @@ TaskPhase = Literal["Queued", "Pending", "Running", "Succeeded", "Failed", "Time
 TERMINAL_PHASES = frozenset({"Succeeded", "Failed", "Timeout", "Canceled", "Unknown"})
 
 
+class SecretMark(Struct):
+    """A text in the payload that stands for a value of a Secret."""
+
+    marker: Annotated[str, Meta(min_length=20, max_length=200)]
+    """The text; nothing else in the payload may hold it."""
+    name: Annotated[str, Meta(min_length=1)]
+    """Name of the Secret, in the namespace of the run."""
+    key: Annotated[str, Meta(min_length=1)]
+    """Key in it."""
+
+
 class TaskRunSpec(Struct):
     """What to execute. Either taskRef or task is set. Only `canceled` and `suspend` may be changed later."""
 
@@ -33,6 +44,8 @@ class TaskRunSpec(Struct):
     """A definition of its own, instead of taskRef."""
     payload: FreeMap = {}
     """Input; fields of the definition's defaultPayload fill what is missing."""
+    secrets: Annotated[list[SecretMark], ListMap("marker")] = []
+    """Values that whoever executes it puts into the payload; workflows make these of `${{ secrets.NAME.KEY }}`."""
     timeout: Duration | None = None
     """Instead of the definition's."""
     retry: RetryPolicy | None = None
@@ -218,4 +231,4 @@ class TaskRun(Object):
 
 
 def _what(spec: TaskRunSpec) -> tuple[object, ...]:
-    return spec.task_ref, spec.task, spec.payload, spec.node_name, spec.node_selector, spec.execution
+    return spec.task_ref, spec.task, spec.payload, spec.secrets, spec.node_name, spec.node_selector, spec.execution

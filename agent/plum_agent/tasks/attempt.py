@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -371,8 +372,17 @@ class Attempt:
             for name, file in (("stdout", STDOUT), ("stderr", STDERR)):
                 text = read_end(folder / file)
                 if text:
-                    status[name] = text
+                    status[name] = without_secrets(text, record.secrets)
         return {"metadata": {"resourceVersion": run.metadata.resource_version}, "status": status}
+
+
+def without_secrets(text: str, secrets: Mapping[str, str]) -> str:
+    """What a run gives back, without the values that were put into its payload."""
+    if not secrets:
+        return text
+    from plum_flow.secret_marks import redactor_of  # few agents ever need it
+
+    return str(redactor_of(secrets)(text))
 
 
 def taken_status(status: TaskRunStatus, node: str, now: datetime) -> TaskRunStatus:

@@ -13,6 +13,7 @@ import msgspec
 from plum_client.client import ApiClient
 from plum_client.errors import ApiError
 from plum_schemas.base import ObjectMeta
+from plum_schemas.core import Secret
 from plum_schemas.instance import Instance, InstanceSpec
 from plum_schemas.quantities import parse_bytes, parse_cpu
 from plum_schemas.taskrun import TaskRun
@@ -70,7 +71,8 @@ class TaskLauncher:
 
     async def prepare(self, record: AttemptRecord) -> Launch:
         """Everything that the start needs: values, image, folders. Raises `RefusedError`, `UnstartableError`, `OSError`."""
-        instance = instance_of(record.run, self.place.node)
+        await self._read_secrets(record)
+        instance = instance_of(record.executed, self.place.node)
         template = instance.spec.template
         if environment.needs_api(instance):
             try:
@@ -94,12 +96,30 @@ class TaskLauncher:
         self._write_input(record)
         return self._launch(record, instance, work)
 
+    async def _read_secrets(self, record: AttemptRecord) -> None:
+        """Values of the marks in the payload. Raises `UnstartableError`."""
+        if not record.run.spec.secrets:
+            return
+        from plum_flow.calls import TaskFailedError  # few agents ever need it
+        from plum_flow.secret_marks import names_of, values_of
+
+        names = names_of(record.run)
+        try:
+            found = {name: await self.api.get(Secret, name, record.run.metadata.namespace) for name in names}
+            record.secrets = values_of(record.run, found)
+        except ApiError as error:
+            text = f"secrets could not be read, the controller does not answer: {error}"
+            raise UnstartableError("SecretsUnavailable", text) from error
+        except TaskFailedError as error:
+            raise UnstartableError(error.reason, error.message) from error
+
     def _write_input(self, record: AttemptRecord) -> None:
         """What the program reads. Opened for it by the shim, so nobody else needs to be able to read it."""
-        task = record.run.status.task
+        run = record.executed
+        task = run.status.task
         call = task.process or task.container if task is not None else None
         text = call.input if call is not None else ""
-        data = text.encode() if text else msgspec.json.encode(record.run.input)
+        data = text.encode() if text else msgspec.json.encode(run.input)
         path = self.ledger.run_of(record).directory / STDIN
         path.write_bytes(data)
         path.chmod(0o644 if task is not None and task.container is not None else 0o600)

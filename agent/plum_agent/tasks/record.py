@@ -49,6 +49,8 @@ class AttemptRecord(Struct):
     state: State = "Taking"
     environment: dict[str, str] = {}
     """Values of `valueFrom` as they were read. May hold secrets."""
+    secrets: dict[str, str] = {}
+    """Values of the marks in the payload, by mark. Kept to take them out of what the run gives back, after a restart too."""
     handle: Handle | None = None
     deadline: float | None = None
     """When it is ended, in monotonic seconds of this boot; None: never."""
@@ -56,6 +58,15 @@ class AttemptRecord(Struct):
     """Why this agent ends it. Dropped: nobody waits for its result any more."""
     report: AttemptReport | None = None
     delivered: bool = False
+
+    @property
+    def executed(self) -> TaskRun:
+        """The run with the values of its secrets, as it is started."""
+        if not self.secrets:
+            return self.run
+        from plum_flow.secret_marks import revealed  # few agents ever need it
+
+        return revealed(self.run, self.secrets)
 
     @property
     def key(self) -> ObjectKey:

@@ -161,7 +161,7 @@ class NodeAccess:
         if any(name in entry.value and _names(decode(entry.value)["spec"], wanted) for entry in instances):
             return True
         tasks = self._cache.list(TASK_RUNS, wanted.namespace, None, FieldSelector([_task_field(node)]))
-        return any(name in entry.value and _task_names(decode(entry.value)["status"], wanted) for entry in tasks)
+        return any(name in entry.value and _task_names(decode(entry.value), wanted) for entry in tasks)
 
 
 def _reserves(spec: Json, name: str) -> bool:
@@ -178,9 +178,13 @@ def _task_field(node: str) -> FieldRequirement:
     return FieldRequirement("status.node", "=", node)
 
 
-def _task_names(status: Json, wanted: Attributes) -> bool:
-    """Whether a task that is not over refers to the Secret or ConfigMap."""
-    return status.get("phase") in ("Pending", "Running") and _names(status.get("task") or {}, wanted)
+def _task_names(run: Json, wanted: Attributes) -> bool:
+    """Whether a task that is not over refers to the Secret or ConfigMap, in what it executes or by a mark in its payload."""
+    status = run.get("status") or {}
+    if status.get("phase") not in ("Pending", "Running"):
+        return False
+    marks = {"secrets": (run.get("spec") or {}).get("secrets") or []}
+    return _names(status.get("task") or {}, wanted) or _names(marks, wanted)
 
 
 def _requirements(fields: str) -> tuple[FieldRequirement, ...]:

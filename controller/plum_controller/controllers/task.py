@@ -223,10 +223,10 @@ class TaskReconciler:
             self._hold(run, group)
         status = task_states.admit(run.status, prepared.task, idempotency_key(run), self._clock.now())
         status = msgspec.structs.replace(status, concurrency_key=prepared.group)
-        if at_once.fits(prepared.task):
+        if at_once.fits(run, prepared.task):
             status = await at_once.carry_out(run, status, AT_ADMISSION, self._clock.now, self._random.random())
         try:
-            await self._record(run, status) if at_once.fits(prepared.task) else await self._write(run, status)
+            await self._record(run, status) if at_once.fits(run, prepared.task) else await self._write(run, status)
         except ApiError:
             if group:
                 self._places.wait(group, run.metadata.uid, run.key, task_retry.order(run), _since(run))

@@ -20,8 +20,9 @@ from datetime import timedelta
 from random import Random
 
 from plum_client.clock import Clock, SystemClock
-from plum_flow import task_states
-from plum_flow.task_states import TransitionError
+from plum_flow import secret_marks, task_states
+from plum_flow.calls import TaskFailedError
+from plum_flow.task_states import Outcome, TransitionError
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
@@ -378,6 +379,16 @@ class Gateway:
             session.reserved += 1
             self.leases.spawn(self._assign(session, uid, key))
 
+    def _hand_over(self, session: Session, lease: Lease, run: TaskRun) -> None:
+        """Hand the run over, with the values of its secrets."""
+        if session.link is None:
+            return
+        try:
+            session.link.assign(lease, secret_marks.revealed(run, self.runs.values(run)))
+        except TaskFailedError as error:
+            outcome = Outcome("Failed", error.reason, error.message, retryable=error.retryable)
+            self.leases.result(session, lease.uid, lease.fencing_token, outcome)
+
     async def _assign(self, session: Session, uid: str, key: ObjectKey) -> None:
         def step(run: TaskRun) -> TaskRunStatus:
             if waiting_of(run) is None:
@@ -396,8 +407,7 @@ class Gateway:
         else:
             self.leases.gave_back.pop(uid, None)
             lease = self.leases.add(session, run, acknowledged=session.hello.protocol != "grpc")
-            if session.link is not None:
-                session.link.assign(lease, run)
+            self._hand_over(session, lease, run)
             self.leases.run_changed(key, self.runs.get(key))
             if self.sessions.get(session.key) is not session:  # it was forgotten meanwhile
                 self.leases.lose_all(session, "WorkerLost", f"worker {session.key.name} has gone")

@@ -213,7 +213,7 @@ class Leases:
         def step(run: TaskRun) -> TaskRunStatus:
             self._check(run, session, lease)
             now = self._clock.now()
-            status = settle(run, lease.claim, outcome, now, self._random.random())
+            status = settle(run, lease.claim, self._runs.hidden(run, outcome), now, self._random.random())
             if status.phase == "Pending" and retry_after > 0:
                 start = max(status.next_attempt_at or now, now + timedelta(seconds=min(retry_after, MAX_WAIT_SECONDS)))
                 status = msgspec.structs.replace(status, next_attempt_at=start)

@@ -8,10 +8,14 @@ So every step is taken once, and a decision that no longer holds is refused by t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
-from plum_flow.task_states import TransitionError
+from plum_flow import secret_marks
+from plum_flow.calls import TaskFailedError
+from plum_flow.task_states import Outcome, TransitionError
 from plum_schemas.base import ObjectKey
+from plum_schemas.core import Secret
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
 
 from plum_controller.resources.encode import decode
@@ -25,6 +29,7 @@ MANAGER = "plum-workers"
 MAX_ATTEMPTS = 20
 _OPTIONS = WriteOptions(field_manager=MANAGER, subresource="status", user="system:plum-controller")
 _decode_run = msgspec.json.Decoder(TaskRun).decode
+_decode_secret = msgspec.json.Decoder(Secret).decode
 
 Step = Callable[[TaskRun], TaskRunStatus]
 
@@ -44,6 +49,26 @@ class Runs:
     def get(self, key: ObjectKey) -> TaskRun | None:
         entry = self._service.cache.get(Key(TASKRUNS, key.namespace, key.name))
         return _decode_run(entry.value) if entry is not None else None
+
+    def values(self, run: TaskRun) -> dict[str, str]:
+        """Values of the run's marks. Raises `TaskFailedError` that names what is missing."""
+        if not run.spec.secrets:
+            return {}
+        namespace = run.metadata.namespace
+        entries = {
+            name: self._service.cache.get(Key(Secret.info.resource, namespace, name)) for name in secret_marks.names_of(run)
+        }
+        secrets = {name: _decode_secret(entry.value) if entry is not None else None for name, entry in entries.items()}
+        return secret_marks.values_of(run, secrets)
+
+    def hidden(self, run: TaskRun, outcome: Outcome) -> Outcome:
+        """An outcome without values of the run's secrets."""
+        try:
+            values = self.values(run)
+        except TaskFailedError:
+            return outcome  # the Secret has gone; nothing here knows its values any more
+        hide = secret_marks.redactor_of(values)
+        return replace(outcome, output=hide(outcome.output), error=hide(outcome.error)) if values else outcome
 
     async def step(self, key: ObjectKey, uid: str, step: Step) -> TaskRun:
         """Take one step of a run. Answers with the run after it.

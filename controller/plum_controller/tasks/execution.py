@@ -24,12 +24,13 @@ from plum_client.errors import ApiError, BadRequestError, ConflictError, Invalid
 from plum_client.manager import Manager
 from plum_client.outgoing import OutgoingClient
 from plum_client.reconciler import Result
-from plum_flow import task_retry, task_states
+from plum_flow import secret_marks, task_retry, task_states
 from plum_flow.calls import Call, Surroundings, TaskFailedError, result_of
 from plum_flow.http_call import HttpExecutor
 from plum_flow.task_admission import is_builtin, is_in_controller
 from plum_flow.task_states import Claim, Holder, Outcome, TransitionError, claim_of, is_final
 from plum_schemas.base import ObjectKey
+from plum_schemas.core import Secret
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskdefinition import TaskDefinitionSpec
 from plum_schemas.taskrun import TaskRun
@@ -196,7 +197,7 @@ class TaskExecution:
         attempt = self._attempts[key]
         attempt.claim = claim
         try:
-            outcome = await self._execute(run, claim)
+            outcome = await self._execute_hidden(run, claim)
         except asyncio.CancelledError:
             if not attempt.canceled:
                 raise
@@ -217,6 +218,21 @@ class TaskExecution:
             logger.info("attempt could not be taken, trying again", extra={"key": str(key), "error": str(error)})
             self.controller.queue.retry(key)
             return None
+
+    async def _execute_hidden(self, run: TaskRun, claim: Claim) -> Outcome:
+        """Execute with the values of the run's secrets, and keep them out of what comes back."""
+        if not run.spec.secrets:
+            return await self._execute(run, claim)
+        try:
+            secrets = {name: await self._api.get(Secret, name, run.metadata.namespace) for name in secret_marks.names_of(run)}
+            values = secret_marks.values_of(run, secrets)
+        except TaskFailedError as error:
+            return Outcome("Failed", error.reason, error.message, retryable=error.retryable)
+        except ApiError as error:
+            return Outcome("Failed", type(error).__name__.removesuffix("Error"), error.message)
+        outcome = await self._execute(secret_marks.revealed(run, values), claim)
+        hide = secret_marks.redactor_of(values)
+        return replace(outcome, output=hide(outcome.output), error=hide(outcome.error))
 
     async def _execute(self, run: TaskRun, claim: Claim) -> Outcome:
         task = run.status.task

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from secrets import token_hex
 from typing import Any
 
 from plum_client.client import ApiClient
@@ -34,13 +35,14 @@ from plum_flow.expressions.expression import References
 from plum_flow.expressions.secret_values import secret_names
 from plum_flow.running.actor import Actor
 from plum_flow.running.made import DEPTH_LABEL, metadata_of, place_of, task_run_of
+from plum_flow.secret_marks import marked
 from plum_flow.workflow import phases
 from plum_flow.workflow.graph import NodePlan
 from plum_flow.workflow.messages import Abort, Await, Effect, Execute, Refused
 from plum_schemas.base import ObjectKey
 from plum_schemas.core import Secret
 from plum_schemas.taskdefinition import TaskDefinitionSpec
-from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun
+from plum_schemas.taskrun import TERMINAL_PHASES, SecretMark, TaskRun
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowRunSpec
 
 from plum_controller.tasks.builtins import run_builtin
@@ -120,19 +122,29 @@ class Effects:
 
     async def _carry(self, actor: Actor, effect: Execute) -> None:
         """Fill in the expressions, then hand the node to whoever carries it out."""
+        marks: list[SecretMark] = []
         try:
-            given = effect.node.payload.evaluate({**effect.values, **await self._secrets(actor, effect.node.reads)})
+            if effect.node.reads.paths_of("secrets") and (effect.node.type in BY_TASK_RUN and not effect.node.inline):
+                given, marks = await self._marked(actor, effect)
+            else:
+                given = effect.node.payload.evaluate({**effect.values, **await self._secrets(actor, effect.node.reads)})
         except UnresolvedError as error:
             actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
             return
         if effect.node.inline:
             self._compute(actor, effect, with_own(actor, given["payload"]))
         elif effect.node.type == "task":
-            await self._make_task_run(actor, effect, with_own(actor, given["payload"]))
+            await self._make_task_run(actor, effect, with_own(actor, given["payload"]), marks)
         elif effect.node.type == "subworkflow":
             await self._make_run(actor, effect, given["params"])
         else:
-            await self._step(actor, effect, given)
+            await self._step(actor, effect, given, marks)
+
+    async def _marked(self, actor: Actor, effect: Execute) -> tuple[Any, list[SecretMark]]:
+        """What goes into a TaskRun, which many may read: marks instead of the values of secrets."""
+        reads = effect.node.reads
+        values = await self.read_secrets(actor.key.namespace, reads)
+        return marked(lambda secrets: effect.node.payload.evaluate({**effect.values, **secrets}), reads, values, token_hex(16))
 
     async def _secrets(self, actor: Actor, references: References) -> dict[str, Any]:
         if not references.paths_of("secrets"):
@@ -155,11 +167,13 @@ class Effects:
 
     # ---- task runs
 
-    async def _make_task_run(self, actor: Actor, effect: Execute, payload: Mapping[str, Any]) -> None:
+    async def _make_task_run(
+        self, actor: Actor, effect: Execute, payload: Mapping[str, Any], marks: Sequence[SecretMark]
+    ) -> None:
         key = ObjectKey(actor.key.namespace, effect.name)
         found = self._tasks.get(key) if effect.again else None
         if found is None:
-            run = task_run_of(actor, effect, payload)
+            run = task_run_of(actor, effect, payload, marks)
             made = await self._create(actor, effect, run)
             if not made:
                 return
@@ -245,7 +259,7 @@ class Effects:
 
     # ---- steps and waits
 
-    async def _step(self, actor: Actor, effect: Execute, given: Mapping[str, Any]) -> None:
+    async def _step(self, actor: Actor, effect: Execute, given: Mapping[str, Any], marks: Sequence[SecretMark]) -> None:
         node = effect.node
         runner = self._steps.get(node.type)
         if runner is None:
@@ -255,7 +269,7 @@ class Effects:
         place = (actor.run.uid, effect.key, effect.attempt)
         step = Step(
             node.type, given["config"], given["payload"], actor.key.namespace, actor.key.name, actor.run.uid, effect.key,
-            effect.attempt, f"{actor.run.uid}/{effect.key}", node.timeout, lambda: place in self._aborted,
+            effect.attempt, f"{actor.run.uid}/{effect.key}", node.timeout, marks, lambda: place in self._aborted,
         )  # fmt: skip
         await self._tell(actor, effect.key, effect.attempt, runner.run(step))
 
@@ -329,6 +343,10 @@ class Effects:
             if waiting is not None:  # it is being made now
                 waiting.cancel()
             actor.done(effect.key, effect.attempt, phases.CANCELED, None, "Canceled", "")
+
+
+BY_TASK_RUN = frozenset({"task", "script", "agent"})
+"""Types of nodes that a TaskRun carries out."""
 
 
 def with_own(actor: Actor, payload: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,9 +8,11 @@ A step that was under way when the controller stopped is carried out again with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from plum_schemas.taskrun import SecretMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Step:
     """The same for every attempt."""
     timeout: float | None
     """Seconds of the attempt; the engine ends it then."""
+    secrets: Sequence[SecretMark] = ()
+    """Marks in config and payload, for steps that are carried out by a TaskRun; all others have the values."""
     is_aborted: Callable[[], bool] = lambda: False
     """Whether it is cancelled because its end is not wanted any more, and not because the controller stops."""
 

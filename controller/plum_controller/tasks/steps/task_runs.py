@@ -10,6 +10,7 @@ import hashlib
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from plum_client.client import ApiClient
 from plum_client.errors import AlreadyExistsError, ApiError, ApiUnavailableError, InvalidObjectError, NotFoundError
 from plum_flow.calls import TaskFailedError
@@ -25,7 +26,9 @@ PAUSE_SECONDS = 0.5
 
 async def carry_out(api: ApiClient, step: Step, spec: TaskRunSpec) -> Any:
     """The output of a TaskRun of this spec. Raises `TaskFailedError`."""
-    run = TaskRun(metadata=_metadata(step), spec=spec)
+    text = msgspec.json.encode(spec).decode()
+    marks = [mark for mark in step.secrets if mark.marker in text]
+    run = TaskRun(metadata=_metadata(step), spec=msgspec.structs.replace(spec, secrets=marks))
     await _create(api, run)
     try:
         ended = await _ended(api, run)

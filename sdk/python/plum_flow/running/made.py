@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plum_schemas.base import ObjectMeta, OwnerReference
-from plum_schemas.taskrun import TaskRun, TaskRunSpec
+from plum_schemas.taskrun import SecretMark, TaskRun, TaskRunSpec
 from plum_schemas.workflowrun import WorkflowRun
 
 from plum_flow.running.actor import Actor
@@ -39,13 +39,14 @@ def metadata_of(actor: Actor, effect: Execute) -> ObjectMeta:
     )
 
 
-def task_run_of(actor: Actor, effect: Execute, payload: Mapping[str, Any]) -> TaskRun:
-    """The TaskRun of an attempt of a node."""
+def task_run_of(actor: Actor, effect: Execute, payload: Mapping[str, Any], secrets: Sequence[SecretMark] = ()) -> TaskRun:
+    """The TaskRun of an attempt of a node. `secrets` are the marks in its payload."""
     node = effect.node.node
     priority = node.priority if node.priority is not None else actor.spec.priority
     spec = TaskRunSpec(
         task_ref=node.task_ref,
         payload=dict(payload),
+        secrets=list(secrets),
         timeout=node.timeout,
         retry=node.retry,
         priority=priority if priority is not None else actor.run.plan.spec.priority or None,
