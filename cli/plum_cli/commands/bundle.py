@@ -74,14 +74,17 @@ def run(args: argparse.Namespace) -> int:
 def _create(args: argparse.Namespace) -> int:
     import platform
 
-    from plum_cli import bundling
+    from plum_cli import bundling, terminal
 
     images = [Path(image) for image in args.image]
     for image in images:
         if not image.is_file():
             raise CliError(f"--image {image}: there is no such file; write one with `docker save -o FILE NAME`", INVALID)
+    source = bundling.find_source(args.source)
+    if not (source / "controller/plum_controller/ui_dist/index.html").is_file():
+        terminal.warn(f"{source} has no built web UI, so the bundle has none either; run `make ui` there first")
     digest = bundling.create(
-        bundling.find_source(args.source),
+        source,
         Path(args.output).absolute(),
         args.machine or [platform.machine()],
         images,
