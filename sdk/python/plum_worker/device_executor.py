@@ -23,7 +23,7 @@ from plum_schemas.durations import parse_duration
 
 from plum_worker.context import TaskCanceledError
 from plum_worker.device import OperationCall
-from plum_worker.device_errors import DeviceError, DeviceRefusedError, DeviceUnavailableError
+from plum_worker.device_errors import DeviceError, DeviceRefusedError
 from plum_worker.device_outcomes import Outcome, Outcomes
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 WRITE_PAUSE, LONGEST_WRITE_PAUSE = 2.0, 60.0
 """Seconds before a desired value is written again that the driver could not write."""
 PROGRESS_SECONDS = 1.0
+NOT_ANNOUNCED = "NotAnnounced"
+"""Why a host refuses that was started anew: the device is announced again in a moment."""
 
 Move = Callable[[str, Mapping[str, Any]], Awaitable[Any]]
 """Tells a step of an operation. Raises `DeviceError`."""
@@ -159,15 +161,15 @@ class Executor:
             try:
                 await self._move(identity, {"phase": "Accepted"})
                 return True
-            except DeviceUnavailableError as error:
+            except DeviceError as error:
+                if isinstance(error, DeviceRefusedError) and error.reason != NOT_ANNOUNCED:
+                    logger.info("operation refused", extra={"operation": identity, "reason": str(error)})
+                    return False
                 if not self._is_online():  # it is sent again with the next stream, if it may still begin then
                     logger.info("operation not begun", extra={"operation": identity, "reason": str(error)})
                     return False
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
-            except DeviceRefusedError as error:
-                logger.info("operation refused", extra={"operation": identity, "reason": str(error)})
-                return False
 
     async def _execute(self, call: OperationCall, command: Mapping[str, Any]) -> Outcome:
         def failed(error: str) -> Outcome:

@@ -28,6 +28,8 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     phase: str
     result: Any = None
     error: str = ""
+    told: bool = False
+    """Somebody took it, or nobody wants to know."""
 
     def body(self) -> dict[str, Any]:
         """As it is told."""
@@ -46,6 +48,8 @@ class Outcomes:
         self._known: OrderedDict[str, Outcome] = OrderedDict()
         self.untold: OrderedDict[str, Outcome] = OrderedDict()
         """By id, in the order they ended."""
+        self.fresh: set[str] = set()
+        """Those of them that ended in this process."""
         self._file: int | None = None
         if folder:
             path = Path(folder) / f"{quote(name, safe='')}.outcomes"
@@ -61,8 +65,10 @@ class Outcomes:
         """Remember an end before anybody is told."""
         if self._file is not None:
             _write(self._file, msgspec.json.encode(outcome) + b"\n")
+            os.fsync(self._file)
         self._keep(outcome)
         self.untold[outcome.id] = outcome
+        self.fresh.add(outcome.id)
 
     def again(self, outcome: Outcome, identity: str) -> None:
         """The same operation was sent again: tell its end once more."""
@@ -70,7 +76,10 @@ class Outcomes:
 
     def confirm(self, identity: str) -> None:
         """It was told, or nobody wants to know."""
-        self.untold.pop(identity, None)
+        outcome = self.untold.pop(identity, None)
+        self.fresh.discard(identity)
+        if outcome is not None and self._file is not None:  # not flushed: telling an end twice is harmless
+            _write(self._file, msgspec.json.encode(msgspec.structs.replace(outcome, told=True)) + b"\n")
 
     def close(self) -> None:
         if self._file is not None:
@@ -88,14 +97,13 @@ class Outcomes:
             for line in path.read_bytes().splitlines():
                 with contextlib.suppress(msgspec.MsgspecError):  # the last line may be cut off by a crash
                     self._keep(msgspec.json.decode(line, type=Outcome))
-        # Which of them were told is not written down: telling an end twice is harmless.
-        for outcome in self._known.values():
-            self.untold[outcome.id] = outcome
+        self.untold.update({outcome.id: outcome for outcome in self._known.values() if not outcome.told})
 
     def _rewrite(self, path: Path) -> int:
         fresh = path.with_suffix(".new")
         number = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         _write(number, b"".join(msgspec.json.encode(outcome) + b"\n" for outcome in self._known.values()))
+        os.fsync(number)
         fresh.replace(path)
         return number
 
@@ -103,4 +111,3 @@ class Outcomes:
 def _write(number: int, data: bytes) -> None:
     while data:
         data = data[os.write(number, data) :]
-    os.fsync(number)

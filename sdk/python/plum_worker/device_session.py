@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from plum_schemas.durations import format_duration, parse_duration
 
 from plum_worker.device_errors import DeviceRefusedError, DeviceUnavailableError
-from plum_worker.device_executor import FIRST_PAUSE, LONGEST_PAUSE, Executor, soon
+from plum_worker.device_executor import FIRST_PAUSE, LONGEST_PAUSE, NOT_ANNOUNCED, Executor, soon
 from plum_worker.device_link import path_of
 from plum_worker.device_outcomes import Outcome
 from plum_worker.kv_http import Stop
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("plum_worker.device")
 
 FAREWELL_SECONDS = 1.0
+PATIENCE_SECONDS = 60.0
+"""An end that its host knows no operation for is told again so long."""
 GONE = 404
-NOT_ANNOUNCED, OTHER_SESSION = "NotAnnounced", "OtherSession"
+OTHER_SESSION = "OtherSession"
 
 
 class Session:
@@ -53,6 +55,10 @@ class Session:
         self._stream = Stop()
         self._senders = ThreadPoolExecutor(2, "plum-device-link")
         self._heard = time.monotonic()
+        self._unheard: dict[str, float] = {}
+        """Ends that the host knew no operation for, and since when."""
+        self._announced = 0
+        """How often it was taken."""
         self._heartbeat = device.heartbeat
         """Seconds; the Resource may ask for a shorter one than the driver."""
         self._executor = Executor(device, self._move, lambda: self.online, self._wake.set)
@@ -115,7 +121,9 @@ class Session:
                     "model": device.model,
                     "heartbeat": format_duration(device.heartbeat),
                 }
+                self._broken.clear()  # before it is announced: what is found broken after that is
                 answer = await self._ask("PUT", (), announced)
+                self._announced += 1
                 self.online = True
                 self._reachable.set()
                 pause = FIRST_PAUSE
@@ -143,7 +151,6 @@ class Session:
         """Take commands until the stream ends."""
         path = f"{path_of(self.device.namespace, self.device.name, 'commands')}?session={self.id}"
         self._stream = Stop()
-        self._broken.clear()
         if self._stopping.is_set():
             return
         ended: asyncio.Future[None] = self._loop.create_future()
@@ -212,17 +219,24 @@ class Session:
                 await asyncio.wait_for(self._wake.wait(), wait)
 
     async def _tell_end(self, outcome: Outcome) -> None:
+        announced = self._announced
         try:
             await self._move(outcome.id, outcome.body())
             self._heard = time.monotonic()
         except DeviceRefusedError as error:
             if _must_announce(error):
-                self._announce_again(error)
+                self._announce_again(error, announced)
+            first = self._unheard.setdefault(outcome.id, time.monotonic())
+            patient = outcome.id in self._executor.outcomes.fresh and time.monotonic() - first < PATIENCE_SECONDS
+            if error.reason == "NotFound" and patient:
+                return  # a host that was started anew learns of its operations a moment later than of its devices
             logger.info("end of an operation refused", extra={"operation": outcome.id, "reason": str(error)})
+        self._unheard.pop(outcome.id, None)
         self._executor.outcomes.confirm(outcome.id)
 
     async def _tell_values(self, reports: Mapping[str, Any]) -> None:
         body = {"session": self.id, "values": {name: report.body() for name, report in reports.items()}}
+        announced = self._announced
         try:
             await self._ask("POST", ("reports",), body)
             self._heard = time.monotonic()
@@ -232,7 +246,7 @@ class Session:
         except DeviceRefusedError as error:
             if _must_announce(error):
                 self.device.reports.give_back(reports)
-                self._announce_again(error)
+                self._announce_again(error, announced)
             if error.reason == OTHER_SESSION:
                 raise
             if len(reports) <= 1:
@@ -241,11 +255,12 @@ class Session:
             for name, report in reports.items():  # the others are not to blame
                 await self._tell_values({name: report})
 
-    def _announce_again(self, error: DeviceRefusedError) -> None:
-        """Whoever hears does not know this device any more. Raises `DeviceUnavailableError`: what was told is told again."""
-        self.online = False
-        self._reachable.clear()
-        self._broken.set()
+    def _announce_again(self, error: DeviceRefusedError, announced: int) -> None:
+        """Whoever hears did not know this device. Raises `DeviceUnavailableError`: what was told is told again."""
+        if announced == self._announced:  # else it was announced while the answer was on its way
+            self.online = False
+            self._reachable.clear()
+            self._broken.set()
         raise DeviceUnavailableError(error.message, error.status) from error
 
 

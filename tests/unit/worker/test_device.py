@@ -185,6 +185,8 @@ def test_ends_are_known_after_a_restart_even_if_the_last_line_is_cut_off(tmp_pat
 
     assert again.find("key3") is None
     assert again.find("key19") is None
-    assert again.find("key20") == Outcome("op20", "key20", "Succeeded", {"n": 20})
-    assert len(again.untold) == KEPT
+    assert again.find("key20") == Outcome("op20", "key20", "Succeeded", {"n": 20}, told=True)
+    assert not again.untold
+    again.record(Outcome("last", "last", "Failed", error="jammed"))
     again.close()
+    assert list(Outcomes(str(tmp_path), "default.radar/07").untold) == ["last"], "whoever was not told is told after a restart"

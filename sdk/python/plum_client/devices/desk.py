@@ -163,7 +163,21 @@ class Desk:
         if ticket.is_under_way and not device.session:
             device.session = ticket.session  # it may come back as if nothing had happened
             device.heard = self._keeper.moment().seconds
+        if ticket.is_under_way and ticket.session != device.session:
+            self._spawn(self._disown(device, ticket))  # its program started anew before this was known here
         self._set_timer(device)
+
+    async def _disown(self, device: Device, ticket: Ticket) -> None:
+        """What a session that is over had accepted is nobody's."""
+        while device.tickets.get(ticket.uid) is ticket and ticket.session != device.session:
+            try:
+                async with device.lock:
+                    await self._note(device, steps.new_session(ticket, device.session, self._keeper.moment()))
+                    self._pump(device)
+                return
+            except DeviceError as error:
+                logger.info("step of an operation waits", extra={"key": str(device.key), "error": error.message})
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def offer(self, ticket: Ticket) -> None:
         """A ticket that is Delivered: written down before. Safe to repeat."""
