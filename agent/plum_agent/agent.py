@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -141,6 +141,7 @@ class NodeAgent:
             shared.facts.boot_id,
             self._chance,
             boottime if directory is not None else shared.clock.monotonic,
+            shared.outgoing_allow,
         )
         address = self.devices.address
         place = Place(name, shared.facts.address, shared.controller, shared.controller_grpc, shared.devices)
@@ -245,6 +246,18 @@ class NodeAgent:
             self.reconciler.close()
             self.delivery.close()
             self.ledger.close()
+
+    async def stop_all(self) -> None:
+        """End everything that runs here, as `onStop: stop` wants it."""
+        runs = self.delegated.runs
+        await asyncio.gather(
+            self.reconciler.stop_all(), self.tasks.stop_all(), *([runs.tasks.stop_all()] if runs is not None else ())
+        )
+
+    def hold(self) -> Callable[[], int]:
+        """Begin no further task. Answers with what counts what is left that can go elsewhere."""
+        self.tasks.hold()
+        return lambda: len(self.reconciler.units) + len(self.tasks)
 
     def on_lease(self, held: bool) -> None:
         """The lease was got or lost: exclusive instances depend on it, and the controller may have forgotten this node."""

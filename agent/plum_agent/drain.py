@@ -17,8 +17,13 @@ DRAINED_ANNOTATION = "plum.dev/drained-by-agent"
 """Says that the drain came from a stopping agent and not from a person, so the next agent may end it."""
 
 
-async def drain(api: ApiClient, node: str, left: Callable[[], int]) -> None:
-    """Return when nothing is left on the node. The caller bounds the time."""
+BOUND_SECONDS = 600.0
+"""How long a drain waits for what can be nowhere else, as the deadline of `plum node drain`."""
+
+
+async def drain(api: ApiClient, node: str, left: Callable[[], int], bound: Callable[[], int] = lambda: 0) -> None:
+    """Return when nothing is left on the node. The caller bounds the time. `bound`: what can be nowhere else, waited for as long
+    as a drain waits."""
     since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     patch = {
         "metadata": {"annotations": {DRAINED_ANNOTATION: since}},
@@ -29,7 +34,8 @@ async def drain(api: ApiClient, node: str, left: Callable[[], int]) -> None:
     except ApiError as error:
         logger.warning("node could not be drained, workloads go on", extra={"node": node, "error": str(error)})
         return
-    while left():  # noqa: ASYNC110 -- once, at the very end
+    until = asyncio.get_running_loop().time() + BOUND_SECONDS
+    while left() or (bound() and asyncio.get_running_loop().time() < until):  # noqa: ASYNC110 -- once, at the very end
         await asyncio.sleep(0.05)
     logger.info("node is drained", extra={"node": node})
 

@@ -157,9 +157,9 @@ async def _before_the_end(given: settings.Settings, agents: list[NodeAgent], api
     ending: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
     if given.on_stop == "stop":
-        ending = [loop.create_task(agent.reconciler.stop_all()) for agent in agents]
+        ending = [loop.create_task(agent.stop_all()) for agent in agents]
     elif given.on_stop == "drain":
-        ending = [loop.create_task(drain(api, agent.name, agent.reconciler.units.__len__)) for agent in agents]
+        ending = [loop.create_task(drain(api, agent.name, agent.hold(), agent.delegated.__len__)) for agent in agents]
     if not ending:
         return
     second = loop.create_task(again.wait())

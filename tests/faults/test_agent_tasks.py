@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from plum_schemas.base import Condition
+from plum_schemas.node import Node
+from plum_schemas.taskrun import TaskRun
 
 from tests.integration.tasks.support import Tasks
-from tests.support.agent import NODE, Site, marked, running_site, until
+from tests.support.agent import NODE, Site, marked, running_site, until, until_async
 from tests.support.server import started_server
 
 
@@ -170,3 +174,97 @@ async def test_a_result_waits_on_the_disk_while_the_controller_is_away(site: Sit
     site.start_agent("--engine", "none")
 
     assert (await tasks.wait(run)).status.stdout == "kept\n"
+
+
+def is_running(run: TaskRun) -> bool:
+    return run.status.phase == "Running"
+
+
+async def drained(site: Site) -> Condition | None:
+    node = await site.api.get(Node, NODE)
+    assert node is not None and node.spec.drain is not None
+    found = next((one for one in node.status.conditions if one.type == "Drained"), None)
+    return found if found is not None and found.observed_generation == node.metadata.generation else None
+
+
+async def drain_node(site: Site, deadline: int) -> None:
+    drain = {"deadlineSeconds": deadline, "requestedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    await site.api.patch(Node, NODE, {"spec": {"unschedulable": True, "drain": drain}})
+
+
+async def test_a_drain_waits_for_tasks_and_starts_none_meanwhile(site: Site, tmp_path: Path) -> None:
+    tasks = tasks_of(site)
+    long = await tasks.start(shell(f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"), "long")
+    await tasks.wait(long, is_running)
+
+    await drain_node(site, 600)
+    said = await until_async(lambda: drained(site), lambda found: found is not None)
+    assert (said.status, said.message) == ("False", "still here: task default/long")
+    after = await tasks.start({**process("true"), "nodeName": NODE}, "next")
+    waits = await tasks.wait(after, lambda run: run.status.reason == "NoNodeFits")
+    assert waits.status.error == f"node {NODE} is being drained"
+    (tmp_path / "go").touch()
+
+    await until_async(lambda: drained(site), lambda found: found is not None and found.status == "True")
+    assert (await tasks.wait(long)).status.phase == "Succeeded"
+    await site.api.patch(Node, NODE, {"spec": {"unschedulable": False, "drain": None}})
+    assert (await tasks.wait(after)).status.phase == "Succeeded"
+
+
+async def test_at_the_deadline_of_a_drain_tasks_go_as_their_policy_says(site: Site, tmp_path: Path) -> None:
+    tasks = tasks_of(site)
+    script = f"echo x >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -ge 2 ] || sleep 1000"
+    again = await tasks.start(shell(script), "again")
+    once = await tasks.start({**shell("sleep 1000"), "execution": "AtMostOnce"}, "once")
+    await tasks.wait(again, is_running)
+    await tasks.wait(once, is_running)
+    await until(lambda: (tmp_path / "runs").exists() and len(processes(site)) >= 2, what="both run")
+
+    await drain_node(site, 1)
+    once = await tasks.wait(once)
+    again = await tasks.wait(again, lambda run: run.status.phase == "Pending")
+
+    assert (once.status.phase, once.status.reason) == ("Unknown", "NodeDrained")
+    assert again.status.attempts[0].reason == "NodeDrained"
+    await until(lambda: not processes(site), what="what ran is ended")
+    await until_async(lambda: drained(site), lambda found: found is not None and found.status == "True")
+    await site.api.patch(Node, NODE, {"spec": {"unschedulable": False, "drain": None}})
+    assert (await tasks.wait(again)).status.attempt == 2
+
+
+async def test_on_stop_stop_takes_tasks_along_and_their_policy_says_what_follows(tmp_path: Path) -> None:
+    async with running_site(tmp_path, "--engine", "none", "--on-stop", "stop") as site:
+        tasks = tasks_of(site)
+        script = f"echo x >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -ge 2 ] || sleep 1000"
+        again = await tasks.start(shell(script), "again")
+        once = await tasks.start({**shell("sleep 1000"), "execution": "AtMostOnce"}, "once")
+        await tasks.wait(again, is_running)
+        await tasks.wait(once, is_running)
+        await until(lambda: (tmp_path / "runs").exists() and len(processes(site)) >= 2, what="both run")
+
+        site.end_agent(signal.SIGTERM)
+
+        assert not processes(site)
+        once = await tasks.wait(once)
+        assert (once.status.phase, once.status.reason) == ("Unknown", "NodeStopped")
+        site.start_agent("--engine", "none")
+        again = await tasks.wait(again)
+        assert (again.status.phase, again.status.attempt, again.status.attempts[0].reason) == ("Succeeded", 2, "NodeStopped")
+
+
+async def test_on_stop_drain_waits_for_tasks(tmp_path: Path) -> None:
+    async with running_site(tmp_path, "--engine", "none", "--on-stop", "drain") as site:
+        tasks = tasks_of(site)
+        long = await tasks.start(shell(f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"), "long")
+        await tasks.wait(long, is_running)
+        await until(lambda: processes(site), what="its process runs")
+        assert site.agent is not None
+
+        site.agent.send_signal(signal.SIGTERM)
+        await until_async(lambda: site.api.get(Node, NODE), lambda node: node.spec.drain is not None)
+        assert processes(site) and site.agent.poll() is None
+        (tmp_path / "go").touch()
+
+        site.agent.wait(30)
+        site.agent = None
+        assert (await tasks.wait(long)).status.phase == "Succeeded"

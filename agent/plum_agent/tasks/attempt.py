@@ -42,7 +42,7 @@ GRACE_SECONDS = 5.0
 RETRY = Backoff(initial=0.1, maximum=15.0)
 LOG_BYTES, LOG_FILES = 16 * 1024 * 1024, 4
 """Of each stream of an attempt, so much is kept in its files."""
-StopReason = Literal["Timeout", "Canceled", "Dropped"]
+StopReason = Literal["Timeout", "Canceled", "Stopped", "Dropped"]
 
 
 class TaskApi(Protocol):
@@ -307,6 +307,9 @@ class Attempt:
         record = self.record
         if record.stop_reason in ("Timeout", "Canceled"):
             outcome, reason = record.stop_reason, record.stop_reason
+        elif record.stop_reason == "Stopped":
+            outcome, reason, exit_code = "Lost", "NodeStopped", None
+            error = f"the agent of node {self._around.node} was stopped and took it along"
         if outcome == "Timeout":
             limit = record.run.status.task.timeout if record.run.status.task is not None else ""
             error = f"attempt {record.attempt} took longer than its timeout of {limit}; everything of it was ended"

@@ -54,8 +54,8 @@ class AttemptRecord(Struct):
     handle: Handle | None = None
     deadline: float | None = None
     """When it is ended, in monotonic seconds of this boot; None: never."""
-    stop_reason: Literal["", "Timeout", "Canceled", "Dropped"] = ""
-    """Why this agent ends it. Dropped: nobody waits for its result any more."""
+    stop_reason: Literal["", "Timeout", "Canceled", "Stopped", "Dropped"] = ""
+    """Why this agent ends it. Stopped: the agent ends, and takes it along. Dropped: nobody waits for its result any more."""
     report: AttemptReport | None = None
     delivered: bool = False
 

@@ -104,6 +104,23 @@ class NodeTasks:
         """Is this the marker of an attempt whose end was not written down yet?"""
         return any(one.record.marker == marker and one.record.state != "Ended" for one in self._attempts.values())
 
+    def hold(self) -> None:
+        """Begin nothing new: the agent is about to end."""
+        self._at_once = 0
+
+    async def stop_all(self) -> None:
+        """End everything that runs, as `onStop: stop` wants it. What becomes of it is told as lost, so its policy decides."""
+        self.hold()
+        for attempt in list(self._attempts.values()):
+            if attempt.record.state != "Ended":
+                attempt.stop("Stopped")
+        while any(attempt.record.state != "Ended" for attempt in self._attempts.values()):  # noqa: ASYNC110 -- once, at the very end
+            await asyncio.sleep(0.02)
+        for _ in range(50):  # a second for what is to be told; the next agent tells the rest
+            if not self._attempts:
+                return
+            await asyncio.sleep(0.02)
+
     def try_now(self) -> None:
         """The controller answers again."""
         self._informer.try_now()

@@ -27,6 +27,8 @@ from plum_schemas.deployment import Deployment
 from plum_schemas.instance import INSTANCE_FINALIZER, Instance
 from plum_schemas.lease import Lease
 from plum_schemas.node import NODE_LEASE_NAMESPACE, Node
+from plum_schemas.taskrun import TaskRun
+from plum_schemas.workflowrun import WorkflowRun
 
 from plum_controller.domain.drain import EVICT_ANNOTATION, Eviction, plan_drain, say_drain
 from plum_controller.domain.members import LOST_CONDITION
@@ -54,10 +56,25 @@ def by_node(instance: Instance) -> Sequence[str]:
     return [instance.spec.node_name] if instance.spec.node_name else []
 
 
+Work = TaskRun | WorkflowRun
+
+
+def task_node(run: TaskRun) -> Sequence[str]:
+    """Index: the node on which a task is under way."""
+    return [run.status.node] if run.status.node and run.status.phase == "Running" else []
+
+
+def run_node(run: WorkflowRun) -> Sequence[str]:
+    """Index: the node that carries out a run by itself."""
+    return [run.status.node] if run.status.node and run.status.phase in ("Running", "Paused") else []
+
+
 def add_to(manager: Manager) -> None:
     """Register the controller."""
     reconciler = NodeReconciler(manager)
-    watches = [Watch(Instance, reconciler.node_of)]
+    watches = [
+        Watch(Instance, reconciler.node_of), Watch(TaskRun, reconciler.node_of_work), Watch(WorkflowRun, reconciler.node_of_work),
+    ]  # fmt: skip
     reconciler.controller = Controller("node", reconciler, Node, watches=watches, workers=8)
     manager.add(reconciler.controller)
     ticker = Controller("node-clock", PauseTicker(reconciler), workers=1)
@@ -89,6 +106,8 @@ class NodeReconciler:
         self._nodes = manager.informer(Node)
         self._instances = manager.informer(Instance, indexers={"node": by_node})
         self._deployments = manager.informer(Deployment)
+        self._tasks = manager.informer(TaskRun, indexers={"under-way": task_node})
+        self._runs = manager.informer(WorkflowRun, indexers={"under-way": run_node})
         self._heartbeats: dict[str, Heartbeat] = {}
         self._silent: set[str] = set()
         """Nodes whose lease had run out when we last looked."""
@@ -114,6 +133,14 @@ class NodeReconciler:
         self._heartbeats[name] = Heartbeat(renewed, self._clock.monotonic(), duration)
         if known is None or known.duration != duration or name in self._silent:
             self.controller.enqueue(ObjectKey("", name))
+
+    def node_of_work(self, old: Work | None, new: Work | None) -> Iterable[ObjectKey]:
+        """The node of a task or delegated run that comes or goes while the node is being emptied."""
+        before, after = (None if one is None else (one.status.node, one.status.phase) for one in (old, new))
+        if before == after:
+            return []
+        keys = {ObjectKey("", place[0]) for place in (before, after) if place is not None and place[0]}
+        return [key for key in keys if (node := self._nodes.get(key)) is not None and node.spec.drain is not None]
 
     def node_of(self, old: Instance | None, new: Instance | None) -> Iterable[ObjectKey]:
         """The node of an instance whose coming, going or marking can matter to a node that is silent, gone or being emptied."""
@@ -249,7 +276,10 @@ class NodeReconciler:
         """Ask the instances of a node that is being emptied to move; write the condition Drained."""
         if node.spec.drain is None:
             return []
-        todo = plan_drain(node, instances, self._pinned(node, instances), now)
+        name = node.metadata.name
+        tasks = [str(key) for key in self._tasks.index_keys("under-way", name)]
+        runs = [str(key) for key in self._runs.index_keys("under-way", name)]
+        todo = plan_drain(node, instances, self._pinned(node, instances), now, tasks, runs)
         for instance in todo.ask:
             patch = {"metadata": {"annotations": {EVICT_ANNOTATION: node.metadata.name}}}
             with suppress(NotFoundError):

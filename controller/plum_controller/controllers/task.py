@@ -33,6 +33,7 @@ from plum_schemas.node import Node
 from plum_schemas.taskdefinition import BUILTIN_PREFIX, TaskDefinition
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
 
+from plum_controller.domain.drain import seconds_until_moved
 from plum_controller.domain.task_places import Places
 
 WORKERS = 64
@@ -124,7 +125,9 @@ class TaskReconciler:
     def of_node(self, old: Node | None, new: Node | None) -> Iterable[ObjectKey]:
         """Runs of a node that came or went."""
         node = new or old
-        if node is None or (old is not None and new is not None and _answers(old) == _answers(new)):
+        if node is None:
+            return []
+        if old is not None and new is not None and _answers(old) == _answers(new) and old.spec.drain == new.spec.drain:
             return []
         return self._runs.index_keys("node", node.metadata.name)
 
@@ -312,6 +315,12 @@ class TaskReconciler:
                 text = f"node {status.node} has been away for {self._settings.task_lost_seconds:g} s"
                 return await self._settle(run, Outcome("Unknown", "NodeLost", text))
             due.append(left_of_node)
+        node = self._nodes.get(ObjectKey("", status.node)) if on_node else None
+        if (left_of_drain := seconds_until_moved(node, self._clock.now())) is not None:
+            if left_of_drain <= 0:
+                text = f"node {status.node} is drained, and its deadline is over"
+                return await self._settle(run, Outcome("Unknown", "NodeDrained", text))
+            due.append(left_of_drain)
         return Result.requeue(min(due)) if due else Result.wait_for_change()
 
     def _seen(self, run: TaskRun, now: float) -> _Watched:

@@ -76,7 +76,7 @@ class TaskPlacement:
         """Runs that nobody has taken yet on a node that went away."""
         self._look_again()
         node = new or old
-        if node is None or (new is not None and _may_run(new)):
+        if node is None or (new is not None and _may_run(new) and new.spec.drain is None):
             return []
         runs = self._runs.by_index("node", node.metadata.name)
         return [run.key for run in runs if run.status.phase == "Pending"]
@@ -120,7 +120,8 @@ class TaskPlacement:
             return Result.wait_for_change()
         if run.status.node:
             given = self._nodes.get(ObjectKey("", run.status.node))
-            if given is not None and (_may_run(given) or task.node_name == run.status.node):
+            stays = given is not None and (_may_run(given) or task.node_name == run.status.node)
+            if given is not None and stays and given.spec.drain is None:
                 return Result.wait_for_change()
         node, refusal = self._choose(run, task)
         if not node:
@@ -138,8 +139,11 @@ class TaskPlacement:
 
     def _choose(self, run: TaskRun, task: TaskDefinitionSpec) -> tuple[str, str]:
         if task.node_name:
-            if self._nodes.get(ObjectKey("", task.node_name)) is None:
+            named = self._nodes.get(ObjectKey("", task.node_name))
+            if named is None:
                 return "", f"node {task.node_name} does not exist"
+            if named.spec.drain is not None:
+                return "", f"node {task.node_name} is being drained"
             return task.node_name, ""
         self._accounting.release(run.metadata.uid)
         placement = self._placer.place(demand_of_task(run, task))

@@ -35,8 +35,13 @@ class Eviction:
     """Seconds until the deadline."""
 
 
-def plan_drain(node: Node, instances: Sequence[Instance], pinned: Sequence[str], now: datetime) -> Eviction:
-    """The next step of a drain. `pinned`: names of instances that their owner wants on this node and nowhere else."""
+def plan_drain(
+    node: Node, instances: Sequence[Instance], pinned: Sequence[str], now: datetime, tasks: Sequence[str] = (),
+    runs: Sequence[str] = (),
+) -> Eviction:  # fmt: skip
+    """The next step of a drain. `pinned`: names of instances that their owner wants on this node and nowhere else. `tasks`: those
+    under way here, which end or are given to other nodes at the deadline (`seconds_until_moved`). `runs`: those that this node
+    carries out by itself; they are waited for, and stay when the time is up."""
     drain = node.spec.drain
     todo = Eviction()
     if drain is None:
@@ -45,11 +50,15 @@ def plan_drain(node: Node, instances: Sequence[Instance], pinned: Sequence[str],
     if drain.ignore_pinned:
         todo.staying = [str(i.key) for i in going if i.metadata.name in pinned]
         going = [i for i in going if i.metadata.name not in pinned]
-    todo.left = [str(i.key) for i in going]
-    since = (now - drain.requested_at).total_seconds() if drain.requested_at is not None else 0.0
-    over = drain.deadline_seconds > 0 and since >= drain.deadline_seconds
-    if drain.deadline_seconds > 0 and not over and going:
-        todo.wake_after = drain.deadline_seconds - since
+    left = seconds_until_moved(node, now)
+    over = left is not None and left <= 0
+    if over:
+        todo.staying += [f"run {name}" for name in runs]
+    else:
+        todo.left += [f"run {name}" for name in runs]
+    todo.left += [*(str(i.key) for i in going), *(f"task {name}" for name in tasks)]
+    if left is not None and not over and todo.left:
+        todo.wake_after = left
     for instance in going:
         if instance.metadata.deletion_timestamp is not None:
             continue
@@ -61,17 +70,28 @@ def plan_drain(node: Node, instances: Sequence[Instance], pinned: Sequence[str],
     return todo
 
 
+def seconds_until_moved(node: Node | None, now: datetime) -> float | None:
+    """Until a drain waits no more for what runs on the node; None: it is not drained, or waits for however long that takes."""
+    drain = node.spec.drain if node is not None else None
+    if drain is None or not drain.deadline_seconds:
+        return None
+    since = (now - drain.requested_at).total_seconds() if drain.requested_at is not None else 0.0
+    return drain.deadline_seconds - since
+
+
 NAMED = 3
 """Names in a message; more are counted."""
 
 
 def say_drain(todo: Eviction) -> str:
     """Where a drain is, for people: what still has to go, and what will stay."""
-    words = f"still here: {_some(todo.left)}" if todo.left else "no instance is left that has to go"
-    if todo.staying:
-        words += (
-            f"; {_some(todo.staying)} may run only here and {'stays' if len(todo.staying) == 1 else 'stay'} (--delete-pinned)"
-        )
+    words = f"still here: {_some(todo.left)}" if todo.left else "nothing is left that has to go"
+    runs = [name for name in todo.staying if name.startswith("run ")]
+    pinned = [name for name in todo.staying if name not in runs]
+    if pinned:
+        words += f"; {_some(pinned)} may run only here and {'stays' if len(pinned) == 1 else 'stay'} (--delete-pinned)"
+    if runs:
+        words += f"; {_some(runs)} {'was' if len(runs) == 1 else 'were'} delegated to this node and cannot move"
     return words
 
 

@@ -164,4 +164,4 @@ def test_a_drain_says_what_still_has_to_go_and_what_will_stay() -> None:
         "still here: default/web-0, default/web-1, default/web-2 and 2 more; default/sonar-0 may run only here and stays "
         "(--delete-pinned)"
     )
-    assert say_drain(Eviction()) == "no instance is left that has to go"
+    assert say_drain(Eviction()) == "nothing is left that has to go"
