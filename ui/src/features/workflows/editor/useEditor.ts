@@ -127,7 +127,7 @@ export function useEditor(initial: string, known?: JsonMap): Editor {
     (now) => {
       clearTimeout(timer)
       // A large graph is judged when the hands rest.
-      const wait = graphAt(now, MAIN).length > 200 ? 250 : 0
+      const wait = graphAt(now, MAIN).length > 200 ? 600 : 0
       if (wait) timer = setTimeout(() => (problems.value = checkDefinition(now)), wait)
       else problems.value = checkDefinition(now)
     },
