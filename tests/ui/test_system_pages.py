@@ -98,7 +98,8 @@ def test_a_token_is_made_shown_once_and_revoked(open_page: OpenPage) -> None:
 def test_the_audit_log_tells_who_did_what_and_that_it_is_whole(site: UiSite, open_page: OpenPage) -> None:
     site.run("token", "create", "--user", "audited", "--name", "audited-token")
     instance = site.run("get", "instances", "-l", "app=hello", "-o", "jsonpath={.items[0].metadata.name}").out.strip()
-    site.run("exec", instance, "--", "true")
+    with site.plum.process("exec", instance, "--", "true") as command:
+        assert command.wait(60) == 0
     page = open_page("/ui/audit")
 
     expect(page.get_by_role("row").filter(has_text=re.compile(f"exec\\s*instances/exec default/{instance}"))).to_have_count(1)
