@@ -1,7 +1,7 @@
 /** How each type of node looks: its icon, its colour and its group in the palette. One table; the compiler asks for every type. */
 import type { Component } from 'vue'
 import {
-  Aim, ChatDotRound, CircleCheck, Coin, Connection, Cpu, DocumentCopy, Link, Message, Operation, Promotion, Refresh, Share, Switch, Timer, User,
+  Aim, ChatDotRound, CircleCheck, Coin, Connection, Cpu, DocumentCopy, Link, Message, Odometer, Operation, Promotion, Refresh, Share, Switch, Timer, User,
 } from '@element-plus/icons-vue'
 import type { NodeType } from './model/definition'
 
@@ -23,6 +23,7 @@ export const NODE_LOOKS: Readonly<Record<NodeType, NodeLook>> = {
   map: { icon: DocumentCopy, colour: 'var(--wf-loop)', group: 'flow' },
   wait: { icon: Timer, colour: 'var(--wf-wait)', group: 'flow' },
   http: { icon: Promotion, colour: 'var(--wf-step)', group: 'steps' },
+  operation: { icon: Odometer, colour: 'var(--wf-step)', group: 'steps' },
   webhook: { icon: Link, colour: 'var(--wf-step)', group: 'steps' },
   script: { icon: CircleCheck, colour: 'var(--wf-step)', group: 'steps' },
   database: { icon: Coin, colour: 'var(--wf-step)', group: 'steps' },

@@ -3,12 +3,12 @@ import { NODE_TYPES, TRIGGER_RULES } from '../model/definition'
 
 const NODE_KEYS = [
   'name', 'type', 'displayName', 'description', 'dependsOn', 'triggerRule', 'when', 'taskRef', 'payload', 'config', 'condition', 'compare', 'cases', 'defaultCase', 'count',
-  'while', 'until', 'maxIterations', 'variable', 'items', 'maxParallel', 'maxFailures', 'body', 'waitPolicy', 'workflowRef', 'params', 'wait', 'timeout', 'retry',
+  'while', 'until', 'maxIterations', 'variable', 'items', 'maxParallel', 'maxFailures', 'body', 'waitPolicy', 'workflowRef', 'params', 'delegate', 'wait', 'timeout', 'retry',
   'continueOnFailure', 'priority', 'concurrency', 'execution', 'nodeName', 'nodeSelector',
 ]
 const SPEC_KEYS = [
   'state', 'description', 'version', 'owner', 'tags', 'template', 'archived', 'params', 'variables', 'concurrencyPolicy', 'maxConcurrent', 'maxParallel', 'priority', 'timeout', 'nodes',
-  'outputs', 'onFailure', 'finally', 'hooks', 'keepRuns',
+  'outputs', 'onFailure', 'finally', 'reservations', 'hooks', 'keepRuns',
 ]
 const VALUES: Readonly<Record<string, readonly string[]>> = {
   type: NODE_TYPES, triggerRule: TRIGGER_RULES, state: ['Draft', 'Active', 'Paused'], concurrencyPolicy: ['Allow', 'Queue', 'Forbid', 'Replace'],

@@ -21,7 +21,7 @@ const CONDITION: Field[] = [field('condition', 'expression', { placeholder: 'nod
 
 export const NODE_FIELDS: Readonly<Record<NodeType, readonly Field[]>> = {
   task: [field('taskRef', 'task'), field('payload', 'yaml', { placeholder: 'zone: "${{ params.zone }}"' })],
-  subworkflow: [field('workflowRef', 'workflow'), field('params', 'yaml')],
+  subworkflow: [field('workflowRef', 'workflow'), field('params', 'yaml'), field('delegate.nodeName', 'text', { instead: ['delegate.nodeSelector'] }), field('delegate.nodeSelector', 'yaml', { placeholder: 'zone: a', instead: ['delegate.nodeName'] }), field('delegate.lostAfter', 'duration', { placeholder: '1h' })],
   condition: CONDITION,
   branch: [...CONDITION, field('cases', 'yaml', { placeholder: '- {name: many, condition: nodes.scan.output.n > 5}', instead: ['condition', 'compare'] }), field('defaultCase', 'text')],
   parallel: [field('maxParallel', 'number'), field('waitPolicy', 'select', { options: ['all', 'any'] })],
@@ -42,6 +42,7 @@ export const NODE_FIELDS: Readonly<Record<NodeType, readonly Field[]>> = {
   llm: [config('url', 'text'), config('model', 'text'), config('system', 'code'), config('prompt', 'code'), config('apiKey', 'text', { placeholder: '${{ secrets.NAME.KEY }}' }), config('temperature', 'number'), config('maxTokens', 'number'), config('json', 'switch')],
   mcp: [config('url', 'text'), config('tool', 'text'), config('arguments', 'yaml'), config('headers', 'yaml')],
   database: [config('url', 'text'), config('query', 'code'), config('params', 'yaml'), config('maxRows', 'number'), config('readOnly', 'switch')],
+  operation: [config('resource', 'text'), config('method', 'text'), config('arguments', 'yaml'), config('delivery', 'select', { options: ['AtMostOnce', 'AtLeastOnce'] }), config('notAfter', 'text')],
   email: [config('to', 'list'), config('cc', 'list'), config('from', 'text'), config('subject', 'text'), config('text', 'code'), config('server', 'text', { placeholder: 'mail.example.com:587' })],
 }
 

@@ -107,6 +107,7 @@ function detailOf(node: RawNode, type: NodeType): string {
     case 'agent': return text(config.agent) || text(config.task)
     case 'llm': return text(config.model) || text(config.prompt)
     case 'database': return text(config.query)
+    case 'operation': return [config.resource, config.method].map(text).filter(Boolean).join(' · ')
     case 'email': return text(config.subject)
   }
 }

@@ -28,12 +28,12 @@ export default {
   group: { work: 'Work', flow: 'Flow', steps: 'Steps' },
   type: {
     task: 'Task', branch: 'Branch', condition: 'Condition', parallel: 'Parallel', loop: 'Loop', map: 'Map', subworkflow: 'Sub-workflow', wait: 'Wait', http: 'HTTP request', script: 'Script', agent: 'Agent', llm: 'Language model',
-    mcp: 'MCP tool', database: 'Database', email: 'E-mail', webhook: 'Webhook',
+    mcp: 'MCP tool', database: 'Database', email: 'E-mail', webhook: 'Webhook', operation: 'Device operation',
   },
   does: {
     task: 'Runs a task definition or a builtin.', branch: 'Goes one of several ways.', condition: 'Goes one way when it is true, another when it is false.', parallel: 'Lets the nodes after it run side by side, at most so many at once.',
     loop: 'Repeats its body: so often, while, or until.', map: 'Runs its body once for each item of a list.', subworkflow: 'Runs another workflow.', wait: 'Waits for time, an event, a condition, or a person.', http: 'Sends a request.',
-    script: 'Runs a script or program on a node.', agent: 'Lets a registered worker do it.', llm: 'Asks a language model.', mcp: 'Calls a tool of an MCP server.', database: 'Runs SQL.', email: 'Sends an e-mail.', webhook: 'Sends a signed event.',
+    script: 'Runs a script or program on a node.', agent: 'Lets a registered worker do it.', llm: 'Asks a language model.', mcp: 'Calls a tool of an MCP server.', database: 'Runs SQL.', email: 'Sends an e-mail.', webhook: 'Sends a signed event.', operation: 'Lets a device do something.',
   },
   wait: { approval: 'a person’s approval', duration: 'a span of time', until: 'a point in time', event: 'an event', condition: 'a condition' },
   rule: {
@@ -49,7 +49,7 @@ export default {
     nodeName: 'Node', nodeSelector: 'Labels of the node', priority: 'Priority', wait_approval_message: 'Question', wait_approval_approvers: 'Who may answer', wait_duration: 'How long', wait_until: 'Until when', wait_event_kind: 'Kind of object',
     wait_event_name: 'Name', wait_event_type: 'Name of an event', wait_event_when: 'Only when', wait_condition: 'Condition', displayName: 'Title', description: 'Description', state: 'State', variables: 'Variables', outputs: 'Outputs',
     concurrencyPolicy: 'While another run goes on', maxConcurrent: 'At most runs at once', keepRuns: 'Runs that are kept', version: 'Version', owner: 'Owner', tags: 'Tags', template: 'Is a template', archived: 'Archived', hooks: 'Hooks', name: 'Name',
-    type: 'Type', default: 'Default', enum: 'Allowed values', required: 'Must be given',
+    type: 'Type', delegate_nodeName: 'Carried out by node', delegate_nodeSelector: 'Carried out by a node with labels', delegate_lostAfter: 'Given up when out of contact for', resource: 'Device', delivery: 'Delivery', notAfter: 'Not after', reservations: 'Reserved devices', default: 'Default', enum: 'Allowed values', required: 'Must be given',
   },
   problem: {
     nameMissing: 'A node needs a name.', nameShape: '“{value}” is no name: letters, digits, _ and - only, at most 63.', nameTwice: 'There is more than one node called {value}.', typeUnknown: 'There is no type {value}.', ruleUnknown: 'There is no trigger rule {value}.',
@@ -59,6 +59,6 @@ export default {
     bodyMissing: 'The body needs a node.', nodeUnknown: 'The expression reads {value}, which does not exist.', nodeNotBefore: '{value} does not come before {node}; connect them.', nodeItself: '{value} cannot read its own output.', notClosed: 'An expression is not closed with two curly brackets.',
     unbalanced: '{value} has no partner.', duration: '{value} is no duration; write 500ms, 30s, 1m30s, 2h or 7d.', paramName: '“{value}” is no name of a parameter: letters, digits and _ only.', paramTwice: 'There are two parameters called {value}.', paramDefault: '{value} is not of type {type}.',
     neverRuns: 'It needs both {first} and {second} of {node} with {rule}: it never runs.', retryNotHere: 'A node of type {value} is not tried again; give the nodes inside a retry policy.', empty: 'The graph has no nodes.', number: '{value} is no whole number from {least}.',
-    builtinUnknown: 'There is no builtin {value}; there are {known}.', caseName: 'A case needs a name and a condition.', eventNothing: 'Name a kind of object, or an event.',
+    builtinUnknown: 'There is no builtin {value}; there are {known}.', caseName: 'A case needs a name and a condition.', resourceMissing: 'Name a device (Resource).', methodMissing: 'Name an operation of its model.', delegateOne: 'Name a node, or its labels.', eventNothing: 'Name a kind of object, or an event.',
   },
 }

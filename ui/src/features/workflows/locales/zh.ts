@@ -29,11 +29,11 @@ const messages: typeof en = {
   wrongNumber: '这不是数字。', wrongDuration: '请写成 500ms、30s、1m30s、2h 或 7d。', params: '参数', addParam: '添加参数', removeParam: '移除 {name}', howRuns: '如何运行',
   group: { work: '工作', flow: '流程', steps: '步骤' },
   type: {
-    task: '任务', branch: '分支', condition: '条件', parallel: '并行', loop: '循环', map: '映射', subworkflow: '子工作流', wait: '等待', http: 'HTTP 请求', script: '脚本', agent: '代理', llm: '语言模型', mcp: 'MCP 工具', database: '数据库', email: '邮件', webhook: 'Webhook',
+    task: '任务', branch: '分支', condition: '条件', parallel: '并行', loop: '循环', map: '映射', subworkflow: '子工作流', wait: '等待', http: 'HTTP 请求', script: '脚本', agent: '代理', llm: '语言模型', mcp: 'MCP 工具', database: '数据库', email: '邮件', webhook: 'Webhook', operation: '设备操作',
   },
   does: {
     task: '运行任务定义或内置任务。', branch: '从多条路中选一条。', condition: '为真走一条路，为假走另一条。', parallel: '让后面的节点并行运行，同时最多若干个。', loop: '重复循环体：按次数、当条件成立时，或直到条件成立。', map: '对列表的每一项运行一次循环体。',
-    subworkflow: '运行另一个工作流。', wait: '等待时间、事件、条件或人。', http: '发送请求。', script: '在节点上运行脚本或程序。', agent: '交给已注册的工作者执行。', llm: '询问语言模型。', mcp: '调用 MCP 服务器的工具。', database: '执行 SQL。', email: '发送邮件。', webhook: '发送签名事件。',
+    subworkflow: '运行另一个工作流。', wait: '等待时间、事件、条件或人。', http: '发送请求。', script: '在节点上运行脚本或程序。', agent: '交给已注册的工作者执行。', llm: '询问语言模型。', mcp: '调用 MCP 服务器的工具。', database: '执行 SQL。', email: '发送邮件。', webhook: '发送签名事件。', operation: '让设备执行操作。',
   },
   wait: { approval: '人的批准', duration: '一段时间', until: '某个时刻', event: '事件', condition: '条件' },
   rule: {
@@ -46,7 +46,7 @@ const messages: typeof en = {
     workingDir: '目录', node: '节点', agent: '代理', task: '任务', input: '输入', model: '模型', system: '系统提示', prompt: '提示', apiKey: 'API 密钥', temperature: '温度', maxTokens: '最多词元', json: '回答为 JSON', tool: '工具', arguments: '参数', maxRows: '最多行数', readOnly: '只读', to: '收件人',
     cc: '抄送', from: '发件人', subject: '主题', text: '正文', server: '服务器', when: '仅当', triggerRule: '何时开始', retry_limit: '重试次数', retry_initial: '首次等待', retry_max: '最长等待', continueOnFailure: '这里失败不算运行失败', nodeName: '节点', nodeSelector: '节点标签', priority: '优先级',
     wait_approval_message: '问题', wait_approval_approvers: '谁可以回答', wait_duration: '多久', wait_until: '到何时', wait_event_kind: '对象类型', wait_event_name: '名称', wait_event_type: '事件名', wait_event_when: '仅当', wait_condition: '条件', displayName: '标题', description: '说明', state: '状态',
-    variables: '变量', outputs: '输出', concurrencyPolicy: '已有运行时', maxConcurrent: '同时最多运行', keepRuns: '保留的运行', version: '版本', owner: '负责人', tags: '标签', template: '作为模板', archived: '归档', hooks: '钩子', name: '名称', type: '类型', default: '默认值', enum: '允许的值', required: '必须给出',
+    variables: '变量', outputs: '输出', concurrencyPolicy: '已有运行时', maxConcurrent: '同时最多运行', keepRuns: '保留的运行', version: '版本', owner: '负责人', tags: '标签', template: '作为模板', archived: '归档', hooks: '钩子', name: '名称', type: '类型', delegate_nodeName: '由此节点执行', delegate_nodeSelector: '由带标签的节点执行', delegate_lostAfter: '失联多久后放弃', resource: '设备', delivery: '投递', notAfter: '不晚于', reservations: '预留的设备', default: '默认值', enum: '允许的值', required: '必须给出',
   },
   problem: {
     nameMissing: '节点需要名称。', nameShape: '“{value}”不是合法名称：只能用字母、数字、_ 和 -，最多 63 个字符。', nameTwice: '有多个节点叫 {value}。', typeUnknown: '没有 {value} 这种类型。', ruleUnknown: '没有触发规则 {value}。', edgeUnknown: '它等待的 {value} 不存在。', edgeTwice: '它两次等待 {value}。',
@@ -54,7 +54,7 @@ const messages: typeof en = {
     conditionOne: 'condition、compare、cases 必须且只能给一个。', loopOne: 'count、while、until 必须且只能给一个。', itemsMissing: '请给出列表，或结果为列表的表达式。', itemsShape: '必须是列表，或结果为列表的表达式。', waitMissing: '请说明等待什么。', waitOne: '只能等待一样东西。', bodyMissing: '循环体需要节点。',
     nodeUnknown: '表达式读取的 {value} 不存在。', nodeNotBefore: '{value} 不在 {node} 之前；请连接它们。', nodeItself: '{value} 不能读取自己的输出。', notClosed: '表达式没有用两个花括号结束。', unbalanced: '{value} 没有配对。', duration: '{value} 不是时长；请写成 500ms、30s、1m30s、2h 或 7d。',
     paramName: '“{value}”不是参数名：只能用字母、数字和 _。', paramTwice: '有两个参数叫 {value}。', paramDefault: '{value} 不是 {type} 类型。', neverRuns: '它在 {rule} 下同时需要 {node} 的 {first} 和 {second}：永远不会运行。', retryNotHere: '{value} 类型的节点不会重试；请给里面的节点设置重试。', empty: '图中没有节点。',
-    number: '{value} 不是从 {least} 起的整数。', builtinUnknown: '没有内置任务 {value}；有 {known}。', caseName: '情形需要名称和条件。', eventNothing: '请指定对象类型或事件。',
+    number: '{value} 不是从 {least} 起的整数。', builtinUnknown: '没有内置任务 {value}；有 {known}。', caseName: '情形需要名称和条件。', resourceMissing: '请指定设备（Resource）。', methodMissing: '请指定其模型中的操作。', delegateOne: '请指定节点或其标签。', eventNothing: '请指定对象类型或事件。',
   },
 }
 export default messages

@@ -22,7 +22,7 @@ export const PROBLEM_CODES = [
   'nameMissing', 'nameShape', 'nameTwice', 'typeUnknown', 'ruleUnknown', 'edgeUnknown', 'edgeTwice', 'edgeOutcome', 'edgeNoOutcomes',
   'cycle', 'fieldNotOfType', 'taskRefMissing', 'workflowRefMissing', 'conditionOne', 'loopOne', 'itemsMissing', 'itemsShape', 'waitMissing',
   'waitOne', 'bodyMissing', 'nodeUnknown', 'nodeNotBefore', 'nodeItself', 'notClosed', 'unbalanced', 'duration', 'paramName', 'paramTwice',
-  'paramDefault', 'neverRuns', 'retryNotHere', 'empty', 'number', 'builtinUnknown', 'caseName', 'eventNothing',
+  'paramDefault', 'neverRuns', 'retryNotHere', 'empty', 'number', 'builtinUnknown', 'caseName', 'eventNothing', 'resourceMissing', 'methodMissing', 'delegateOne',
 ] as const
 export type ProblemCode = (typeof PROBLEM_CODES)[number]
 
@@ -224,6 +224,12 @@ function checkComplete(node: RawNode, path: string, report: Report): void {
     if (node.items === undefined || node.items === null) report(`${path}.items`, 'itemsMissing')
     else if (!Array.isArray(node.items) && typeof node.items !== 'string') report(`${path}.items`, 'itemsShape')
   }
+  if (type === 'operation') {
+    const config = isMap(node.config) ? node.config : {}
+    if (!given(config.resource)) report(`${path}.config.resource`, 'resourceMissing')
+    if (!given(config.method)) report(`${path}.config.method`, 'methodMissing')
+  }
+  if (isMap(node.delegate) && [node.delegate.nodeName, node.delegate.nodeSelector].filter(given).length !== 1) report(`${path}.delegate`, 'delegateOne')
   if (type === 'wait') checkWait(node, path, report, count)
   if ((type === 'loop' || type === 'map') && nodesOf(node.body).length === 0) report(`${path}.body`, 'bodyMissing')
 }

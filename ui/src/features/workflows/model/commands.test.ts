@@ -83,7 +83,7 @@ describe('commands', () => {
   it('makes new nodes that only lack what nobody can guess', () => {
     for (const type of NODE_TYPES) {
       const codes = checkDefinition({ nodes: [blankNode(type, 'x')] }).map((problem) => problem.code)
-      expect(codes, type).toEqual(type === 'subworkflow' ? ['workflowRefMissing'] : [])
+      expect(codes, type).toEqual(type === 'subworkflow' ? ['workflowRefMissing'] : type === 'operation' ? ['resourceMissing', 'methodMissing'] : [])
     }
   })
 
@@ -126,7 +126,7 @@ describe('editing', () => {
         let spec: Spec = { nodes: [] }
         for (const one of steps) {
           spec = act(spec, one)
-          const wrong = checkDefinition(spec).filter((problem) => !['workflowRefMissing', 'empty', 'neverRuns'].includes(problem.code))
+          const wrong = checkDefinition(spec).filter((problem) => !['workflowRefMissing', 'resourceMissing', 'methodMissing', 'empty', 'neverRuns'].includes(problem.code))
           expect(wrong).toEqual([])
         }
       }),

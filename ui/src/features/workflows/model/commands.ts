@@ -79,6 +79,8 @@ export function blankNode(type: NodeType, name: string): RawNode {
       return { ...node, config: { url: 'sqlite:///data.db', query: 'SELECT 1' } }
     case 'email':
       return { ...node, config: { to: [], subject: '', text: '' } }
+    case 'operation':
+      return { ...node, config: { resource: '', method: '' } }
     default:
       return node
   }
@@ -114,7 +116,8 @@ export function withFields<T extends JsonMap>(map: T, fields: Record<string, Jso
 
 const OWN_FIELDS: Record<string, readonly NodeType[]> = {
   taskRef: ['task'],
-  config: ['http', 'script', 'agent', 'llm', 'mcp', 'database', 'email', 'webhook'],
+  config: ['http', 'script', 'agent', 'llm', 'mcp', 'database', 'email', 'webhook', 'operation'],
+  delegate: ['subworkflow'],
   condition: ['branch', 'condition'],
   compare: ['branch', 'condition'],
   cases: ['branch'],

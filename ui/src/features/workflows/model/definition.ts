@@ -10,7 +10,7 @@ import type { Json } from './compare'
 export type NodeType = (typeof NODE_TYPES)[number]
 export const NODE_TYPES = [
   'task', 'branch', 'condition', 'parallel', 'loop', 'map', 'subworkflow', 'wait',
-  'http', 'script', 'agent', 'llm', 'mcp', 'database', 'email', 'webhook',
+  'http', 'script', 'agent', 'llm', 'mcp', 'database', 'email', 'webhook', 'operation',
 ] as const
 
 export const TRIGGER_RULES = [
