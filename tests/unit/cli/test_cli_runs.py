@@ -61,22 +61,25 @@ def test_a_run_that_goes_on_says_what_waits_for_what() -> None:
 
 
 def test_a_delegated_run_says_where_it_is_and_since_when_its_node_is_away() -> None:
-    status = {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z", "node": "node-1", "outOfContactSince": "2026-01-01T00:00:30Z"}
+    begun = {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z"}
+    status = {**begun, "node": "node-1", "outOfContactSince": "2026-01-01T00:00:30Z"}
     spec = {"delegate": {"nodeName": "node-1", "lostAfter": "1h"}}
     run = {"kind": "WorkflowRun", "metadata": {"name": "r"}, "spec": spec, "status": status}
-    outer = {"kind": "WorkflowRun", "metadata": {"name": "o"}, "status": {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z"}}
-    row = {"name": "edge", "phase": "Running", "startedAt": "2026-01-01T00:00:00Z", "attempt": 1, "made": "WorkflowRun/r"}
-    away = "out of contact since 30s"
+    outer = {"kind": "WorkflowRun", "metadata": {"name": "o"}, "status": begun}
+    row = {"name": "edge", **begun, "attempt": 1, "made": "WorkflowRun/r"}
+    place = "on node node-1, out of contact since 30s"
+    waits = "the run goes on there, what is shown was heard last, and it is given up after 1h."
 
     assert list(explain_run(run, [], NOW).lines()) == [
-        f"WorkflowRun r is running since 60s, on node node-1, {away}.",
-        "  node node-1 has not answered since 30s; the run goes on there, what is shown was heard last, and it is given up after 1h.",
+        f"WorkflowRun r is running since 60s, {place}.",
+        f"  node node-1 has not answered since 30s; {waits}",
     ]
     assert list(explain_run(outer, [row], NOW, {"r": run}).lines())[1:] == [
-        f"  edge runs since 60s (WorkflowRun/r, on node node-1, {away}), attempt 1."
+        f"  edge runs since 60s (WorkflowRun/r, {place}), attempt 1."
     ]
-    drawn = list(draw({"nodes": [{"name": "edge", "type": "subworkflow"}]}, {"edge": row | {"place": whereabouts(run, NOW)}}, NOW))
-    assert drawn == [f"* edge  Running  subworkflow  since 60s  on node node-1, {away}"]
+    rows = {"edge": row | {"place": whereabouts(run, NOW)}}
+    drawn = list(draw({"nodes": [{"name": "edge", "type": "subworkflow"}]}, rows, NOW))
+    assert drawn == [f"* edge  Running  subworkflow  since 60s  {place}"]
     assert whereabouts({"status": status | {"phase": "Pending"}}, NOW) == "offered to node node-1"
     assert whereabouts({"status": status | {"phase": "Succeeded"}}, NOW) == ""
 
