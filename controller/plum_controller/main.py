@@ -224,6 +224,7 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     from plum_controller.tasks import execution
     from plum_controller.workflows import engine
     from plum_controller.workflows.hooks import Hooks
+    from plum_controller.workflows.stage_control import StageControl
 
     transport = LocalTransport(api)
     manager = Manager(ApiClient(transport, field_manager="plum-controller"))
@@ -236,6 +237,8 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     journal = StoreJournal(api.store)
     workflows = engine.add_to(manager, journal, step_runners(manager.api, settings, outgoing))
     workflows.hooks = hooks = Hooks(manager.api, outgoing, manager.clock, manager.recorder("workflow"), journal)
+    hooks.stages = StageControl(outgoing, settings.stage_control_base)
+    workflows.set_stages(hooks.stages)
     await hooks.start()
     api.workflow_runs.views = workflows
     api.gate.refused_command = workflows.refusal

@@ -187,6 +187,9 @@ class Settings:
         "",
         "Mail server of `email` steps that name none: `smtp://user:password@host:587?security=starttls`, or `smtps://...`.",
     )
+    stage_control_base: str = _setting(
+        "STAGE_CONTROL_BASE", "", "Main-control application of runs whose `taskPayload` has a `taskId` and names no other."
+    )
     llm_url: str = _setting(
         "PLUM_LLM_URL", "", "Address of the language model of `llm` steps that name none: `http://127.0.0.1:11434/v1`."
     )

@@ -41,11 +41,12 @@ from plum_flow.workflow.graph import NodePlan
 from plum_flow.workflow.messages import Abort, Await, Effect, Execute, Refused
 from plum_schemas.base import ObjectKey
 from plum_schemas.core import Secret
-from plum_schemas.taskdefinition import TaskDefinitionSpec
+from plum_schemas.taskdefinition import TaskDefinition, TaskDefinitionSpec
 from plum_schemas.taskrun import TERMINAL_PHASES, SecretMark, TaskRun
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowRunSpec
 
 from plum_controller.tasks.builtins import run_builtin
+from plum_controller.workflows.stage_control import StageControl
 from plum_controller.workflows.steps import Step, StepRunner
 from plum_controller.workflows.waiting import Waiter
 
@@ -77,6 +78,7 @@ class Effects:
         self._refused = refused
         self._around = Surroundings(api, clock.now)
         self._waiter = Waiter(api)
+        self.stages: StageControl | None = None
         self._aborted: set[tuple[str, str, int]] = set()
         """Steps under way whose end is not wanted any more: uid of the run, node, attempt."""
 
@@ -172,6 +174,19 @@ class Effects:
     ) -> None:
         key = ObjectKey(actor.key.namespace, effect.name)
         found = self._tasks.get(key) if effect.again else None
+        stage = await self._stage_of(actor, effect)
+        if stage and self.stages is not None and found is not None:
+            self.stages.know(actor, effect.key, stage)
+        elif stage and self.stages is not None:
+            try:
+                fed = await self.stages.begin(actor, effect.key, stage, payload)
+            except TaskFailedError as error:
+                actor.done(effect.key, effect.attempt, phases.FAILED, None, error.reason, error.message)
+                return
+            if fed is None:
+                actor.done(effect.key, effect.attempt, phases.SKIPPED, None, "StageSkipped", "main control skips this stage")
+                return
+            payload = fed
         if found is None:
             run = task_run_of(actor, effect, payload, marks)
             made = await self._create(actor, effect, run)
@@ -180,6 +195,14 @@ class Effects:
             found = self._tasks.get(key)
         if found is not None:
             self.task_moved(actor, found)
+
+    async def _stage_of(self, actor: Actor, effect: Execute) -> str:
+        """The name of the stage that a node is, under a main control; empty without one."""
+        if self.stages is None or not self.stages.applies(actor):
+            return ""
+        name = effect.node.node.task_ref
+        definition = await self._api.get(TaskDefinition, name, actor.key.namespace)
+        return definition.metadata.annotations.get("plum.dev/classic-name", name) if definition is not None else name
 
     def task_moved(self, actor: Actor, run: TaskRun) -> None:
         """A TaskRun of this run changed: tell how it ended, if it has."""

@@ -48,6 +48,7 @@ from plum_controller.workflows.delegations import Delegations, NotDelegableError
 from plum_controller.workflows.effects import Effects
 from plum_controller.workflows.feeds import Feeds
 from plum_controller.workflows.hooks import Outbox, OutboxJournal
+from plum_controller.workflows.stage_control import StageControl
 from plum_controller.workflows.status_writer import StatusWriter
 from plum_controller.workflows.steps import StepRunner
 
@@ -113,6 +114,10 @@ class WorkflowEngine:
     def active(self) -> int:
         """Runs that go on in this process."""
         return len(self._actors)
+
+    def set_stages(self, stages: StageControl) -> None:
+        """Main-control applications feed stages of runs from now on."""
+        self._effects.stages = stages
 
     def actor_of(self, uid: str) -> Actor | None:
         """The actor of a run, while it goes on."""
@@ -417,7 +422,8 @@ class WorkflowEngine:
 
     async def _store(self, actor: Actor, rows: Mapping[str, bytes], changes: Changes) -> None:
         """One step, and what is to be told of it, on disk."""
-        outgoing = self.hooks.outgoing(actor, changes) if self.hooks is not None and actor.run.plan.spec.hooks else {}
+        tells = self.hooks is not None and (actor.run.plan.spec.hooks or actor.spec.task_payload)
+        outgoing = self.hooks.outgoing(actor, changes) if self.hooks is not None and tells else {}
         if rows or changes.folds or outgoing:
             await self._journal.commit(space_of(actor.run.uid), rows, changes.folds, outgoing)
         if outgoing and self.hooks is not None:

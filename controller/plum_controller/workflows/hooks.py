@@ -36,6 +36,7 @@ from plum_schemas.workflow import NotifyHook
 from plum_schemas.workflowrun import WorkflowRun
 
 from plum_controller.domain.webhooks import DELIVERY_HEADER
+from plum_controller.workflows.stage_control import StageControl
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ class Delivery(msgspec.Struct, rename="camel"):
     event: dict[str, Any]
     since: float
     """Unix seconds."""
+    body: Any = None
+    """What is sent instead of the event."""
 
 
 class Hooks:
@@ -99,6 +102,7 @@ class Hooks:
         self._clock = clock
         self._recorder = recorder
         self._journal = journal
+        self.stages: StageControl | None = None
         self._waiting: dict[Place, deque[str]] = {}
         """Keys of rows."""
         self._rows: dict[str, bytes] = {}
@@ -131,6 +135,10 @@ class Hooks:
                 for hook in actor.run.plan.spec.hooks:
                     if told.what in hook.on:
                         self._add(found, actor, hook, self._event(actor, told))
+        if self.stages is not None:
+            for number, (url, body) in enumerate(self.stages.results(actor, changes)):
+                hook = NotifyHook(name=f"stage {number}", on=[], url=url.replace("${{", "$${{"))
+                self._add(found, actor, hook, self._event(actor, Told("StageResult")), body)
         return found
 
     def send(self, outgoing: Mapping[str, bytes]) -> None:
@@ -143,7 +151,7 @@ class Hooks:
             if place not in self._tasks:
                 self._tasks[place] = asyncio.create_task(self._work(place), name=f"hook-{hook}")
 
-    def _add(self, found: dict[str, bytes], actor: Actor, hook: NotifyHook, event: dict[str, Any]) -> None:
+    def _add(self, found: dict[str, bytes], actor: Actor, hook: NotifyHook, event: dict[str, Any], body: Any = None) -> None:
         place = (actor.run.uid, quote(hook.name, safe=""))
         if len(self._waiting.get(place, ())) + len(found) >= MAX_WAITING:
             self.dropped += 1
@@ -156,7 +164,7 @@ class Hooks:
             return
         now = self._clock.now().timestamp()
         self._last = max(self._last + 1, int(now * 1e6))  # sorts as it happened, over restarts too
-        found[f"{place[0]}/{place[1]}/{self._last:020d}"] = _encode(Delivery(hook, event, now))
+        found[f"{place[0]}/{place[1]}/{self._last:020d}"] = _encode(Delivery(hook=hook, event=event, since=now, body=body))
 
     def _complain(self, event: Mapping[str, Any], text: str) -> None:
         run = event["run"]
@@ -218,12 +226,13 @@ class Hooks:
     async def _deliver(self, delivery: Delivery) -> str:
         """Why it was given up; empty when it arrived."""
         hook, event, attempt = delivery.hook, delivery.event, 0
+        sent = msgspec.json.encode(event if delivery.body is None else delivery.body)
         while True:
             attempt += 1
             try:
                 url, headers = await self._place(hook, event)
                 answer = await self._outgoing.request(
-                    "POST", url, headers, msgspec.json.encode(event), timeout=CALL_SECONDS, max_bytes=MAX_ANSWER_BYTES
+                    "POST", url, headers, sent, timeout=CALL_SECONDS, max_bytes=MAX_ANSWER_BYTES
                 )
             except (ExpressionError, UnresolvedError) as error:
                 return str(error)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from plum_flow.workflow import asks, endings, starting
 from plum_flow.workflow.messages import Abort, Ask, Begin, Done, Event, SetState, Tick, Told
-from plum_flow.workflow.phases import ACTIVE, CANCELED, FAILED, PENDING, RUNNING, SUCCEEDED, WAITING
+from plum_flow.workflow.phases import ACTIVE, CANCELED, FAILED, PENDING, RUNNING, SKIPPED, SUCCEEDED, WAITING
 from plum_flow.workflow.rows import NodeRow
 from plum_flow.workflow.settle import examine, settle
 from plum_flow.workflow.state import Run, Scope
@@ -90,6 +90,8 @@ def done(run: Run, event: Done) -> None:
     elif event.phase == CANCELED or (run.row.stopping and run.row.stopped_stage == run.row.stage):
         phase = CANCELED if run.row.stopping or event.phase == CANCELED else FAILED
         settle(run, scope, index, phase, event.now, reason=event.reason or "Canceled", message=event.message)
+    elif event.phase == SKIPPED:
+        settle(run, scope, index, SKIPPED, event.now, reason=event.reason, message=event.message)
     elif node.type == "wait":
         settle(run, scope, index, FAILED, event.now, reason=event.reason, message=event.message)
     else:

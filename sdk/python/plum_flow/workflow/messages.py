@@ -33,7 +33,7 @@ class Done(NamedTuple):
     key: str
     attempt: int
     phase: str
-    """`Succeeded`, `Failed` or `Canceled`."""
+    """`Succeeded`, `Failed`, `Canceled`, or `Skipped` where somebody who was asked first said so."""
     now: datetime
     output: Any = None
     reason: str = ""
