@@ -164,7 +164,7 @@ def _task_attributes(request: ApiRequest) -> Attributes:
     resource, named = kinds.get(path[0], "workflows"), len(path) > 1
     verb = _VERBS.get(request.method, "get" if named else "list")
     if request.method == "POST" and named:
-        action = request.query.get("action") or (path[-1] if path[-1] == "run" else path[1] if len(path) > 2 else "")
+        action = path[1] if len(path) > 2 else request.query.get("action")
         if resource == "taskruns":
             verb = "create" if action == "rerun" else "patch"
         else:
