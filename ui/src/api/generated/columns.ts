@@ -709,7 +709,13 @@ export const columns: Record<string, PrinterColumn[]> = {
    "name": "Node",
    "path": ".status.node",
    "type": "string",
-   "wide": true
+   "wide": false
+  },
+  {
+   "name": "Away",
+   "path": ".status.outOfContactSince",
+   "type": "date",
+   "wide": false
   },
   {
    "name": "By",

@@ -3221,6 +3221,15 @@ export interface components {
                 priority?: number;
                 /** @description Instead of the definition's. */
                 retry?: components["schemas"]["dev.plum.v1.Retry"];
+                /** @description Values that whoever executes it puts into the payload; workflows make these of `${{ secrets.NAME.KEY }}`. */
+                secrets?: {
+                    /** @description Key in it. */
+                    key: string;
+                    /** @description The text; nothing else in the payload may hold it. */
+                    marker: string;
+                    /** @description Name of the Secret, in the namespace of the run. */
+                    name: string;
+                }[];
                 /** @description True holds a run that is Queued: it is admitted once this is false again. */
                 suspend?: boolean;
                 /** @description A definition of its own, instead of taskRef. */
