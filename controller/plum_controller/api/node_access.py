@@ -105,8 +105,9 @@ class NodeAccess:
         if wanted.verb in ("list", "watch"):
             return _own_field(node) in _requirements(fields)
         entry = self._cache.get(Key("resources.plum.dev", wanted.namespace, wanted.name))
-        if wanted.subresource == "device":  # which of its fields it may change is decided there
-            return True
+        if wanted.subresource == "device":  # one that is there, on another node, is that node's
+            taken = entry is not None and entry.field("spec.nodeName") not in ("", node)
+            return not taken or entry is None or entry.field("status.connection.online") != "true"
         if wanted.verb != "get" or entry is None:
             return False
         return entry.field("spec.nodeName") == node or any(
