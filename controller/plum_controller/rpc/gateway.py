@@ -20,9 +20,8 @@ from datetime import timedelta
 from random import Random
 
 from plum_client.clock import Clock, SystemClock
-from plum_flow import secret_marks, task_states
-from plum_flow.calls import TaskFailedError
-from plum_flow.task_states import Outcome, TransitionError
+from plum_flow import task_states
+from plum_flow.task_states import TransitionError
 from plum_schemas.base import ObjectKey
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
@@ -33,8 +32,9 @@ from plum_controller.resources.encode import decode
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.resources.service import ResourceService
 from plum_controller.rpc.leases import Leases
+from plum_controller.rpc.registering import AlreadyConnectedError, Welcome, hand_over, hello_of, take_over
 from plum_controller.rpc.runs import TASKRUNS, Runs, run_of
-from plum_controller.rpc.sessions import Hello, Lease, LeaseState, Link, Session, Timing
+from plum_controller.rpc.sessions import Hello, Link, Session, Timing
 from plum_controller.rpc.waiting import WaitingRuns
 from plum_controller.rpc.worker_objects import FORGET_SECONDS, WORKERS, WorkerObjects, decode_worker
 from plum_controller.store.cache import Watcher, WatchEvent
@@ -46,19 +46,6 @@ RETURN_SECONDS = 5.0
 """On top of a lease, for workers to find this controller again after its start."""
 AGAIN_SECONDS = 1.0
 """Before a run is offered again that could not be written as taken."""
-
-
-class AlreadyConnectedError(Exception):
-    """Another process is connected under the same worker id."""
-
-
-class Welcome:
-    """What a worker is told when it has registered."""
-
-    def __init__(self, session: Session, resumed: Sequence[Lease], lost: Sequence[tuple[str, int]]) -> None:
-        self.session = session
-        self.resumed = resumed
-        self.lost = lost
 
 
 class Gateway:
@@ -115,11 +102,7 @@ class Gateway:
             worker = decode_worker(entry.value)
             if worker.spec.protocol == "http":
                 continue  # its connections ended with the controller before
-            spec = worker.spec
-            hello = Hello(
-                worker.key, tuple(spec.tasks), spec.capacity, worker.metadata.labels, spec.protocol,
-                node=spec.node_name, instance=spec.instance_name, app=spec.app_name, app_version=spec.app_version,
-            )  # fmt: skip
+            spec, hello = worker.spec, hello_of(worker)
             session = self._put(self._session(worker.status.session, hello, unschedulable=spec.unschedulable))
             session.heard_at += RETURN_SECONDS
             session.lost = worker.status.phase == "Lost"
@@ -169,7 +152,7 @@ class Gateway:
         lock = self._locks.setdefault(hello.key, asyncio.Lock())
         async with lock:
             session = self._take_up(hello, link)
-            resumed, lost = self._take_over(session, hello)
+            resumed, lost = take_over(self.leases, session, hello, self._clock.monotonic())
             try:
                 await self.objects.register(session)
             except ApiStatusError:
@@ -203,36 +186,6 @@ class Gateway:
         session.draining = session.lost = False
         session.resting_until, session.failures = float("inf"), 0  # until it is told that it is registered
         return session
-
-    def _take_over(self, session: Session, hello: Hello) -> tuple[list[Lease], list[tuple[str, int]]]:
-        """What it says it holds, against what is known."""
-        resumed: list[Lease] = []
-        lost: list[tuple[str, int]] = []
-        if hello.protocol != "grpc":
-            return resumed, lost
-        named = set()
-        for uid, token, finished in hello.held:
-            lease = session.leases.get(uid)
-            if lease is not None and lease.fencing_token == token and lease.is_held:
-                if lease.state is LeaseState.ASSIGNED:
-                    lease.state = LeaseState.RUNNING
-                named.add(uid)
-                resumed.append(lease)
-                if lease.cancel_by and session.link is not None and not finished:
-                    session.link.cancel(lease, "the run was cancelled", max(0.0, lease.cancel_by - self._clock.monotonic()))
-            else:
-                lost.append((uid, token))
-        for lease in list(session.leases.values()):
-            if lease.uid in named:
-                continue
-            if lease.state is LeaseState.OVER:
-                self.leases.drop(session, lease)
-            elif lease.state is LeaseState.ASSIGNED:
-                message = f"worker {session.key.name} came back without it: it was never begun there"
-                self.leases.return_unbegun(session, lease, "NotDelivered", message)
-            elif lease.state is LeaseState.RUNNING:
-                self.leases.lose(session, lease, "Dropped", f"worker {session.key.name} came back without it")
-        return resumed, lost
 
     def activate(self, session: Session) -> None:
         """The worker knows that it is registered: it may get runs."""
@@ -379,16 +332,6 @@ class Gateway:
             session.reserved += 1
             self.leases.spawn(self._assign(session, uid, key))
 
-    def _hand_over(self, session: Session, lease: Lease, run: TaskRun) -> None:
-        """Hand the run over, with the values of its secrets."""
-        if session.link is None:
-            return
-        try:
-            session.link.assign(lease, secret_marks.revealed(run, self.runs.values(run)))
-        except TaskFailedError as error:
-            outcome = Outcome("Failed", error.reason, error.message, retryable=error.retryable)
-            self.leases.result(session, lease.uid, lease.fencing_token, outcome)
-
     async def _assign(self, session: Session, uid: str, key: ObjectKey) -> None:
         def step(run: TaskRun) -> TaskRunStatus:
             if waiting_of(run) is None:
@@ -407,7 +350,7 @@ class Gateway:
         else:
             self.leases.gave_back.pop(uid, None)
             lease = self.leases.add(session, run, acknowledged=session.hello.protocol != "grpc")
-            self._hand_over(session, lease, run)
+            hand_over(self.leases, self.runs, session, lease, run)
             self.leases.run_changed(key, self.runs.get(key))
             if self.sessions.get(session.key) is not session:  # it was forgotten meanwhile
                 self.leases.lose_all(session, "WorkerLost", f"worker {session.key.name} has gone")
@@ -476,3 +419,6 @@ class Gateway:
         session.hello = replace(hello, caller=session.hello.caller)
         self._dispatcher.set_worker(session.offer(), session.free(self._clock.monotonic()))
         self._pump_soon()
+
+
+__all__ = ["AlreadyConnectedError", "Gateway", "Welcome"]
