@@ -48,7 +48,7 @@ sends = st.tuples(
 others = st.one_of(st.tuples(st.just("restart")), st.tuples(st.just("late copy"), st.integers(0, 9)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.one_of(commits, tasks, sends, others), max_size=25))
 def test_whatever_is_lost_or_repeated_both_sides_agree_in_the_end(events: list[tuple[object, ...]]) -> None:
     async def play(folder: Path) -> None:
