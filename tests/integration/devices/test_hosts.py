@@ -322,6 +322,7 @@ async def test_what_a_manifest_says_of_a_resource_wins_over_what_its_device_anno
 async def test_operations_wait_where_the_device_is_away_and_go_on_when_it_is_there(host: Host) -> None:
     device = await host.device(heartbeat="300ms")
     name = name_of(device)
+    await resource_until(host.api, name, lambda status: status.connection.last_seen is not None)
     device.leave()
     await resource_until(host.api, name, lambda status: not status.connection.online)
     operation = await ask_for(host.api, name)
