@@ -55,9 +55,9 @@ export function useDraft(first: string, base: ShallowRef<Deployment | undefined>
     const options = { dryRun, ...(signal ? { signal } : {}) }
     const stored = base.value
     if (!stored) return api.create<Deployment>(kinds.Deployment, object, options)
-    const { uid, resourceVersion } = stored.metadata
-    // A trial has no version: only what is stored may not be written over.
-    return api.replace<Deployment>(kinds.Deployment, { ...object, metadata: { ...object.metadata, uid, ...(dryRun ? {} : { resourceVersion }) } } as Deployment, options)
+    // A trial is against what is stored now: only a save minds what others wrote, and its status moves all the time.
+    const { uid, resourceVersion } = (dryRun ? await api.read<Deployment>(kinds.Deployment, stored.metadata.namespace, stored.metadata.name) : stored).metadata
+    return api.replace<Deployment>(kinds.Deployment, { ...object, metadata: { ...object.metadata, uid, resourceVersion } } as Deployment, options)
   }
 
   async function tryIt(): Promise<void> {

@@ -24,8 +24,6 @@ export default {
     verb: 'Remove',
   },
   openHttp: 'Open in browser',
-  of: 'of',
-  on: 'on',
   conditions: 'Conditions',
   tabs: { overview: 'Overview', logs: 'Logs', exec: 'Terminal' },
   standing: {

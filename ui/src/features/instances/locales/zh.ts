@@ -26,8 +26,6 @@ const zh: typeof en = {
     verb: '移除',
   },
   openHttp: '在浏览器中打开',
-  of: '属于',
-  on: '位于',
   conditions: '状况',
   tabs: { overview: '概览', logs: '日志', exec: '终端' },
   standing: {
