@@ -49,9 +49,9 @@ class Visitor:
         host = parts.hostname or ""
         if parts.scheme == "https":
             trust = ssl.create_default_context(cafile=str(self.ca)) if self.ca else None
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, parts.port, timeout=30, context=trust)
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(host, parts.port, timeout=60, context=trust)
         else:
-            connection = http.client.HTTPConnection(host, parts.port, timeout=30)
+            connection = http.client.HTTPConnection(host, parts.port, timeout=60)
         try:
             connection.request(method, path, data, {name: value for name, value in sent.items() if value})
             answer = connection.getresponse()
