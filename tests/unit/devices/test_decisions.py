@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -83,7 +84,7 @@ def test_the_table_is_closed_and_its_ends_are_final() -> None:
         check_move("Succeeded", "Running", "op")
     with pytest.raises(OperationMoveError, match="from Queued it can become Delivered"):
         check_move("Queued", "Running")
-    assert table().count("\n") == len(TRANSITIONS) + 2
+    assert table() in (Path(__file__).parents[3] / "docs" / "devices.md").read_text(), "the table of docs/devices.md is generated"
 
 
 events = st.one_of(
