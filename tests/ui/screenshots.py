@@ -37,7 +37,7 @@ class Shot(NamedTuple):
 
 SHOTS = [
     Shot("overview", "/ui/overview", "hello"),
-    Shot("deployment", "/ui/deployments/default/hello", "node-1"),
+    Shot("deployment", "/ui/deployments/default/hello", "node-"),
     Shot("instances", "/ui/instances", "radar-1-"),
     Shot("nodes", "/ui/nodes", "node-2", theme="dark"),
     Shot("workflow", "/ui/workflows/default/patrol", "rinse"),
