@@ -24,6 +24,9 @@ Keys: TypeAlias = list[ObjectKey]
 Texts: TypeAlias = list[str]
 DECODED = 2048
 """Decoded objects kept per cache; 2 to 10 MB for usual objects."""
+LARGEST = 10_000
+"""Decoded objects kept while that many are asked for at once, such as all instances of a large Deployment at each of their
+changes: a cache that is smaller than what is read in turns decodes everything every time."""
 
 _NOTHING: tuple[tuple[str, str], ...] = ()
 
@@ -52,7 +55,7 @@ class ObjectCache(Generic[AnyT]):
         # Two generations instead of a list by last use: a hit costs one dictionary lookup.
         self._young: dict[ObjectKey, AnyT] = {}
         self._old: dict[ObjectKey, AnyT] = {}
-        self._generation_size = max(1, decoded // 2)
+        self._usual_size = self._generation_size = max(1, decoded // 2)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -160,12 +163,19 @@ class ObjectCache(Generic[AnyT]):
 
     def age(self) -> None:
         """Let go of decoded objects that were not looked at since the last call."""
+        self._generation_size = max(self._usual_size, len(self._young))
+        self._renew()
+
+    def _renew(self) -> None:
         self._old, self._young = self._young, {}
 
     def _load(self, keys: Iterable[ObjectKey]) -> Objects[AnyT]:
         young = self._young
         result: Objects[AnyT] = []
-        for key in list(keys):
+        wanted = list(keys)
+        if len(wanted) > self._generation_size:
+            self._generation_size = min(len(wanted), LARGEST)
+        for key in wanted:
             found = young.get(key)
             if found is None:
                 found = self.get(key)
@@ -176,7 +186,7 @@ class ObjectCache(Generic[AnyT]):
 
     def _remember(self, key: ObjectKey, obj: AnyT) -> AnyT:
         if len(self._young) >= self._generation_size:
-            self.age()
+            self._renew()
         self._young[key] = obj
         return obj
 

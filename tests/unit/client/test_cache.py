@@ -68,3 +68,28 @@ def test_a_replaced_object_is_never_answered_from_what_was_decoded_before() -> N
         cache.replace(key, 2, b'{"n":2}')
 
         assert cache.get(key) == {"n": 2}
+
+
+def test_what_is_read_in_turns_is_decoded_once_however_many_they_are_and_let_go_when_nobody_asks() -> None:
+    decoded = 0
+
+    def decode(value: bytes) -> dict[str, Any]:
+        nonlocal decoded
+        decoded += 1
+        return msgspec.json.decode(value, type=dict[str, Any])
+
+    cache = ObjectCache(decode, 16)
+    for number in range(100):
+        cache.replace(ObjectKey("a", str(number)), number, b"{}")
+
+    assert len(cache.list("a")) == 100
+    assert decoded == 100
+    for _ in range(3):
+        assert len(cache.list("a")) == 100
+    assert decoded == 100, "nothing is decoded again while all are asked for"
+
+    cache.age()
+    cache.age()
+    cache.age()
+    cache.list("a")
+    assert decoded == 200, "what nobody asks for is let go"
