@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plum_client.errors import ApiUnavailableError, NotFoundError, RevisionCompactedError
+from plum_client.explaining.times import age, parse_time
 
 from plum_cli.device_values import signature, sparkline, text_of
 from plum_cli.errors import OK
 from plum_cli.output import print_rows
 from plum_cli.session import Session
-from plum_cli.times import age, parse_moment, parse_seconds, parse_time
+from plum_cli.times import parse_moment, parse_seconds
 
 BARS = 60
 """Of a sparkline."""

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from plum_client.explaining.findings import last_seen
-
-from plum_cli.times import age, parse_time
+from plum_client.explaining.times import age, parse_time
 
 if TYPE_CHECKING:
     from plum_cli.session import Session

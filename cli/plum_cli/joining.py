@@ -80,8 +80,9 @@ def _address(session: Session, told: str) -> str:
 
 async def listed(args: argparse.Namespace, session: Session) -> int:
     """Print which tokens there are to join with, and who did."""
+    from plum_client.explaining.times import age
+
     from plum_cli.output import print_rows
-    from plum_cli.times import age
 
     now = datetime.now(UTC)
     rows = []

@@ -9,7 +9,7 @@ from typing import Any
 
 def link(item: Mapping[str, Any], now: datetime) -> Iterator[str]:
     """Lines about the link of a Node; none for what has none."""
-    from plum_cli.times import age, parse_time
+    from plum_client.explaining.times import age, parse_time
 
     status = item.get("status") or {}
     figures = status.get("link")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from plum_cli.times import age, parse_time
+from plum_client.explaining.times import age, parse_time
 
 Node = Mapping[str, Any]
 SIGNS = {

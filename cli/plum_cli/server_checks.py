@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plum_client.errors import ApiError, ApiUnavailableError
+from plum_client.explaining.times import age, parse_time
 from plum_client.kubeconfig import Server
 
 from plum_cli import __version__
 from plum_cli.checks import Result
 from plum_cli.session import Session
-from plum_cli.times import age, parse_time
 
 SKEW_SECONDS = 5.0
 """Clocks of client and server may differ by this: `--since`, ages and expiry are read by both."""

@@ -1,15 +1,11 @@
-"""Times and durations, as people and the API write them."""
+"""Times and durations as people write them on the command line."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
 
-from plum_client.explaining.times import age, duration, parse_time
-
 from plum_cli.errors import UsageError
-
-__all__ = ["age", "duration", "format_time", "parse_moment", "parse_seconds", "parse_time"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

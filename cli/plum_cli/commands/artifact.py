@@ -170,8 +170,9 @@ async def listed(args: argparse.Namespace, session: Session) -> int:
     """Print which packages there are."""
     from datetime import UTC, datetime
 
+    from plum_client.explaining.times import age
+
     from plum_cli.output import print_rows
-    from plum_cli.times import age
 
     info, now = await session.kind(ARTIFACTS), datetime.now(UTC)
     rows = []

@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
 async def listed(args: argparse.Namespace, session: Session) -> int:
     """Print records."""
+    from plum_client.explaining.times import age
+
     from plum_cli.output import print_rows
-    from plum_cli.times import age
 
     now = datetime.now(UTC)
     query = {name: getattr(args, name) for name in FILTERS if getattr(args, name)}

@@ -94,7 +94,7 @@ async def describe(session: Session, item: dict[str, Any], *, events: bool) -> N
 
 def head(item: Mapping[str, Any], now: datetime) -> Iterator[str]:
     """Who it is."""
-    from plum_cli.times import age
+    from plum_client.explaining.times import age
 
     metadata = item["metadata"]
     yield f"{item['kind']} {metadata['name']}" + (f" in namespace {metadata['namespace']}" if metadata.get("namespace") else "")
@@ -154,8 +154,9 @@ def beside(item: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def conditions(item: Mapping[str, Any], now: datetime) -> Iterator[str]:
     """The conditions as a table."""
+    from plum_client.explaining.times import age
+
     from plum_cli.output import format_rows
-    from plum_cli.times import age
 
     found = (item.get("status") or {}).get("conditions") or ()
     if not found:

@@ -267,7 +267,7 @@ def as_it_was(target: Target, at: str) -> dict[str, str]:
 
 def plain_table(page: dict[str, Any]) -> dict[str, Any]:
     """A table of names and ages, for a server that does not make tables."""
-    from plum_cli.times import age
+    from plum_client.explaining.times import age
 
     now = datetime.now(UTC)
     items = page.get("items", [page])

@@ -104,8 +104,9 @@ def status_only(version: Mapping[str, Any], before: Mapping[str, Any] | None) ->
 
 def row(version: Mapping[str, Any], before: Mapping[str, Any] | None, now: datetime) -> list[str]:
     """The cells of one revision."""
+    from plum_client.explaining.times import age, parse_time
+
     from plum_cli.differences import summarize
-    from plum_cli.times import age, parse_time
 
     operation = str(version["operation"])
     if operation == "update":

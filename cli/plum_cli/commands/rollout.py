@@ -126,9 +126,10 @@ async def revisions(session: Session, target: Target) -> list[dict[str, Any]]:
 
 async def history(args: argparse.Namespace, session: Session) -> int:
     """Print the kept templates."""
+    from plum_client.explaining.times import age
+
     from plum_cli.differences import changes, describe
     from plum_cli.output import print_rows, to_yaml
-    from plum_cli.times import age
 
     now = datetime.now(UTC)
     for target in await deployments(args, session):

@@ -101,8 +101,9 @@ def wanted(args: argparse.Namespace, now: datetime) -> dict[str, Any]:
 
 async def listed(args: argparse.Namespace, session: Session) -> int:
     """Print whose tokens there are."""
+    from plum_client.explaining.times import age
+
     from plum_cli.output import print_rows
-    from plum_cli.times import age
 
     now = datetime.now(UTC)
     rows = []

@@ -99,8 +99,9 @@ async def backfill(args: argparse.Namespace, session: Session, action: str, name
 
 async def show(args: argparse.Namespace, session: Session, action: str, name: str) -> int:
     """The next times and the last firings."""
+    from plum_client.explaining.times import age
+
     from plum_cli.output import print_rows
-    from plum_cli.times import age
 
     found = await session.get(await session.target(["triggers.plum.dev", name]))
     spec, status = found["spec"], found.get("status") or {}

@@ -102,7 +102,6 @@ class RowReader:
                 at = following
         return found
 
-
     def trim_bound(self, space: str, prefix: str, keep: int, below: str) -> str:
         """Rows with the prefix go whose key sorts before this."""
         end = prefix + statements.LAST_TEXT

@@ -15,6 +15,7 @@ from plum_cli import differences, times
 from plum_cli.errors import UsageError
 from plum_cli.output import check_format, format_rows, object_name, print_objects, to_yaml
 from plum_cli.tables import TableOptions, TableView
+from plum_client.explaining.times import duration
 from plum_client.manifests.paths import find_parents
 
 WEB: dict[str, Any] = {
@@ -196,4 +197,4 @@ def test_moments_are_read_in_every_form() -> None:
     [(0, "0s"), (119, "119s"), (150, "2m30s"), (600, "10m"), (11000, "3h3m"), (36000, "10h"), (180000, "2d2h"), (864000, "10d")],
 )
 def test_ages_are_short(seconds: int, text: str) -> None:
-    assert times.duration(seconds) == text
+    assert duration(seconds) == text
