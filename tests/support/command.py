@@ -180,7 +180,7 @@ def running_dev(folder: Path, *argv: str, clean: bool = True, env: Mapping[str, 
 
 
 def processes_of(folder: Path) -> dict[int, str]:
-    """Processes whose command line or environment names a folder that only this test uses, with their command lines."""
+    """Processes that work in a folder of this test, or name it in command line or environment, with their command lines."""
     found = {}
     marker = str(folder).encode()
     for entry in Path("/proc").iterdir():
@@ -188,9 +188,10 @@ def processes_of(folder: Path) -> dict[int, str]:
             continue
         try:
             line, environ = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+            works_in = os.readlink(entry / "cwd").encode()  # programs that set their title write over their environment
         except OSError:
             continue
-        if marker in line or marker in environ:
+        if marker in line or marker in environ or marker in works_in:
             found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace")
     return found
 
