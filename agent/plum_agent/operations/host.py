@@ -301,6 +301,8 @@ class DeviceHost:
         await self._journal.put((f"{TICKET}{ticket.uid}", ticket))
         self._tickets[ticket.uid] = ticket
         await self.desk.offer(ticket)
+        if self._resources.is_synced and self._resources.get(ticket.device) is None:
+            self.desk.set_resource(ticket.device, None)  # its Resource went while it was written down: it is given back
 
     async def _tell(self, key: ObjectKey, uid: str, operation: Operation | None) -> None:
         """The API gets the newest; what has ended is forgotten when the API has it."""

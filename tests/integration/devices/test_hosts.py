@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import subprocess
 import sys
@@ -347,6 +348,16 @@ async def test_operations_of_a_deleted_resource_end(host: Host) -> None:
 
     assert (await ended(host.api, under_way)).phase == "Unknown"
     assert (await ended(host.api, waiting)).phase == "Canceled"
+
+
+async def test_operations_that_are_being_handed_over_when_their_resource_goes_end(host: Host) -> None:
+    device = await host.device()
+    asked = await asyncio.gather(*(ask_for(host.api, name_of(device)) for _ in range(12)))
+
+    await host.api.delete(Resource, ObjectKey("default", name_of(device)))
+
+    for operation in asked:
+        assert (await ended(host.api, operation)).phase in ("Canceled", "Unknown")
 
 
 async def test_only_programs_that_were_told_the_address_speak_for_devices_of_a_node(programs: tuple[str, Path]) -> None:

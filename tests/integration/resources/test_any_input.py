@@ -92,6 +92,24 @@ SAMPLES: dict[str, dict[str, Any]] = {
             "webhook": {"path": "/a", "secretRef": {"name": "s", "key": "k"}},
         },
     },
+    "resources.plum.dev": {
+        "metadata": {"name": "r"},
+        "spec": {
+            "model": {
+                "properties": [{"name": "range", "type": "double", "min": 1, "max": 9}],
+                "operations": [{"name": "aim", "arguments": [{"name": "mode", "type": "enum", "enum": ["a", "b"]}]}],
+            },
+            "desired": {"range": 5},
+            "driver": {"http": {"url": "http://127.0.0.1:1/", "headers": {"a": "b"}}},
+            "taints": [{"key": "a", "effect": "NoSchedule"}],
+        },
+        "status": {"reported": {"range": {"value": 5, "time": "2026-01-31T08:00:00Z"}}, "connection": {"online": True}},
+    },
+    "operations.plum.dev": {
+        "metadata": {"name": "o"},
+        "spec": {"resourceRef": "r", "method": "aim", "arguments": {"mode": "a"}, "notAfter": "30s", "delivery": "AtLeastOnce"},
+        "status": {"phase": "Queued"},
+    },
     "kvs.plum.dev": {"metadata": {"name": "k"}, "spec": {"type": "int", "value": 40, "ttl": "10m"}},
     "widgets.example.com": widget(parts=[{"name": "a", "weight": 1}], free={"a": [1]}),
 }
