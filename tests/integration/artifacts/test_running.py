@@ -73,7 +73,7 @@ async def test_a_package_starts_in_its_own_folder_with_the_environment_of_2_3(si
     assert got["CONTROLLER_BASE"] == site.url
     assert set(got) <= {
         "PLUM_INSTANCE_ID", "PLUM_APP_NAME", "PLUM_APP_VERSION", "WORKER_NODE_ID", "MODE", "CONTROLLER_BASE", "PLUM_RUN",
-        "PLUM_NAMESPACE", "PATH", "HOME", "LANG", "PWD", "OLDPWD", "SHLVL", "_",
+        "PLUM_NAMESPACE", "PLUM_DEVICES", "PATH", "HOME", "LANG", "PWD", "OLDPWD", "SHLVL", "_",
     }  # fmt: skip
     assert os.access(app(site, "one") / "bin/tool", os.X_OK)
     assert not os.access(app(site, "one") / "conf/app.ini", os.X_OK)

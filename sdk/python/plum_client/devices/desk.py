@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -47,8 +48,7 @@ class Desk:
     async def announce(self, key: ObjectKey, announcement: Announcement) -> Welcome:
         """A device is there. Raises `DeviceError`."""
         resource = await self._keeper.announce(key, announcement)
-        device = self._device(key)
-        async with device.lock:
+        async with self._locked(key) as device:
             self._take_in(device, resource)
             if device.session != announcement.session:
                 await self._begin_session(device, announcement.session)
@@ -181,8 +181,7 @@ class Desk:
 
     async def offer(self, ticket: Ticket) -> None:
         """A ticket that is Delivered: written down before. Safe to repeat."""
-        device = self._device(ticket.device)
-        async with device.lock:
+        async with self._locked(ticket.device) as device:
             if ticket.uid in device.tickets or ticket.uid in device.ended:
                 return
             device.tickets[ticket.uid] = ticket
@@ -255,6 +254,16 @@ class Desk:
         if device is None:
             device = self._devices[key] = Device(key)
         return device
+
+    @asynccontextmanager
+    async def _locked(self, key: ObjectKey) -> AsyncIterator[Device]:
+        """The device for a step that may begin one. Who waited while it was dropped gets the one that is there now."""
+        while True:
+            device = self._device(key)
+            async with device.lock:
+                if self._devices.get(key) is device:
+                    yield device
+                    return
 
     def _of_session(self, key: ObjectKey, session: str) -> Device:
         device = self._devices.get(key)
