@@ -93,7 +93,7 @@ async def test_an_instance_runs_in_a_container_and_goes_with_it(site: Site, engi
     variables = dict(line.split("=", 1) for line in found["Config"]["Env"])
     assert variables.keys() == {
         "A", "PORT", "PORT_HTTP", "PLUM_APP_NAME", "PLUM_APP_VERSION", "PLUM_INSTANCE_ID", "PLUM_RUN", "WORKER_NODE_ID",
-        "CONTROLLER_BASE", "PLUM_NAMESPACE",
+        "CONTROLLER_BASE", "PLUM_NAMESPACE", "PLUM_DEVICES",
     }  # fmt: skip
     assert (variables["A"], variables["WORKER_NODE_ID"], variables["PLUM_INSTANCE_ID"]) == ("b c", NODE, "web")
 
