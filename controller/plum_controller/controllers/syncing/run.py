@@ -172,6 +172,9 @@ class Run:
         if state.newest is None or state.dirty or due or requested != state.requested:
             state.dirty = False
             state.newest = await asyncio.to_thread(state.source.fetch)
+            if state.failures:
+                state.watching = ""  # a folder that came and went between two looks at it is looked at anew
+                self._watch_folder()
             state.fetched, state.requested, state.failures = clock.monotonic(), requested, 0
         return state.newest
 

@@ -35,8 +35,8 @@ async def follow(path: Path, changed: Callable[[], None]) -> None:
             continue
         try:
             await _notices(folder, identity, changed)
-        except (OSError, RuntimeError) as error:
-            logger.info("folder gives no notices, it is read every now and then", extra={"path": str(path), "error": str(error)})
+        except Exception as error:  # whatever the library raises: a folder is followed until it is cancelled
+            logger.info("folder gives no notices, it is read every now and then", extra={"path": str(path), "error": repr(error)})
             changed()
             await asyncio.sleep(POLL_SECONDS)
 
