@@ -16,7 +16,7 @@ from typing import Any
 from plum_client.clock import Clock
 from plum_client.errors import ApiUnavailableError
 from plum_flow.builtins import PURE
-from plum_flow.calls import Call, TaskFailedError
+from plum_flow.calls import Call, TaskFailedError, without_waiting
 from plum_flow.delegation import Bundle
 from plum_flow.expressions import Redactor, UnresolvedError, secret_values
 from plum_flow.expressions.expression import References
@@ -110,7 +110,7 @@ class Effects:
         name = effect.node.node.task_ref
         call = Call(effect.key, actor.key.namespace, TaskDefinitionSpec(task=name), payload, attempt=effect.attempt)
         try:
-            output = _at_once(PURE[name](payload, call, self._clock.now))
+            output = without_waiting(PURE[name](payload, call, self._clock.now))
         except TaskFailedError as error:
             actor.done(effect.key, effect.attempt, phases.FAILED, None, error.reason, error.message, retryable=error.retryable)
         else:
@@ -168,16 +168,6 @@ class Effects:
         task = asyncio.get_running_loop().create_task(work)
         actor.under_way[key, attempt] = task
         task.add_done_callback(lambda done: _forget(actor, key, attempt, done))
-
-
-def _at_once(work: Any) -> Any:
-    """The result of a coroutine that awaits nothing."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        return stop.value
-    work.close()
-    raise TaskFailedError("this builtin waits; it cannot be computed at once", retryable=False)
 
 
 def _forget(actor: Actor, key: str, attempt: int, task: asyncio.Task[None]) -> None:

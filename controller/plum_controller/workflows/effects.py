@@ -29,7 +29,7 @@ from plum_client.errors import (
     TooManyRequestsError,
 )
 from plum_client.informer import Informer
-from plum_flow.calls import Call, Surroundings, TaskFailedError
+from plum_flow.calls import Call, Surroundings, TaskFailedError, without_waiting
 from plum_flow.expressions import Redactor, UnresolvedError, secret_values
 from plum_flow.expressions.expression import References
 from plum_flow.expressions.secret_values import secret_names
@@ -116,7 +116,7 @@ class Effects:
             return
         call = Call(effect.key, actor.key.namespace, TaskDefinitionSpec(task=name), payload, attempt=effect.attempt)
         try:
-            output = _without_waiting(run_builtin(name, payload, call, self._around))
+            output = without_waiting(run_builtin(name, payload, call, self._around))
         except TaskFailedError as error:
             actor.done(effect.key, effect.attempt, phases.FAILED, None, error.reason, error.message, retryable=error.retryable)
         else:
@@ -375,16 +375,6 @@ BY_TASK_RUN = frozenset({"task", "script", "agent"})
 def with_own(actor: Actor, payload: Mapping[str, Any]) -> Mapping[str, Any]:
     """The payload of a task, with what the run says for all of them."""
     return {**payload, **actor.spec.task_payload} if actor.spec.task_payload else payload
-
-
-def _without_waiting(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that awaits nothing."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        return stop.value
-    work.close()
-    raise TaskFailedError("this builtin waits; it cannot be computed at once", retryable=False)
 
 
 def _forget(actor: Actor, key: str, attempt: int, task: asyncio.Task[None]) -> None:

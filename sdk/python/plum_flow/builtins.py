@@ -6,7 +6,7 @@ PURE["builtin.echo"](payload, call, now) -> output, or TaskFailedError
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,7 +96,7 @@ def unfit(field: str, value: Any, wanted: str) -> TaskFailedError:
     return TaskFailedError(f"spec.payload.{field} is {value!r}; give {wanted}", "InvalidPayload", retryable=False)
 
 
-PURE: dict[str, Callable[[Payload, Call, Now], Awaitable[Any]]] = {
+PURE: dict[str, Callable[[Payload, Call, Now], Coroutine[Any, Any, Any]]] = {
     "builtin.delay": _delay,
     "builtin.echo": _echo,
     "builtin.fail": _fail,

@@ -8,7 +8,7 @@ A call is cancelled (`asyncio.CancelledError`) when its run is cancelled or its 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -94,3 +94,13 @@ def result_of(output: Any) -> Outcome:
         text = f"the output has {size} bytes as JSON; {MAX_OUTPUT_BYTES} are kept at most"
         return Outcome("Failed", "OutputTooLarge", text, retryable=False)
     return Outcome("Succeeded", output=output)
+
+
+def without_waiting(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that awaits nothing. Raises `TaskFailedError` when it would wait, and what it raises."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        return stop.value
+    work.close()
+    raise TaskFailedError("this builtin waits; it cannot be computed at once", retryable=False)

@@ -21,10 +21,11 @@ from plum_controller.api.classic import task_shapes
 from plum_controller.api.classic.found import find, identified, labels_of, metadata_of, name_of, pick
 from plum_controller.api.classic.task_shapes import BUILTIN_IDS, BUILTIN_PREFIX, ORIGIN
 from plum_controller.api.classic.wire import MANAGER, encode, id_of, namespace_of, page, read_body, text
+from plum_controller.api.classic.writing import create, delete
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.resources.encode import Json
 from plum_controller.resources.errors import ApiStatusError, bad_request
-from plum_controller.resources.options import DeleteOptions, WriteOptions
+from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
 from plum_controller.store.base import Key
 
@@ -64,7 +65,7 @@ class ClassicTasks:
                 definitions = identified(iter(self._cache.list(DEFINITIONS, namespace_of(request), None, None)))
                 return Answer(encode(task_shapes.task_dto(self._run(request, wanted), definitions)))
             case "DELETE", [wanted]:
-                return await self._delete(request, TaskRun.info.resource, self._run(request, wanted).key)
+                return await delete(self._service, request, TaskRun.info.resource, self._run(request, wanted).key)
             case "POST", [action, wanted] if action in ACTIONS:
                 return await self._act(request, self._run(request, wanted), action)
             case "POST", [wanted]:
@@ -108,7 +109,7 @@ class ClassicTasks:
     ) -> Answer:
         metadata = metadata_of(name, namespace_of(request), labels, "task", unique=True)
         metadata["annotations"] |= annotations
-        made = await self._write(request, TASKS, {"kind": "TaskRun", "metadata": metadata, "spec": spec})
+        made = await create(self._service, request, TASKS, {"kind": "TaskRun", "metadata": metadata, "spec": spec})
         return Answer(encode({"taskId": id_of(made["metadata"]["uid"])}))
 
     async def _act(self, request: ApiRequest, run: TaskRun, action: str) -> Answer:
@@ -192,7 +193,7 @@ class ClassicTasks:
         if self._cache.get(Key(DEFINITIONS, namespace, metadata["name"])) is not None:  # another text with the same letters
             metadata = {**metadata_of(name, namespace, task_shapes.labels_in(body), "task", unique=True)}
             metadata["annotations"] |= task_shapes.target_annotation(body)
-        made = await self._write(request, DEFINITIONS, {"kind": "TaskDefinition", "metadata": metadata, "spec": spec})
+        made = await create(self._service, request, DEFINITIONS, {"kind": "TaskDefinition", "metadata": metadata, "spec": spec})
         return Answer(encode({"defId": id_of(made["metadata"]["uid"])}))
 
     async def _forget(self, request: ApiRequest, wanted: str) -> Answer:
@@ -202,7 +203,7 @@ class ClassicTasks:
         referenced = self._references(definition.key)
         if referenced:
             return Answer(encode({"referenced": referenced}), status=409)
-        return await self._delete(request, DEFINITIONS, definition.key)
+        return await delete(self._service, request, DEFINITIONS, definition.key)
 
     def _references(self, key: ObjectKey) -> int:
         """Workflows with a node that names the definition, and runs of it that have not ended."""
@@ -223,19 +224,6 @@ class ClassicTasks:
             annotations[task_shapes.TARGET] = definition.metadata.annotations[task_shapes.TARGET]
         spec["taskRef"] = definition.metadata.name
         return await self._made(request, name_of(definition.metadata), labels_of(definition.metadata), spec, annotations)
-
-    # ---- writing
-
-    async def _write(self, request: ApiRequest, resource: str, manifest: Json) -> Json:
-        kind = self._service.registry.require(resource)
-        options = WriteOptions(field_manager=MANAGER, user=request.user)
-        outcome = await self._service.create(kind, namespace_of(request), {"apiVersion": "plum.dev/v1", **manifest}, options)
-        found: Json = msgspec.json.decode(outcome.value)
-        return found
-
-    async def _delete(self, request: ApiRequest, resource: str, key: ObjectKey) -> Answer:
-        await self._service.delete(self._service.registry.require(resource), key, DeleteOptions(user=request.user))
-        return Answer(b"", status=204)
 
 
 def _builtin(wanted: str) -> str:

@@ -23,13 +23,13 @@ from plum_schemas.workflowrun import WorkflowRun
 from plum_controller.api.access import Gate, refusal
 from plum_controller.api.classic import dag_shapes, task_shapes
 from plum_controller.api.classic.found import decode_metadata, find, identified, labels_of, metadata_of, name_of, pick, seconds
-from plum_controller.api.classic.wire import MANAGER, encode, id_of, namespace_of, page, read_body, text
+from plum_controller.api.classic.wire import encode, id_of, namespace_of, page, read_body, text
+from plum_controller.api.classic.writing import create, delete
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.api.workflow_runs import WorkflowRuns
 from plum_controller.domain.access import Attributes
 from plum_controller.resources.encode import Json
 from plum_controller.resources.errors import ApiStatusError, bad_request
-from plum_controller.resources.options import DeleteOptions, WriteOptions
 from plum_controller.resources.service import ResourceService
 from plum_controller.store.base import Key
 
@@ -76,7 +76,7 @@ class ClassicWorkflows:
             case "GET", [wanted]:
                 return Answer(encode(self._sequence_dto(self._workflow(request, wanted))))
             case "DELETE", [wanted]:
-                return await self._delete(request, WORKFLOWS, self._workflow(request, wanted).key)
+                return await delete(self._service, request, WORKFLOWS, self._workflow(request, wanted).key)
             case "POST", [wanted]:
                 if request.query.get("action") != "run":
                     raise bad_request("action must be run")
@@ -100,7 +100,7 @@ class ClassicWorkflows:
             case "GET", ["workflows", wanted, *_]:
                 return Answer(encode(self._dag_dto(self._workflow(request, wanted))))
             case "DELETE", ["workflows", wanted]:
-                return await self._delete(request, WORKFLOWS, self._workflow(request, wanted).key)
+                return await delete(self._service, request, WORKFLOWS, self._workflow(request, wanted).key)
             case "GET", ["runs", wanted, *_]:
                 run = self._find_run(request, wanted)
                 rows = await self._runs.rows_of(run)
@@ -119,7 +119,7 @@ class ClassicWorkflows:
             case "GET", [wanted]:
                 return await self._show_run(self._find_run(request, wanted))
             case "DELETE", [wanted]:
-                return await self._delete(request, RUNS, self._find_run(request, wanted).key)
+                return await delete(self._service, request, RUNS, self._find_run(request, wanted).key)
         return None
 
     # ---- reading
@@ -288,15 +288,15 @@ class ClassicWorkflows:
         wanted = Attributes("create", "plum.dev", TaskDefinition.info.plural, "", namespace_of(request))
         if definitions and not self._gate.allows(request.identity, wanted):
             raise refusal(request.identity, wanted)
-        made = await self._write(request, WORKFLOWS, {"kind": "Workflow", "metadata": metadata, "spec": spec})
+        made = await create(self._service, request, WORKFLOWS, {"kind": "Workflow", "metadata": metadata, "spec": spec})
         key, uid = ObjectKey(made["metadata"]["namespace"], made["metadata"]["name"]), made["metadata"]["uid"]
         owner = {"apiVersion": "plum.dev/v1", "kind": "Workflow", "name": key.name, "uid": uid}
         try:
             for definition in definitions:
                 definition["metadata"]["ownerReferences"] = [owner]
-                await self._write(request, DEFINITIONS, definition)
+                await create(self._service, request, DEFINITIONS, definition)
         except ApiStatusError:
-            await self._delete(request, WORKFLOWS, key)
+            await delete(self._service, request, WORKFLOWS, key)
             raise
         return Answer(encode({"workflowId": id_of(uid)}))
 
@@ -309,19 +309,8 @@ class ClassicWorkflows:
         if isinstance(body.get("params"), dict):
             spec["params"] = body["params"]
         metadata = {"generateName": f"{workflow.metadata.name[:200]}-", "namespace": namespace_of(request)}
-        made = await self._write(request, RUNS, {"kind": "WorkflowRun", "metadata": metadata, "spec": spec})
+        made = await create(self._service, request, RUNS, {"kind": "WorkflowRun", "metadata": metadata, "spec": spec})
         return Answer(encode({"runId": id_of(made["metadata"]["uid"])}))
-
-    async def _write(self, request: ApiRequest, resource: str, manifest: Json) -> Json:
-        kind = self._service.registry.require(resource)
-        options = WriteOptions(field_manager=MANAGER, user=request.user)
-        outcome = await self._service.create(kind, namespace_of(request), {"apiVersion": "plum.dev/v1", **manifest}, options)
-        found: Json = msgspec.json.decode(outcome.value)
-        return found
-
-    async def _delete(self, request: ApiRequest, resource: str, key: ObjectKey) -> Answer:
-        await self._service.delete(self._service.registry.require(resource), key, DeleteOptions(user=request.user))
-        return Answer(b"", status=204)
 
 
 def is_sequence(workflow: Workflow) -> bool:
