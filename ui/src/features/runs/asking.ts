@@ -1,6 +1,6 @@
 /** Asks something of a run. The server writes down who asked, and refuses with the reason what makes no sense. */
 import { kinds, pathOf, request, type Obj } from '@/api'
-import type { Json } from '../workflows/model/compare'
+import type { Json } from '@/components/yaml/json'
 import type { Control } from './model/controls'
 
 export interface Ask {

@@ -1,7 +1,7 @@
 /** A form for a payload: the fields that a task's JSON Schema and default payload name. Pure. */
 import type { Param } from '../runs/model/params'
 import { hasType } from '../workflows/model/checks'
-import type { Json } from '../workflows/model/compare'
+import type { Json } from '@/components/yaml/json'
 import { isMap } from '../workflows/model/definition'
 
 const TYPES = ['string', 'integer', 'number', 'boolean', 'object', 'array'] as const

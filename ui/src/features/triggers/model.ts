@@ -1,5 +1,5 @@
 /** What a trigger waits for, in a few words; and a trigger made from a form. Pure. */
-import type { Json } from '../workflows/model/compare'
+import type { Json } from '@/components/yaml/json'
 import { isMap } from '../workflows/model/definition'
 import type { JsonMap } from '../workflows/model/definition'
 

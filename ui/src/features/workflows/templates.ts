@@ -1,5 +1,5 @@
 /** A workflow made from a template: the same definition, with the given values as defaults of its parameters. Pure. */
-import type { Json } from './model/compare'
+import type { Json } from '@/components/yaml/json'
 import { isMap } from './model/definition'
 import type { JsonMap } from './model/definition'
 

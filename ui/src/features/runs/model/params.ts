@@ -2,8 +2,8 @@
  * Parameters of a run as a form asks for them: what is typed becomes a value, or a word about what is wrong.
  */
 import { hasType } from '../../workflows/model/checks'
-import { isEqual } from '../../workflows/model/compare'
-import type { Json } from '../../workflows/model/compare'
+import { isEqual } from '@/components/yaml/json'
+import type { Json } from '@/components/yaml/json'
 import { isMap } from '../../workflows/model/definition'
 
 export interface Param {

@@ -4,7 +4,7 @@
  *
  *     key "again[00000002].sweep" --parseKey--> stage main, path [again[2], sweep]        shown: again[2].sweep
  */
-import type { Json } from '../../workflows/model/compare'
+import type { Json } from '@/components/yaml/json'
 import type { Scope } from '../../workflows/model/definition'
 
 export const NODE_PHASES = ['Pending', 'Running', 'Waiting', 'Succeeded', 'Failed', 'Skipped', 'UpstreamFailed', 'Canceled'] as const

@@ -1,5 +1,5 @@
 /** Values at paths in JSON, changed without touching what is beside them. */
-import type { Json } from '../model/compare'
+import type { Json } from '@/components/yaml/json'
 import { isMap } from '../model/definition'
 import type { JsonMap } from '../model/definition'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Obj } from '@/api'
-import { valueOf } from '../model/yamlPatch'
+import { valueOf } from '@/components/yaml/patch/patch'
 import { lineDiff } from './lineDiff'
 import { SOURCE, editableOf, markOf, plainText, sourceAnnotations, textOf } from './source'
 import { completionsAt } from './completions'

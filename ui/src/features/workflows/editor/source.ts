@@ -5,9 +5,9 @@
  * the definition it belongs to. When somebody else has changed the definition since, the new values are put into that text.
  */
 import type { Obj } from '@/api'
-import type { Json } from '../model/compare'
+import type { Json } from '@/components/yaml/json'
 import type { JsonMap } from '../model/definition'
-import { blockText, patchYaml, valueOf } from '../model/yamlPatch'
+import { blockText, patchYaml, valueOf } from '@/components/yaml/patch/patch'
 
 export const SOURCE = 'plum.dev/source'
 const MARK = 'plum.dev/source-of'

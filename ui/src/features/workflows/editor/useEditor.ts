@@ -11,13 +11,13 @@ import { parseDocument } from 'yaml'
 import type { Document } from 'yaml'
 import { checkDefinition } from '../model/checks'
 import type { Problem } from '../model/checks'
-import type { Json } from '../model/compare'
+import type { Json } from '@/components/yaml/json'
 import type { Spec } from '../model/commands'
 import { MAIN, graphAt, hasScope, isMap, nameOf } from '../model/definition'
 import type { JsonMap, RawNode, Scope } from '../model/definition'
 import { TextHistory } from '../model/history'
 import { nodeOf } from '../model/locate'
-import { patchYaml } from '../model/yamlPatch'
+import { patchYaml } from '@/components/yaml/patch/patch'
 
 /** Something that is wrong, from here or from the server, in words. */
 export interface ShownProblem {

@@ -2,7 +2,7 @@ import { parseDocument } from 'yaml'
 import { describe, expect, it } from 'vitest'
 
 import { checkDefinition, findCycle, hasType, isDuration } from './checks'
-import type { Json } from './compare'
+import type { Json } from '@/components/yaml/json'
 import { MAIN } from './definition'
 import { fieldOf, lineOf, nodeOf, pathOf, placeOf } from './locate'
 import { expressionsIn, nodesIn, renamedInValue, unbalanced } from './references'

@@ -6,7 +6,7 @@
  * The server judges again with every write, expressions included; this is the part that needs no server. Words for `code` are in
  * the locales, `params` fill them in.
  */
-import type { Json } from './compare'
+import type { Json } from '@/components/yaml/json'
 import { FIELD_OWNERS } from './commands'
 import { TRIGGER_RULES, NODE_TYPES, afterBranches, edgesOf, isMap, nameOf, nodesOf, outcomesOf, ruleOf, typeOf, whatComesBefore } from './definition'
 import type { RawNode } from './definition'

@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
-import type { Json } from './compare'
+import type { Json } from '@/components/yaml/json'
 import { addNode, blankNode, changeType, connect, disconnect, forgetPlaces, freeName, insertBetween, moveNodes, pasteNodes, removeNodes, renameNode, setOutcome } from './commands'
 import type { Spec } from './commands'
 import { checkDefinition } from './checks'
 import { MAIN, NODE_TYPES, ancestorsOf, edgesOf, graphAt, nameOf, outcomesOf, typeOf, whatComesBefore } from './definition'
 import type { NodeType, Scope } from './definition'
 import { TextHistory } from './history'
-import { patchYaml, valueOf } from './yamlPatch'
+import { patchYaml, valueOf } from '@/components/yaml/patch/patch'
 
 const SPEC: Spec = {
   nodes: [

@@ -3,7 +3,7 @@
  *
  *     spec --connect, rename, paste, ...--> spec          the text follows by `patchYaml`, undo by `history.ts`
  */
-import type { Json } from './compare'
+import type { Json } from '@/components/yaml/json'
 import { edgesOf, graphAt, hasBody, isMap, nameOf, nodesOf, outcomesOf, typeOf, writeEdges } from './definition'
 import type { Edge, JsonMap, NodeType, RawNode, Scope } from './definition'
 import { bare, renamedIn, renamedInValue } from './references'

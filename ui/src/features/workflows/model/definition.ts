@@ -5,7 +5,7 @@
  *
  * Nothing here changes a definition; that is what `commands.ts` does.
  */
-import type { Json } from './compare'
+import type { Json } from '@/components/yaml/json'
 
 export type NodeType = (typeof NODE_TYPES)[number]
 export const NODE_TYPES = [

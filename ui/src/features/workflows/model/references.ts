@@ -5,7 +5,7 @@
  *
  * The server checks the grammar; this never says that an expression is fine, only what it names and where it is not closed.
  */
-import type { Json } from './compare'
+import type { Json } from '@/components/yaml/json'
 
 const NAMED = /("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|\b(nodes|steps)(?:\.([A-Za-z0-9_][A-Za-z0-9_-]*)|\[\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')\s*\])/g
 const OPENING = /\$\$\{\{|\$\{\{|\{\{/g

@@ -4,6 +4,10 @@
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 
+export function isObject(value: Json): value is Record<string, Json> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Whether two JSON values are equal; the order of keys does not count. */
 export function isEqual(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true

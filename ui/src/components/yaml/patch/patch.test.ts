@@ -3,9 +3,9 @@ import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
-import { isEqual, matchLists } from './compare'
-import type { Json } from './compare'
-import { patchYaml, valueOf } from './yamlPatch'
+import { isEqual, matchLists } from '../json'
+import type { Json } from '../json'
+import { patchYaml, valueOf } from './patch'
 
 const SAMPLE = `# The survey of a day.
 apiVersion: plum.dev/v1

@@ -6,11 +6,15 @@
  * What is equal is not touched, so `patchYaml(text, valueOf(text))` is the text itself. Where the text has constructs that
  * cannot be spliced (anchors, comments inside of `{...}`), the document is written anew, still with its comments.
  */
-import { Document, isAlias, isCollection, isMap, isScalar, isSeq, parseDocument } from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
 import type { Node, Pair, ParsedNode, YAMLMap, YAMLSeq } from 'yaml'
+import { isEqual, isObject, matchLists } from '../json'
+import type { Json } from '../json'
+import { CannotSplice, colonOf, columnOf, commentsAbove, dashesOf, endOf, endOfPair, isFlow, keyOf, lineEnd, lineStart, newlineBefore, startOf } from './places'
+import { afterColon, blockText, flowText, keyText, pairText } from './render'
+import { rewritten, valueOf } from './rewrite'
 
-import { isEqual, matchLists } from './compare'
-import type { Json } from './compare'
+export { blockText, flowText, valueOf }
 
 /** Replaces `[from, to)` by `text`. */
 export interface Splice {
@@ -21,20 +25,6 @@ export interface Splice {
 
 interface Source {
   text: string
-}
-
-/** The text has something that cannot be changed in place. */
-class CannotSplice extends Error {}
-
-const FLOW_LENGTH = 88
-/** Characters up to which a new collection is written on one line. */
-
-/** The value of a text. Throws the first syntax error. */
-export function valueOf(text: string): Json {
-  const document = parseDocument(text, { logLevel: 'silent', merge: true })
-  const error = document.errors[0]
-  if (error) throw error
-  return (document.toJS({ maxAliasCount: 100 }) ?? null) as Json
 }
 
 /** The text with the wanted value. The text must be without syntax errors. */
@@ -247,215 +237,4 @@ function cut(source: Source, from: number, to: number, own: readonly Splice[]): 
     source.text.slice(from, to),
     own.map((splice) => ({ ...splice, from: splice.from - from, to: splice.to - from })),
   )
-}
-
-// ---- places in the text
-
-function keyOf(pair: Pair<Node, unknown>): string {
-  if (!isScalar(pair.key)) throw new CannotSplice('a key that is no text')
-  if (pair.key.value === '<<') throw new CannotSplice('merge')
-  return String(pair.key.value)
-}
-
-function startOf(node: Node | null | undefined): number {
-  if (!node?.range) throw new CannotSplice('no place')
-  return node.range[0]
-}
-
-function colonOf(pair: Pair<Node, Node | null>): number {
-  const colon = pair.srcToken?.sep?.find((token) => token.type === 'map-value-ind')
-  if (!colon) throw new CannotSplice('no colon')
-  return colon.offset
-}
-
-function endOfPair(pair: Pair<Node, Node | null>): number {
-  const value = pair.value
-  const keyEnd = (pair.key.range as [number, number, number])[1]
-  const colon = pair.srcToken?.sep?.find((token) => token.type === 'map-value-ind')
-  const least = colon ? colon.offset + 1 : keyEnd
-  return value?.range ? Math.max(endOf(value), least) : least
-}
-
-/** Where the text of a value ends. The ranges of block collections go on over what follows them. */
-function endOf(node: Node): number {
-  const range = node.range as [number, number, number]
-  if (isMap(node) && !node.flow) {
-    const last = node.items[node.items.length - 1] as Pair<Node, Node | null> | undefined
-    return last ? endOfPair(last) : range[1]
-  }
-  if (isSeq(node) && !node.flow) {
-    const last = node.items[node.items.length - 1] as Node | null | undefined
-    const dash = dashesOf(node).pop()
-    const least = dash === undefined ? range[0] : dash + 1
-    return last?.range ? Math.max(endOf(last), least) : least
-  }
-  return range[1]
-}
-
-function dashesOf(seq: YAMLSeq): number[] {
-  const token = seq.srcToken
-  if (!token || token.type !== 'block-seq') throw new CannotSplice('no dashes')
-  const found: number[] = []
-  for (const item of token.items) {
-    const dash = item.start.find((part) => part.type === 'seq-item-ind')
-    if (dash) found.push(dash.offset)
-  }
-  return found
-}
-
-function isFlow(node: Node): boolean {
-  return isCollection(node) && node.flow === true
-}
-
-function isObject(value: Json): value is Record<string, Json> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function lineStart(text: string, at: number): number {
-  return text.lastIndexOf('\n', at - 1) + 1
-}
-
-/** The start of the line after the one that ends here. */
-function lineEnd(text: string, at: number): number {
-  if (at > 0 && text[at - 1] === '\n') return at
-  const found = text.indexOf('\n', at)
-  return found < 0 ? text.length : found + 1
-}
-
-function newlineBefore(text: string, at: number): string {
-  return at > 0 && text[at - 1] !== '\n' ? '\n' : ''
-}
-
-function columnOf(text: string, at: number): number {
-  return at - lineStart(text, at)
-}
-
-/** Comment lines directly above a line that are indented like it belong to it. */
-function commentsAbove(text: string, line: number): number {
-  const indent = /^[ ]*/.exec(text.slice(line))?.[0].length ?? 0
-  let at = line
-  while (at > 0) {
-    const before = lineStart(text, at - 1)
-    const content = text.slice(before, at - 1)
-    if (!content.trimStart().startsWith('#') || content.length - content.trimStart().length !== indent) break
-    at = before
-  }
-  return at
-}
-
-// ---- new text
-
-/** Words that plain text would not stay text: readers of YAML 1.1 know more of them. */
-const RESERVED = /^(?:true|false|null|yes|no|on|off|~|\.nan|[-+]?\.inf|<<|=)$/i
-const NUMBER_LIKE = /^[-+.]?\d/
-const SPAN = /^\d+(?:\.\d+)?(?:ms|s|m|h|d)$/
-const KEY = /^[A-Za-z_][\w.-]*$/
-const SAFE_START = /^[A-Za-z_$/(]/
-/** `${{ x }}` as a whole is read as a text in blocks, but not inside of flow collections. */
-const EXPRESSION = /^\$\{\{ [^:#]*\}\}$/
-
-function scalarText(value: Json, inFlow: boolean): string {
-  if (typeof value !== 'string') return JSON.stringify(value)
-  if (SPAN.test(value)) return value
-  if (!inFlow && EXPRESSION.test(value) && !/[\n\r\t]/.test(value)) return value
-  const isPlain =
-    SAFE_START.test(value) && !RESERVED.test(value) && !NUMBER_LIKE.test(value) && !/[^\x20-\x7e\u00a1-\ud7ff\ue000-\ufefe]|: |:$| #| $/.test(value) && !(inFlow && /[,[\]{}:]/.test(value))
-  return isPlain && !/^[\w.]+: /.test(value) ? value : JSON.stringify(value)
-}
-
-/** `on` is a word of its own only to readers of YAML 1.1; the server knows what they make of it. */
-function keyText(key: string): string {
-  return KEY.test(key) && !/^(?:true|false|null)$/i.test(key) ? key : scalarText(key, true)
-}
-
-/** One line. */
-export function flowText(value: Json): string {
-  if (Array.isArray(value)) return `[${value.map(flowText).join(', ')}]`
-  if (isObject(value))
-    return `{${Object.entries(value)
-      .map(([key, item]) => `${keyText(key)}: ${flowText(item)}`)
-      .join(', ')}}`
-  return scalarText(value, true)
-}
-
-/** Lines of which all but the first are indented by `indent`. */
-export function blockText(value: Json, indent: number): string {
-  const pad = ' '.repeat(indent)
-  if (Array.isArray(value) && value.length > 0) return value.map((item) => `- ${isSmall(item) ? oneLine(item) : blockText(item, indent + 2)}`).join(`\n${pad}`)
-  if (isObject(value) && Object.keys(value).length > 0)
-    return Object.entries(value)
-      .map(([key, item]) => pairText(key, item, indent))
-      .join(`\n${pad}`)
-  return oneLine(value)
-}
-
-function oneLine(value: Json): string {
-  return typeof value === 'object' && value !== null ? flowText(value) : scalarText(value, false)
-}
-
-function pairText(key: string, value: Json, indent: number): string {
-  return `${keyText(key)}:${afterColon(value, indent)}`
-}
-
-/** What follows `key:` in a block map whose keys stand at `indent`. */
-function afterColon(value: Json, indent: number): string {
-  if (typeof value === 'string' && value.includes('\n')) {
-    if (!/^[^\s][\s\S]*[^\s]\n?$/.test(value) || /[^\S\n]\n|\r|\t|[^\x0a\x20-\x7e\u00a1-\ud7ff\ue000-\ufefe]/.test(value)) return ` ${JSON.stringify(value)}`
-    const lines = value
-      .replace(/\n$/, '')
-      .split('\n')
-      .map((line) => (line ? ' '.repeat(indent + 2) + line : ''))
-    return ` |${value.endsWith('\n') ? '' : '-'}\n${lines.join('\n')}`
-  }
-  return isSmall(value) ? ` ${oneLine(value)}` : `\n${' '.repeat(indent + 2)}${blockText(value, indent + 2)}`
-}
-
-/** What is read at a glance stands on one line: lists of names, small maps; never nodes with maps in them. */
-function isSmall(value: Json): boolean {
-  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return !(typeof value === 'string' && value.includes('\n'))
-  const text = JSON.stringify(value)
-  return text.length <= FLOW_LENGTH && !text.includes('\\n')
-}
-
-// ---- the whole document anew
-
-/** Through the document model: comments stay, spacing may change. */
-function rewritten(text: string, wanted: Json): string {
-  const document = parseDocument(text, { logLevel: 'silent', merge: true })
-  document.contents = merged(document, document.contents, wanted) as never
-  const result = document.toString({ lineWidth: 0 })
-  try {
-    if (isEqual(valueOf(result), wanted)) return result
-  } catch {
-    // Written plainly below.
-  }
-  return new Document(wanted, { aliasDuplicateObjects: false } as never).toString({ lineWidth: 0 })
-}
-
-function merged(document: Document, node: Node | null, wanted: Json): Node {
-  const current = node ? ((node.toJS(document as Document.Parsed) ?? null) as Json) : null
-  if (node && isEqual(current, wanted) && !isAlias(node)) return node
-  if (isMap(node) && isObject(wanted) && !node.items.some((pair) => !isScalar(pair.key) || pair.key.value === '<<')) {
-    const pairs = node.items as Pair<{ value: unknown } & Node, Node | null>[]
-    node.items = pairs.filter((pair) => String(pair.key.value) in wanted)
-    for (const [key, value] of Object.entries(wanted)) {
-      const pair = node.items.find((one) => String((one.key as { value: unknown }).value) === key)
-      if (pair) pair.value = merged(document, pair.value as Node | null, value)
-      else node.items.push(document.createPair(key, value))
-    }
-    return node
-  }
-  if (isSeq(node) && Array.isArray(wanted) && Array.isArray(current)) {
-    const stays = new Map(matchLists(current, wanted).map(([from, to]) => [to, from]))
-    const items = node.items as (Node | null)[]
-    node.items = wanted.map((value, index) => {
-      const old = stays.get(index)
-      return old === undefined ? document.createNode(value) : merged(document, items[old] ?? null, value)
-    })
-    return node
-  }
-  const made = document.createNode(wanted) as Node
-  if (node?.comment) made.comment = node.comment
-  if (node?.commentBefore) made.commentBefore = node.commentBefore
-  return made
 }
