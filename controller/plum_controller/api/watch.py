@@ -22,6 +22,7 @@ from plum_schemas.base import KindInfo
 
 from plum_controller.api.metrics import Metrics
 from plum_controller.api.negotiation import Form
+from plum_controller.api.omitting import Omission
 from plum_controller.api.table import Tabulator, partial
 from plum_controller.resources.errors import ApiStatusError, expired, too_many_requests
 from plum_controller.resources.kinds import ResourceKind
@@ -65,6 +66,8 @@ class WatchPlan:
     timeout_seconds: float | None = None
     credential: str = ""
     """Name of the Token that the watch was opened with; it ends with it."""
+    omission: Omission | None = None
+    """Parts of the objects that are left out."""
     make: Callable[[WatchHub, WatchPlan], WatchStream] | None = None
     """Makes the stream, where it writes something else than lines of JSON."""
     content_type: bytes = b"application/json"
@@ -296,13 +299,13 @@ class WatchStream:
 
     def _line(self, event: WatchEvent) -> bytes:
         plan = self.plan
-        if plan.form is Form.JSON:
+        if plan.form is Form.JSON and plan.omission is None:
             return self._hub.encoded(event, True, _framed_line) if self._framed else event.line()
         if plan.form is Form.TABLE and self._headings:
             self._headings = False
             line = self._make(event, headings=True)
             return chunk(line) if self._framed else line
-        key = (plan.form, plan.include, self._framed)
+        key = (plan.form, plan.include, plan.omission, self._framed)
         return self._hub.encoded(event, key, self._framed_make if self._framed else self._make)
 
     def _framed_make(self, event: WatchEvent) -> bytes:
@@ -316,6 +319,8 @@ class WatchStream:
             value = tabulator.table([value], revision=str(event.revision), include=plan.include, headings=headings)
         elif plan.form is Form.PARTIAL:
             value = partial(value)
+        elif plan.omission is not None:
+            value = plan.omission.applied(value)
         return b'{"type":"%b","object":%b}\n' % (event.type.encode(), value)
 
     def _bookmark_line(self, revision: int, initial: bool) -> bytes:

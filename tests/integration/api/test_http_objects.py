@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.server import RunningServer
@@ -461,3 +462,34 @@ async def test_server_errors_are_not_what_nonsense_gets(server: RunningServer) -
         answer = await server.get(f"{DEPLOYMENTS}?{query}")
         assert answer.status in (400, 422), (query, answer.body)
         assert answer.json()["message"]
+
+
+async def test_a_list_leaves_out_what_its_reader_does_not_need(server: RunningServer) -> None:
+    await create(server, "shorter")
+    whole = (await server.get(f"{DEPLOYMENTS}/shorter")).json()
+
+    answer = await server.get(f"{DEPLOYMENTS}?omit=/metadata/managedFields,/spec/template,/metadata/annotations/a~1b,/spec/none")
+    items = [item for item in answer.json()["items"] if item["metadata"]["name"] == "shorter"]
+
+    del whole["metadata"]["managedFields"], whole["spec"]["template"]
+    assert items == [whole]
+    assert list(items[0]["metadata"]) == list(whole["metadata"])
+    assert answer.json()["kind"] == "DeploymentList"
+
+
+@pytest.mark.parametrize(
+    ("omit", "says"),
+    [
+        ("metadata/managedFields", "use JSON pointers"),
+        ("/spec/", "use JSON pointers"),
+        ("/spec,/metadata/uid", '"/metadata/uid": cannot be left out'),
+        (",".join(f"/spec/{number}" for number in range(17)), "names 17 parts; use 16 at most"),
+    ],
+)
+async def test_what_cannot_be_left_out_is_refused_by_name(server: RunningServer, omit: str, says: str) -> None:
+    for more in ("", "&watch=true"):
+        answer = await server.get(f"{DEPLOYMENTS}?omit={omit}{more}")
+
+        assert answer.status == 422
+        assert says in answer.json()["message"]
+    assert "goes with whole objects" in (await server.get(f"{DEPLOYMENTS}?omit=/spec", accept=TABLE)).json()["message"]

@@ -194,6 +194,19 @@ async def test_table_watches_carry_the_columns_once(server: RunningServer) -> No
     assert second["object"]["columnDefinitions"] is None
 
 
+async def test_a_watch_leaves_out_what_its_reader_does_not_need_and_others_get_it_all(server: RunningServer) -> None:
+    since = await revision_now(server)
+    path = f"{CONFIGMAPS}?watch=1&labelSelector=omit&resourceVersion={since}"
+    async with server.watch(f"{path}&omit=/data,/metadata/managedFields") as short, server.watch(path) as whole:
+        made = await create(server, "omit", omit="yes")
+        changed = await patch(server, "omit", {"data": {"n": "1"}})
+        shortened, all_of_it = await take(short, 2), await take(whole, 2)
+
+    assert [event["object"] for event in all_of_it] == [made, changed]
+    del made["metadata"]["managedFields"], changed["metadata"]["managedFields"], changed["data"]
+    assert [event["object"] for event in shortened] == [made, changed]
+
+
 async def test_a_revision_that_is_forgotten_is_told_inside_the_stream(server: RunningServer) -> None:
     old = (await create(server, "forgotten"))["metadata"]["resourceVersion"]
     await patch(server, "forgotten", {"data": {"a": "1"}})
