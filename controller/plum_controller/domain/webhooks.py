@@ -17,10 +17,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from plum_flow.signing import DELIVERY_HEADER, TIMESTAMP_HEADER, sign
 
 HUB_HEADER = "x-hub-signature-256"
-TIMESTAMP_HEADER = "x-plum-timestamp"
-DELIVERY_HEADER = "x-plum-delivery"
 DELIVERY_HEADERS = (DELIVERY_HEADER, "x-github-delivery", "x-gitlab-event-uuid", "idempotency-key")
 HUB_MEMORY = timedelta(days=7)
 """How long a signature without a time is remembered: the same body counts once within it."""
@@ -41,11 +40,6 @@ class Genuine:
     """The same for the same request."""
     remember: timedelta
     """How long it could be sent again."""
-
-
-def sign(secret: bytes, timestamp: str, delivery: str, body: bytes) -> str:
-    """The value of `X-Plum-Signature`."""
-    return "sha256=" + hmac.new(secret, f"{timestamp}.{delivery}.".encode() + body, hashlib.sha256).hexdigest()
 
 
 def verify(

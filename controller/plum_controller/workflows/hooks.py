@@ -29,13 +29,13 @@ from plum_flow.expressions import ExpressionError, UnresolvedError, compile_valu
 from plum_flow.expressions.secret_values import secret_names
 from plum_flow.running.actor import Actor
 from plum_flow.running.journal import Journal
+from plum_flow.signing import DELIVERY_HEADER
 from plum_flow.workflow.messages import Changes, Told
 from plum_flow.workflow.rows import shown
 from plum_schemas.core import Secret
 from plum_schemas.workflow import NotifyHook
 from plum_schemas.workflowrun import WorkflowRun
 
-from plum_controller.domain.webhooks import DELIVERY_HEADER
 from plum_controller.workflows.stage_control import StageControl
 
 logger = logging.getLogger(__name__)

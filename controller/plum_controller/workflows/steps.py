@@ -8,34 +8,9 @@ A step that was under way when the controller stopped is carried out again with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from plum_schemas.taskrun import SecretMark
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One attempt of one node, its expressions filled in."""
-
-    type: str
-    config: Mapping[str, Any]
-    payload: Mapping[str, Any]
-    namespace: str
-    run: str
-    """Name of the run."""
-    run_uid: str
-    node: str
-    attempt: int
-    idempotency_key: str
-    """The same for every attempt."""
-    timeout: float | None
-    """Seconds of the attempt; the engine ends it then."""
-    secrets: Sequence[SecretMark] = ()
-    """Marks in config and payload, for steps that are carried out by a TaskRun; all others have the values."""
-    is_aborted: Callable[[], bool] = lambda: False
-    """Whether it is cancelled because its end is not wanted any more, and not because the controller stops."""
+from plum_flow.steps.step import Step
 
 
 class StepRunner(Protocol):
@@ -43,3 +18,6 @@ class StepRunner(Protocol):
 
     async def run(self, step: Step) -> Any:
         """The output, any JSON value. Raises `TaskFailedError`."""
+
+
+__all__ = ["Step", "StepRunner"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from plum_controller.domain.webhooks import sign
+from plum_flow.signing import sign
 
 from tests.support.server import HttpAnswer, RunningServer
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from plum_flow.calls import TaskFailedError
+from plum_flow.steps.config import Config
 from plum_schemas.durations import format_duration
 from plum_schemas.taskdefinition import TaskDefinitionSpec
 from plum_schemas.taskrun import TaskRunSpec
 
-from plum_controller.tasks.steps.config import Config
 from plum_controller.tasks.steps.runners import Around
 from plum_controller.tasks.steps.task_runs import carry_out
 

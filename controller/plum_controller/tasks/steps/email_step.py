@@ -22,8 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from plum_client.outgoing import OutgoingError
 from plum_flow.calls import TaskFailedError
+from plum_flow.steps.config import Config, wrong
 
-from plum_controller.tasks.steps.config import Config, wrong
 from plum_controller.tasks.steps.runners import Around
 
 if TYPE_CHECKING:

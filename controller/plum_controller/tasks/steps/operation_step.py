@@ -24,12 +24,12 @@ from plum_client.errors import (
     TooManyRequestsError,
 )
 from plum_flow.calls import TaskFailedError
+from plum_flow.steps.config import Config, wrong
 from plum_schemas.base import ObjectKey, ObjectMeta, OwnerReference
 from plum_schemas.durations import format_duration
 from plum_schemas.operation import TERMINAL_OPERATION_PHASES, Operation, OperationSpec
 from plum_schemas.workflowrun import WorkflowRun
 
-from plum_controller.tasks.steps.config import Config, wrong
 from plum_controller.tasks.steps.runners import Around
 
 if TYPE_CHECKING:

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from plum_controller.workflows.steps import Step, StepRunner
 
 MODULES = {
-    "http": "http_step",
-    "webhook": "webhook_step",
-    "script": "script_step",
-    "agent": "agent_step",
-    "database": "database_step",
-    "email": "email_step",
-    "llm": "llm_step",
-    "mcp": "mcp_step",
-    "operation": "operation_step",
+    "http": "plum_flow.steps.http_step",
+    "webhook": "plum_flow.steps.webhook_step",
+    "script": "plum_controller.tasks.steps.script_step",
+    "agent": "plum_controller.tasks.steps.agent_step",
+    "database": "plum_controller.tasks.steps.database_step",
+    "email": "plum_controller.tasks.steps.email_step",
+    "llm": "plum_flow.steps.llm_step",
+    "mcp": "plum_flow.steps.mcp_step",
+    "operation": "plum_controller.tasks.steps.operation_step",
 }
 
 
@@ -59,5 +59,5 @@ class _Lazy:
 
     async def run(self, step: Step) -> Any:
         if self._run is None:
-            self._run = importlib.import_module(f"plum_controller.tasks.steps.{self._module}").run
+            self._run = importlib.import_module(self._module).run
         return await self._run(step, self._around)

@@ -12,12 +12,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from plum_flow.calls import TaskFailedError
+from plum_flow.steps.config import Config, wrong
 from plum_schemas.durations import format_duration
 from plum_schemas.taskdefinition import ProcessCall, TaskDefinitionSpec
 from plum_schemas.taskrun import TaskRunSpec
 from plum_schemas.template import EnvVar
 
-from plum_controller.tasks.steps.config import Config, wrong
 from plum_controller.tasks.steps.runners import Around
 from plum_controller.tasks.steps.task_runs import carry_out
 

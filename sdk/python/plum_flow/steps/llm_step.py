@@ -8,18 +8,15 @@ The address is `url` or the controller's setting PLUM_LLM_URL, such as `http://1
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+
 from plum_flow.calls import TaskFailedError
 from plum_flow.http_call import FAILED_FROM, value_of
-
-from plum_controller.tasks.steps.config import Config, wrong
-from plum_controller.tasks.steps.http_step import call, refused
-from plum_controller.tasks.steps.runners import Around
-
-if TYPE_CHECKING:
-    from plum_controller.workflows.steps import Step
+from plum_flow.steps.config import Config, wrong
+from plum_flow.steps.http_step import call, refused
+from plum_flow.steps.step import Reach, Step
 
 FIELDS = (
     "url", "apiKey", "model", "prompt", "messages", "system", "temperature", "maxTokens", "json", "options", "headers", "timeout",
@@ -27,10 +24,10 @@ FIELDS = (
 DEFAULT_SECONDS = 120.0
 
 
-async def run(step: Step, around: Around) -> Any:
+async def run(step: Step, reach: Reach) -> Any:
     """Ask once."""
     config = Config(step.config, FIELDS)
-    url = config.text("url", around.llm_url).rstrip("/")
+    url = config.text("url", reach.llm_url).rstrip("/")
     if not url:
         raise wrong("url", "", "name the address of a model, or have the controller's setting PLUM_LLM_URL name one")
     request: dict[str, Any] = {**config.mapping("options"), "model": config.text("model"), "messages": _messages(config, step)}
@@ -45,7 +42,7 @@ async def run(step: Step, around: Around) -> Any:
     if "apiKey" in config:
         headers["Authorization"] = f"Bearer {config.text('apiKey')}"
     target = f"{url}/chat/completions"
-    answer = await call(around, "POST", target, headers, request, config.seconds("timeout", DEFAULT_SECONDS))
+    answer = await call(reach, "POST", target, headers, request, config.seconds("timeout", DEFAULT_SECONDS))
     if answer.status >= FAILED_FROM:
         raise refused("POST", target, answer)
     return _output(value_of(answer.body), wants_json)

@@ -7,25 +7,22 @@ Answers from 400 on fail the step unless `expect` lists their status. A JSON bod
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from plum_client.outgoing import OutgoingAnswer, OutgoingError
+
 from plum_flow.calls import MAX_OUTPUT_BYTES, TaskFailedError
 from plum_flow.http_call import FAILED_FROM, NEVER_RETRIED, SHOWN, encode_body, value_of
-
-from plum_controller.tasks.steps.config import Config, wrong
-from plum_controller.tasks.steps.runners import Around
-
-if TYPE_CHECKING:
-    from plum_controller.workflows.steps import Step
+from plum_flow.steps.config import Config, wrong
+from plum_flow.steps.step import Reach, Step
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 FIELDS = ("method", "url", "query", "headers", "body", "timeout", "redirects", "expect")
 DEFAULT_SECONDS = 30.0
 
 
-async def run(step: Step, around: Around) -> Any:
+async def run(step: Step, reach: Reach) -> Any:
     """Make the request."""
     config = Config(step.config, FIELDS)
     method = config.choice("method", METHODS, "GET")
@@ -38,7 +35,7 @@ async def run(step: Step, around: Around) -> Any:
     url = with_query(config.text("url"), config.mapping("query"))
     headers = {"Idempotency-Key": step.idempotency_key, **config.texts("headers")}
     redirects = config.number("redirects", 5, 0, 20)
-    answer = await call(around, method, url, headers, body, config.seconds("timeout", DEFAULT_SECONDS), redirects)
+    answer = await call(reach, method, url, headers, body, config.seconds("timeout", DEFAULT_SECONDS), redirects)
     if answer.status >= FAILED_FROM and answer.status not in expected:
         raise refused(method, url, answer)
     return {"status": answer.status, "headers": dict(answer.headers), "body": value_of(answer.body)}
@@ -52,14 +49,14 @@ def with_query(url: str, query: dict[str, Any]) -> str:
 
 
 async def call(
-    around: Around, method: str, url: str, headers: dict[str, str], body: Any, seconds: float, redirects: int = 0
+    reach: Reach, method: str, url: str, headers: dict[str, str], body: Any, seconds: float, redirects: int = 0
 ) -> OutgoingAnswer:
     """One guarded request. Raises `TaskFailedError` when no answer came."""
     data = b""
     if body is not None:
         data, headers = encode_body(body, headers)
     try:
-        return await around.outgoing.request(
+        return await reach.outgoing.request(
             method, url, headers, data, timeout=seconds, max_bytes=MAX_OUTPUT_BYTES, redirects=redirects
         )
     except OutgoingError as error:

@@ -9,19 +9,16 @@ Answers come as JSON or as a stream of events; both end with the answer to our r
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from plum_client.outgoing import OutgoingAnswer
+
 from plum_flow.calls import TaskFailedError
 from plum_flow.http_call import FAILED_FROM
-
-from plum_controller.tasks.steps.config import Config, wrong
-from plum_controller.tasks.steps.http_step import call, refused
-from plum_controller.tasks.steps.runners import Around
-
-if TYPE_CHECKING:
-    from plum_controller.workflows.steps import Step
+from plum_flow.steps.config import Config, wrong
+from plum_flow.steps.http_step import call, refused
+from plum_flow.steps.step import Reach, Step
 
 FIELDS = ("url", "tool", "resource", "prompt", "list", "arguments", "headers", "timeout")
 PROTOCOL_VERSION = "2025-06-18"
@@ -29,11 +26,11 @@ LISTS = ("tools", "resources", "prompts")
 DEFAULT_SECONDS = 60.0
 
 
-async def run(step: Step, around: Around) -> Any:
+async def run(step: Step, reach: Reach) -> Any:
     """One session for one request."""
     config = Config(step.config, FIELDS)
     method, params = _request(config, step)
-    session = _Session(around, config.text("url"), config.texts("headers"), config.seconds("timeout", DEFAULT_SECONDS))
+    session = _Session(reach, config.text("url"), config.texts("headers"), config.seconds("timeout", DEFAULT_SECONDS))
     await session.open()
     try:
         result = await session.ask(method, params)
@@ -57,8 +54,8 @@ def _request(config: Config, step: Step) -> tuple[str, dict[str, Any]]:
 
 
 class _Session:
-    def __init__(self, around: Around, url: str, headers: dict[str, str], seconds: float) -> None:
-        self._around = around
+    def __init__(self, reach: Reach, url: str, headers: dict[str, str], seconds: float) -> None:
+        self._reach = reach
         self._url = url
         self._headers = {"Accept": "application/json, text/event-stream", **headers}
         self._seconds = seconds
@@ -76,7 +73,7 @@ class _Session:
             self._headers["Mcp-Session-Id"] = session
             self._has_session = True
         told = {"jsonrpc": "2.0", "method": "notifications/initialized"}
-        answer = await call(self._around, "POST", self._url, self._headers, told, self._seconds)
+        answer = await call(self._reach, "POST", self._url, self._headers, told, self._seconds)
         if answer.status >= FAILED_FROM:
             raise refused("POST", self._url, answer)
 
@@ -87,14 +84,14 @@ class _Session:
         """Tell the server that the session is over. It may not care."""
         if self._has_session:
             try:
-                await call(self._around, "DELETE", self._url, self._headers, None, min(self._seconds, 5.0))
+                await call(self._reach, "DELETE", self._url, self._headers, None, min(self._seconds, 5.0))
             except TaskFailedError:
                 return
 
     async def _send(self, method: str, params: dict[str, Any]) -> tuple[OutgoingAnswer, dict[str, Any]]:
         self._number += 1
         request = {"jsonrpc": "2.0", "id": self._number, "method": method, "params": params}
-        answer = await call(self._around, "POST", self._url, self._headers, request, self._seconds)
+        answer = await call(self._reach, "POST", self._url, self._headers, request, self._seconds)
         if answer.status >= FAILED_FROM:
             raise refused("POST", self._url, answer)
         return answer, _result(answer, self._number, method)

@@ -2,29 +2,25 @@
 
     {url, event, body, headers, secret, timeout}  ->  {status, body}
 
-The signature is that of `domain.webhooks`; the delivery id is the same for every attempt, so the receiver can drop repetitions.
+The signature is that of `plum_flow.signing`; the delivery id is the same for every attempt, so the receiver can drop repetitions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plum_flow.http_call import FAILED_FROM, encode_body, value_of
-
-from plum_controller.domain.webhooks import DELIVERY_HEADER, TIMESTAMP_HEADER, sign
-from plum_controller.tasks.steps.config import Config
-from plum_controller.tasks.steps.http_step import DEFAULT_SECONDS, call, refused
-from plum_controller.tasks.steps.runners import Around
-
-if TYPE_CHECKING:
-    from plum_controller.workflows.steps import Step
+from plum_flow.signing import DELIVERY_HEADER, TIMESTAMP_HEADER, sign
+from plum_flow.steps.config import Config
+from plum_flow.steps.http_step import DEFAULT_SECONDS, call, refused
+from plum_flow.steps.step import Reach, Step
 
 FIELDS = ("url", "method", "event", "body", "headers", "secret", "timeout")
 
 
-async def run(step: Step, around: Around) -> Any:
+async def run(step: Step, reach: Reach) -> Any:
     """Send it once."""
     config = Config(step.config, FIELDS)
     event = {"event": config.text("event", step.node), "run": step.run, "node": step.node, "namespace": step.namespace}
@@ -37,7 +33,7 @@ async def run(step: Step, around: Around) -> Any:
         secret = config.text("secret").encode()
         headers |= {TIMESTAMP_HEADER: stamp, "x-plum-signature": sign(secret, stamp, delivery, data)}
     url, method = config.text("url"), config.choice("method", ("POST", "PUT"), "POST")
-    answer = await call(around, method, url, headers, data.decode(errors="replace"), config.seconds("timeout", DEFAULT_SECONDS))
+    answer = await call(reach, method, url, headers, data.decode(errors="replace"), config.seconds("timeout", DEFAULT_SECONDS))
     if answer.status >= FAILED_FROM:
         raise refused(method, url, answer)
     return {"status": answer.status, "body": value_of(answer.body)}

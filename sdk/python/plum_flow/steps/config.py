@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from plum_flow.calls import TaskFailedError
 from plum_schemas.durations import parse_duration
+
+from plum_flow.calls import TaskFailedError
 
 T = TypeVar("T")
 MISSING: Any = object()
