@@ -20,7 +20,7 @@ from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflow import Workflow
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
-from tests.support.agent import NODE, Site, kill, marked, running_site, until, until_async
+from tests.support.agent import NODE, Site, kill, marked, until, until_async
 from tests.support.proxy import Proxy, proxy
 from tests.support.server import running_server
 
@@ -274,24 +274,3 @@ async def test_pause_and_cancel_take_effect_when_the_node_can_be_reached(tmp_pat
         run, outer = await site.ended(inner), await site.ended("held-1")
         assert (run.status.phase, outer.status.phase) == ("Canceled", "Canceled")
         await until(lambda: not site.processes(), SECONDS, "it was ended")
-
-
-async def test_what_needs_the_controller_is_refused_with_its_place(tmp_path: Path) -> None:
-    async with running_site(tmp_path, "--engine", "none") as running:
-        site = Edge(running, None, tmp_path)
-        await site.task("limited", "true", concurrency={"key": "x", "limit": 1})
-        nodes = [
-            step("first", "builtin.echo"),
-            {"name": "ask", "type": "wait", "dependsOn": ["first"], "wait": {"approval": {"message": "go on?"}}},
-            step("put", "builtin.kv", payload={"operation": "get", "key": "x"}),
-            step("limited", "limited"),
-            {"name": "mail", "type": "email", "config": {"to": "a@example.com"}},
-        ]
-
-        inner = await site.start("wrong", nodes)
-
-        run = await site.ended(inner)
-        assert (run.status.phase, run.status.reason) == ("Failed", "NotDelegable")
-        for place in ("nodes[1].wait.approval", "nodes[2].taskRef", "nodes[3].taskRef", "nodes[4].type"):
-            assert f"Workflow wrong-inner: spec.{place}" in run.status.message, run.status.message
-        assert (await site.ended("wrong-1")).status.phase == "Failed"

@@ -18,18 +18,19 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import msgspec
-from plum_flow.delegation import MOST_ROWS, MOST_TASKS, Bundle, Merge, MergedRow, task_names
+from plum_flow.delegable import Known, task_names, workflows_inside
+from plum_flow.delegation import MOST_ROWS, MOST_TASKS, Bundle, Inside, Merge, MergedRow
 from plum_flow.expressions import ExpressionError, compile_value
 from plum_flow.expressions.secret_values import secret_names
 from plum_flow.http_call import NAMES
 from plum_flow.running.journal import MERGES
-from plum_flow.workflow.graph import compile_definition
+from plum_flow.workflow.graph import compile_definition, definition_hash
 from plum_flow.workflow.rows import RUN_KEY
 from plum_schemas.base import ObjectKey
 from plum_schemas.core import ConfigMap, Secret
 from plum_schemas.taskdefinition import TaskDefinition, TaskDefinitionSpec
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun
-from plum_schemas.workflow import WorkflowSpec
+from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
 from plum_controller.api.requests import Answer, ApiRequest
@@ -74,13 +75,17 @@ class RunDelegation:
         if not found:
             raise _refused(key.name, f"the definition {run.status.definition_hash} of workflowrun {key.name} is gone")
         spec = msgspec.json.decode(found[0][1], type=WorkflowSpec)
-        tasks = {name: task for name in task_names(spec) if (task := self._task(key.namespace, name)) is not None}
-        secrets, config_maps = _names(spec, tasks.values())
+        inside = workflows_inside(spec, Known(lambda name: None, lambda name: self._workflow(key.namespace, name)))
+        specs = [spec, *inside.values()]
+        named = {name for one in specs for name in task_names(one)}
+        tasks = {name: task for name in sorted(named) if (task := self._task(key.namespace, name)) is not None}
+        secrets, config_maps = _names(specs, tasks.values())
         bundle = Bundle(
             definition=spec,
             definition_hash=run.status.definition_hash,
             params=msgspec.json.decode(rows[RUN_KEY]).get("params", {}),
             tasks=tasks,
+            workflows={name: self._inside(key.namespace, name, one) for name, one in inside.items()},
             secrets=[one for name in sorted(secrets) if (one := self._find(Secret, key.namespace, name)) is not None],
             config_maps=[one for name in sorted(config_maps) if (one := self._find(ConfigMap, key.namespace, name)) is not None],
             rows={name: msgspec.json.decode(value) for name, value in rows.items()},
@@ -90,6 +95,16 @@ class RunDelegation:
     def _task(self, namespace: str, name: str) -> TaskDefinitionSpec | None:
         found = self._find(TaskDefinition, namespace, name)
         return found.spec if found is not None else None
+
+    def _workflow(self, namespace: str, name: str) -> WorkflowSpec | None:
+        found = self._find(Workflow, namespace, name)
+        return found.spec if found is not None else None
+
+    def _inside(self, namespace: str, name: str, spec: WorkflowSpec) -> Inside:
+        digest = definition_hash(spec)
+        status = self._find(Workflow, namespace, name).status
+        revision = status.revision if status.definition_hash == digest else 0
+        return Inside(definition=spec, definition_hash=digest, revision=revision)
 
     def _find(self, cls: Any, namespace: str, name: str) -> Any:
         try:
@@ -205,14 +220,15 @@ def _put(space: str, row: MergedRow) -> RowPut:
     return RowPut(space, row.key, _encode(row.value), row.live)
 
 
-def _names(spec: WorkflowSpec, tasks: Iterable[TaskDefinitionSpec]) -> tuple[set[str], set[str]]:
-    """The Secrets and ConfigMaps that a definition and its tasks name."""
+def _names(specs: Iterable[WorkflowSpec], tasks: Iterable[TaskDefinitionSpec]) -> tuple[set[str], set[str]]:
+    """The Secrets and ConfigMaps that definitions and their tasks name."""
     secrets: set[str] = set()
     config_maps: set[str] = set()
     try:
-        references = compile_definition(spec).secrets()
-        if references.paths_of("secrets"):
-            secrets |= secret_names(references)
+        for spec in specs:
+            references = compile_definition(spec).secrets()
+            if references.paths_of("secrets"):
+                secrets |= secret_names(references)
         for task in tasks:
             if task.http is not None:
                 parts = {"url": task.http.url, "headers": dict(task.http.headers), "body": task.http.body}

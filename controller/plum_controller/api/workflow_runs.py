@@ -30,6 +30,7 @@ from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer
 from plum_controller.api.run_delegation import RunDelegation
 from plum_controller.api.workflow_templates import WorkflowTemplates
 from plum_controller.domain.access import Attributes
+from plum_controller.resources.delegation_rules import workflow_errors
 from plum_controller.resources.errors import ApiStatusError, bad_request, method_not_allowed, not_found
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import WriteOptions
@@ -188,6 +189,7 @@ class WorkflowRuns:
         else:
             entry = self._service.get(self._kind("workflows"), key)
             spec, errors = msgspec.json.decode(entry, type=Workflow).spec, []
+        errors += workflow_errors(self._service.cache, key.namespace, key.name, spec)
         params, problems = resolve(spec.params, body.get("params") or {}, "params")
         if errors or problems:
             raise bad_request("; ".join(f"{error.field}: {error.message}" for error in [*errors, *problems]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from plum_flow.delegation import Site
+from plum_flow.delegable import Site
 from plum_schemas.durations import parse_duration
 from plum_schemas.node import Node
 from plum_schemas.node_types import Delegate

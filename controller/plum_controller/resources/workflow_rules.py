@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from plum_flow.running.names import CARRIED_ANNOTATION
 from plum_flow.workflow.controls import COMMANDS, STATES, run_refusal
 from plum_schemas.taskdefinition import BUILTIN_PREFIX, TaskDefinition
 from plum_schemas.validation import FieldError, invalid
 from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
+from plum_controller.resources.delegation_rules import run_errors, stored_errors
 from plum_controller.resources.encode import Json, decode
 from plum_controller.resources.errors import ApiStatusError, Cause
 from plum_controller.resources.rules import KindRules
@@ -33,7 +35,11 @@ class WorkflowRules(KindRules):
         if live is not None and live.get("spec") == new.get("spec"):
             return ()
         spec = _spec_of(new.get("spec"))
-        return _causes(_definition_errors(spec, "spec")) if spec is not None and spec.state != "Draft" else ()
+        if spec is None or spec.state == "Draft":
+            return ()
+        metadata = new.get("metadata") or {}
+        place = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
+        return _causes([*_definition_errors(spec, "spec"), *stored_errors(context, *place, spec)])
 
 
 class WorkflowRunRules(KindRules):
@@ -67,8 +73,8 @@ class WorkflowRunRules(KindRules):
                 command.setdefault("requestedAt", context.now())
 
     def check(self, context: Context, kind: ResourceKind, new: Json, live: Json | None) -> Iterable[Cause]:
-        if live is not None:
-            return ()
+        if live is not None or CARRIED_ANNOTATION in ((new.get("metadata") or {}).get("annotations") or {}):
+            return ()  # what a node has begun was judged with the run that it began it for
         return _causes(_run_errors(context, new))
 
 
@@ -99,7 +105,9 @@ def _run_errors(context: Context, new: Json) -> Iterator[FieldError]:
         definition = _spec_of(decode(entry.value).get("spec")) if entry is not None else None
     if definition is not None and not spec.get("startFrom"):
         path = "spec.definition" if spec.get("definition") is not None else "spec.workflowRef"
-        yield from _missing(context, str(metadata.get("namespace") or ""), definition, path)
+        namespace = str(metadata.get("namespace") or "")
+        yield from _missing(context, namespace, definition, path)
+        yield from run_errors(context, namespace, definition, path, delegated=bool(spec.get("delegate")))
     given = spec.get("params")
     if definition is not None and isinstance(given, dict | None) and not spec.get("startFrom"):
         from plum_flow.workflow.params import resolve

@@ -13,14 +13,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import msgspec
 from plum_client.client import ApiClient
 from plum_client.clock import Clock
 from plum_client.errors import ApiError, NotFoundError
+from plum_client.informer import Informer
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
-from plum_flow.delegation import NODE_LOST, obstacles, task_names
+from plum_flow.delegable import Known, obstacles
+from plum_flow.delegation import NODE_LOST
 from plum_flow.running.journal import Journal, space_of
 from plum_flow.running.statuses import conditions_of
 from plum_flow.workflow import phases
@@ -29,7 +33,7 @@ from plum_schemas.base import ObjectKey
 from plum_schemas.node import Node
 from plum_schemas.node_types import Delegate
 from plum_schemas.taskdefinition import TaskDefinition
-from plum_schemas.workflow import WorkflowSpec
+from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowRunStatus
 
 from plum_controller.domain.delegation import answers, away_since, choose, seconds_left, site_of
@@ -69,6 +73,7 @@ class Delegations:
         self._nodes = manager.informer(Node)
         self._nodes.add_handler(self._node_changed)
         self._definitions = manager.informer(TaskDefinition)
+        self._workflows = manager.informer(Workflow)
         self._runs = manager.informer(WorkflowRun, indexers={"delegated-to": by_node})
         self._waiting: set[ObjectKey] = set()
         self._away: dict[str, float] = {}
@@ -126,7 +131,11 @@ class Delegations:
         return await self._give(run, delegate, others) if choose(delegate, others, {})[0] else None
 
     async def _give(self, run: WorkflowRun, delegate: Delegate, nodes: Iterable[Node]) -> Result:
-        known = list(nodes)
+        value = await self._journal.get(space_of(run.metadata.uid), RUN_KEY)
+        assert value is not None  # noqa: S101
+        row = decode_run(value)
+        spec = await self._spec_of(row.hash)
+        known = list(nodes) if spec is None else self._fitting(run, delegate, spec, nodes)
         load = {node.metadata.name: len(self._runs.index_keys("delegated-to", node.metadata.name)) for node in known}
         name, refusal = choose(delegate, known, load)
         status = run.status
@@ -135,13 +144,6 @@ class Delegations:
             found = msgspec.structs.replace(status, phase="Queued", reason="NoNodeFits", message=refusal)
             await self._write(run, found)
             return Result.wait_for_change()
-        value = await self._journal.get(space_of(run.metadata.uid), RUN_KEY)
-        assert value is not None  # noqa: S101
-        row = decode_run(value)
-        spec = await self._spec_of(row.hash)
-        node = self._nodes.get(ObjectKey("", name))
-        if spec is not None and node is not None:
-            self._check(run, spec, node)
         found = msgspec.structs.replace(
             status, phase="Pending", node=name, definition_hash=row.hash, revision=row.revision, reason="Offered",
             message=f"waits for node {name} to take it", out_of_contact_since=None,
@@ -150,19 +152,40 @@ class Delegations:
         await self.tell(name, 1)
         return Result.wait_for_change()
 
+    def _fitting(self, run: WorkflowRun, delegate: Delegate, spec: WorkflowSpec, nodes: Iterable[Node]) -> list[Node]:
+        """The nodes that may have all of it. Raises `NotDelegableError` when no node of those that are asked for may."""
+        found: list[Node] = []
+        refused: NotDelegableError | None = None
+        for node in nodes:
+            if not _is_asked(delegate, node):
+                continue
+            try:
+                self._check(run, spec, node)
+                found.append(node)
+            except NotDelegableError as error:
+                refused = refused or error
+        if refused is not None and not found:
+            raise refused
+        return found
+
     def _check(self, run: WorkflowRun, spec: WorkflowSpec, node: Node | None) -> None:
-        namespace = run.metadata.namespace
-        tasks = {}
-        for name in task_names(spec):
-            definition = self._definitions.get(ObjectKey(namespace, name))
-            tasks[name] = definition.spec if definition is not None else None
         path = f"Workflow {run.spec.workflow_ref}: spec" if run.spec.workflow_ref else "spec.definition"
         found = [
             f"{error.field}: {error.message}"
-            for error in obstacles(spec, tasks, path, site_of(node) if node is not None else None)
+            for error in obstacles(spec, self._known(run), path, site_of(node) if node is not None else None)
         ]
         if found:
             raise NotDelegableError("; ".join(found))
+
+    def _known(self, run: WorkflowRun) -> Known:
+        """The definitions that the run may name."""
+        namespace = run.metadata.namespace
+
+        def spec_in(informer: Informer[Any], name: str) -> Any:
+            found = informer.get(ObjectKey(namespace, name))
+            return found.spec if found is not None else None
+
+        return Known(partial(spec_in, self._definitions), partial(spec_in, self._workflows), complete=True)
 
     async def _spec_of(self, digest: str) -> WorkflowSpec | None:
         value = await self._journal.get(f"definitions/{digest}", "definition")
@@ -241,6 +264,12 @@ class Delegations:
         status = msgspec.structs.replace(status, observed_generation=run.metadata.generation)
         if status != run.status:
             await self._api.write_status(msgspec.structs.replace(run, status=status))
+
+
+def _is_asked(delegate: Delegate, node: Node) -> bool:
+    if delegate.node_name:
+        return node.metadata.name == delegate.node_name
+    return delegate.node_selector.items() <= node.metadata.labels.items()
 
 
 def _shown(node: Node) -> tuple[object, ...]:

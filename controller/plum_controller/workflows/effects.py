@@ -34,7 +34,8 @@ from plum_flow.expressions import Redactor, UnresolvedError, secret_values
 from plum_flow.expressions.expression import References
 from plum_flow.expressions.secret_values import secret_names
 from plum_flow.running.actor import Actor
-from plum_flow.running.made import DEPTH_LABEL, metadata_of, place_of, task_run_of
+from plum_flow.running.made import metadata_of, place_of, task_run_of
+from plum_flow.running.names import DEPTH_LABEL, MAX_DEPTH
 from plum_flow.secret_marks import marked
 from plum_flow.workflow import phases
 from plum_flow.workflow.graph import NodePlan
@@ -52,8 +53,6 @@ from plum_controller.workflows.waiting import Waiter
 
 logger = logging.getLogger(__name__)
 
-MAX_DEPTH = 16
-"""Workflows inside workflows: deeper ones call themselves."""
 RETRY_SECONDS = 0.5
 """Before the API is asked again that did not answer."""
 

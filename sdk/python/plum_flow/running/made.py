@@ -10,15 +10,8 @@ from plum_schemas.taskrun import SecretMark, TaskRun, TaskRunSpec
 from plum_schemas.workflowrun import WorkflowRun
 
 from plum_flow.running.actor import Actor
+from plum_flow.running.names import ATTEMPT_ANNOTATION, DEPTH_LABEL, KEY_ANNOTATION, NODE_ANNOTATION, RUN_LABEL
 from plum_flow.workflow.messages import Execute
-
-RUN_LABEL = "plum.dev/workflow-run"
-"""On everything that is made for a run: its name."""
-NODE_ANNOTATION = "plum.dev/workflow-node"
-"""Key of the node it was made for."""
-ATTEMPT_ANNOTATION = "plum.dev/workflow-attempt"
-KEY_ANNOTATION = "plum.dev/idempotency-key"
-DEPTH_LABEL = "plum.dev/workflow-depth"
 
 
 def metadata_of(actor: Actor, effect: Execute) -> ObjectMeta:
