@@ -2,7 +2,8 @@
  * Compares JSON values, and says which items of two lists are the same item.
  */
 
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
+/** `string` before `boolean`: by that order Vue decides that an empty text given to a component's property is a text, and not `true`. */
+export type Json = null | string | boolean | number | Json[] | { [key: string]: Json }
 
 export function isObject(value: Json): value is Record<string, Json> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

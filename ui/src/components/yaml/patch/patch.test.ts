@@ -64,6 +64,20 @@ function lineDifference(before: string, after: string): { gone: string[]; come: 
 }
 
 describe('patchYaml', () => {
+  it('writes what grows beyond a line in lines, and leaves what stays small or has a comment', () => {
+    const empty = 'kind: Workflow\nmetadata: {name: w}\nspec: {nodes: []}\n'
+    const node = { name: 'scan', taskRef: 'builtin.echo', payload: { contacts: '${{ params.zone }}', depth: 4 } }
+    const one = change(empty, (value) => nodesOf(value).push({ name: 'a', taskRef: 'builtin.echo' }))
+    expect(one).toBe('kind: Workflow\nmetadata: {name: w}\nspec: {nodes: [{name: a, taskRef: builtin.echo}]}\n')
+    const two = change(one, (value) => nodesOf(value).push(node))
+    expect(two).toBe(
+      'kind: Workflow\nmetadata: {name: w}\nspec:\n  nodes:\n    - {name: a, taskRef: builtin.echo}\n    - name: scan\n      taskRef: builtin.echo\n      payload: {contacts: "${{ params.zone }}", depth: 4}\n',
+    )
+    const told = change(empty.replace('[]}', '[]} # none yet'), (value) => nodesOf(value).push(node))
+    expect(told).toContain('spec: {nodes: [{name: scan')
+    expect(told).toContain('# none yet')
+  })
+
   it('leaves a text alone whose value is the wanted one', () => {
     expect(patchYaml(SAMPLE, valueOf(SAMPLE))).toBe(SAMPLE)
   })

@@ -11,7 +11,7 @@ import type { Node, Pair, ParsedNode, YAMLMap, YAMLSeq } from 'yaml'
 import { isEqual, isObject, matchLists } from '../json'
 import type { Json } from '../json'
 import { CannotSplice, colonOf, columnOf, commentsAbove, dashesOf, endOf, endOfPair, isFlow, keyOf, lineEnd, lineStart, newlineBefore, startOf } from './places'
-import { afterColon, blockText, flowText, keyText, pairText } from './render'
+import { afterColon, blockText, flowText, isSmall, keyText, pairText } from './render'
 import { rewritten, valueOf } from './rewrite'
 
 export { blockText, flowText, valueOf }
@@ -75,6 +75,13 @@ function inside(source: Source, node: Node | null, current: Json, wanted: Json):
   return null
 }
 
+/** A value on the line of its key that is to have more than is read at a glance: it is written in lines, as people would. */
+function outgrows(source: Source, node: Node | null, current: Json, wanted: Json): boolean {
+  if (!node?.range || !isFlow(node) || !isSmall(current) || isSmall(wanted)) return false
+  const end = endOf(node)
+  return !/[#&*]/.test(source.text.slice(node.range[0], end)) && source.text.slice(end, lineEnd(source.text, end)).trim() === ''
+}
+
 // ---- maps
 
 function blockMap(source: Source, map: YAMLMap, current: Record<string, Json>, wanted: Record<string, Json>): Splice[] {
@@ -99,7 +106,7 @@ function blockMap(source: Source, map: YAMLMap, current: Record<string, Json>, w
 }
 
 function pairValue(source: Source, pair: Pair<Node, Node | null>, indent: number, current: Json, wanted: Json): Splice[] {
-  const found = inside(source, pair.value, current, wanted)
+  const found = outgrows(source, pair.value, current, wanted) ? null : inside(source, pair.value, current, wanted)
   if (found) return found
   const colon = colonOf(pair)
   const value = pair.value
