@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 START = b"#!/bin/sh\nexec sleep 1000\n"
@@ -163,14 +164,13 @@ def _overlapping() -> bytes:
 
 
 def _bomb() -> bytes:
-    zeros = zlib.compressobj(9, zlib.DEFLATED, -15)
-    size = 80 * 2**20
-    block, raw, crc = bytes(2**20), bytearray(), 0
-    for _ in range(size >> 20):
-        raw += zeros.compress(block)
+    """80 MiB of zeros: one packed MiB that needs nothing of what was before it, 80 times."""
+    count, block, crc = 80, bytes(2**20), 0
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    raw = (packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)) * count + packer.flush()
+    for _ in range(count):
         crc = zlib.crc32(block, crc)
-    raw += zeros.flush()
-    return _with(RawEntry(b"zeros.bin", raw=bytes(raw), crc=crc, size=size))
+    return _with(RawEntry(b"zeros.bin", raw=raw, crc=crc, size=count * len(block)))
 
 
 def _liar() -> bytes:
@@ -179,6 +179,7 @@ def _liar() -> bytes:
     return _with(RawEntry(b"small.bin", raw=packer.compress(bytes(2**20)) + packer.flush(), crc=0, size=10))
 
 
+@cache
 def forms() -> list[Form]:
     """Every form, with the file that its refusal names and words of the remedy."""
     link = stat.S_IFLNK | 0o777

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -23,7 +24,7 @@ from tests.support.schema_oracle import add_defaults, unknown_fields, walk
 from tests.support.typed_strategies import objects
 
 KINDS = [*builtin(), *(kind for names in REVIEWS if (kind := find(*names)) is not None)]
-SCHEMAS = {kind: structural_schema(kind) for kind in KINDS}
+schema_of = cache(structural_schema)
 by_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 
@@ -52,7 +53,7 @@ def test_many_objects_survive_json_and_their_schema(kind: type[Object], data: st
 
 def _survives(kind: type[Object], data: st.DataObject) -> None:
     made = data.draw(objects(kind))
-    schema = SCHEMAS[kind]
+    schema = schema_of(kind)
 
     stored = msgspec.json.decode(msgspec.json.encode(made))
     unknown = unknown_fields(schema, stored)
@@ -65,17 +66,17 @@ def _survives(kind: type[Object], data: st.DataObject) -> None:
 
 @by_kind
 def test_what_is_left_out_means_the_same_to_the_schema_and_to_the_types(kind: type[Object]) -> None:
-    for path, schema, in_list in walk(SCHEMAS[kind]):
+    for path, schema, in_list in walk(schema_of(kind)):
         if "default" in schema:
             assert not in_list, f"{path} has a default inside a list"
     defaulted: dict[str, Any] = {}
-    add_defaults({"properties": {"it": {**SCHEMAS[kind], "required": []}}}, {"it": defaulted})
+    add_defaults({"properties": {"it": {**schema_of(kind), "required": []}}}, {"it": defaulted})
 
     for name in ("spec", "status"):
         hint = get_type_hints(kind).get(name)
         if isinstance(hint, type) and issubclass(hint, Struct) and not _required(hint):
             filled: dict[str, Any] = {}
-            add_defaults(SCHEMAS[kind]["properties"][name], filled)
+            add_defaults(schema_of(kind)["properties"][name], filled)
             assert msgspec.convert(filled, hint) == hint()
 
 
@@ -85,7 +86,7 @@ def _required(cls: type[Struct]) -> bool:
 
 @by_kind
 def test_defaults_that_are_not_empty_are_in_the_schema(kind: type[Object]) -> None:
-    _compare_defaults(kind, SCHEMAS[kind], kind.__name__)
+    _compare_defaults(kind, schema_of(kind), kind.__name__)
 
 
 def _compare_defaults(cls: type[Struct], schema: dict[str, Any], path: str) -> None:
@@ -104,14 +105,14 @@ def _compare_defaults(cls: type[Struct], schema: dict[str, Any], path: str) -> N
 
 @by_kind
 def test_every_field_has_a_description(kind: type[Object]) -> None:
-    missing = [path for path, schema, _ in walk(SCHEMAS[kind]) if not path.endswith("[]") and not schema.get("description")]
+    missing = [path for path, schema, _ in walk(schema_of(kind)) if not path.endswith("[]") and not schema.get("description")]
 
     assert missing == []
 
 
 @by_kind
 def test_descriptions_are_sentences(kind: type[Object]) -> None:
-    for path, schema, _ in walk(SCHEMAS[kind]):
+    for path, schema, _ in walk(schema_of(kind)):
         description = schema.get("description", "")
         if description:
             assert description[-1] in ".?", f"{path}: {description}"
@@ -119,7 +120,7 @@ def test_descriptions_are_sentences(kind: type[Object]) -> None:
 
 @by_kind
 def test_the_schema_is_structural(kind: type[Object]) -> None:
-    for path, schema, _ in walk(SCHEMAS[kind]):
+    for path, schema, _ in walk(schema_of(kind)):
         free = schema.get("x-kubernetes-preserve-unknown-fields")
         if schema.get("x-kubernetes-int-or-string"):
             assert schema["anyOf"] == [{"type": "integer"}, {"type": "string"}], path
@@ -146,7 +147,7 @@ def test_paths_of_columns_and_selectable_fields_exist(kind: type[Object]) -> Non
     if info.scale is not None:
         paths += [info.scale.spec_replicas, info.scale.status_replicas, info.scale.label_selector]
     for path in paths:
-        schema = SCHEMAS[kind]
+        schema = schema_of(kind)
         for part in re.sub(r"\[[^]]*\]", ".[]", path).strip(".").split("."):
             if part == "metadata":
                 break
