@@ -497,7 +497,7 @@ def test_wrong_definitions_and_parameters_are_refused_with_their_place() -> None
                 ],
             )
         fields = {cause.field for cause in caught.value.causes}
-        assert fields == {"spec.nodes[0].payload", "spec.nodes[1].when", "spec.nodes[1].taskRef", "spec.nodes[2].condition"}
+        assert fields == {"spec.nodes[0].payload.x[0]", "spec.nodes[1].when", "spec.nodes[1].taskRef", "spec.nodes[2].condition"}
         await site.workflow("good", params=[{"name": "zone", "type": "integer", "required": True}], nodes=[echo("a")])
         for params in ({}, {"zone": "x"}, {"zone": 1, "other": 2}):
             with pytest.raises(InvalidObjectError, match=r"spec\.params"):

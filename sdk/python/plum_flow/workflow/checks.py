@@ -7,51 +7,43 @@ Existing objects (task definitions, workflows, secrets) are not looked at: manif
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from plum_schemas.node_types import WorkflowNode
+from plum_schemas.durations import parse_duration
+from plum_schemas.node_types import Wait, WorkflowNode
 from plum_schemas.taskdefinition import BUILTINS
-from plum_schemas.validation import FieldError, forbidden, invalid
+from plum_schemas.validation import FieldError, forbidden, invalid, required
 from plum_schemas.workflow import WorkflowSpec
 
-from plum_flow.expressions import (
-    ExpressionError,
-    check_condition,
-    check_value,
-    compile_condition,
-    compile_value,
-)
-from plum_flow.expressions.expression import References
+from plum_flow.expressions import UnresolvedError, compile_value
 from plum_flow.expressions.template import TABLES, Names
-from plum_flow.workflow.graph import LOOP_ROOTS, NAMED_ROOTS, ROOTS, payload_of, with_secrets
+from plum_flow.workflow.graph import EXECUTED, LOOP_ROOTS, ROOTS, payload_of, with_secrets
+from plum_flow.workflow.reference_checks import Seen, check_condition, check_value, seen_from_outside
+from plum_flow.workflow.step_checks import check_given
 
+NO_TIME = "must be longer than 0; leave it out for no limit"
 _STRICT_RULES = frozenset({"all_success", "none_skipped"})
 
 
 def check_definition(spec: WorkflowSpec, path: str) -> Iterator[FieldError]:
     """Everything that is wrong. `path` is that of the definition."""
-    main = {node.name for node in spec.nodes}
-    yield from _check_graph(spec.nodes, f"{path}.nodes", frozenset(), frozenset(), lambda name: False)
+    main = frozenset(node.name for node in spec.nodes)
+    if spec.timeout and not parse_duration(spec.timeout):
+        yield invalid(f"{path}.timeout", spec.timeout, NO_TIME)
+    outside = seen_from_outside(spec, Names(ROOTS, frozenset()), lambda name: False)
+    yield from _check_graph(spec.nodes, f"{path}.nodes", outside)
+    after = Seen(Names(ROOTS, main), main.__contains__, outside.fixed)
     for name, graph in (("onFailure", spec.on_failure), ("finally", spec.finally_)):
         if graph is not None:
-            yield from _check_graph(graph.nodes, f"{path}.{name}.nodes", frozenset(main), frozenset(), main.__contains__)
-    names = Names(ROOTS, frozenset(main))
-    for output, value in spec.outputs.items():
-        where = f"{path}.outputs.{output}"
-        yield from check_value(value, where, names)
-        yield from _check_names(_references_of(value, names), where, main, main.__contains__, "")
+            yield from _check_graph(graph.nodes, f"{path}.{name}.nodes", after)
+    yield from check_value(spec.outputs, f"{path}.outputs", after)
 
 
-Visible = Callable[[str], bool]
-"""Whether the output of a node of this name is there when an expression is evaluated."""
-
-
-def _check_graph(
-    nodes: Sequence[WorkflowNode], path: str, outer: frozenset[str], outer_roots: frozenset[str], around: Visible
-) -> Iterator[FieldError]:
+def _check_graph(nodes: Sequence[WorkflowNode], path: str, around: Seen) -> Iterator[FieldError]:
     by_name = {node.name: node for node in nodes}
-    names = Names(ROOTS | outer_roots, frozenset(by_name) | outer)
+    names = around.names._replace(members=around.names.members | frozenset(by_name))
     before = _ancestors(nodes)
     place = {node.name: index for index, node in enumerate(nodes)}
     for index, node in enumerate(nodes):
@@ -60,65 +52,100 @@ def _check_graph(
 
         def visible(name: str, mask: int = mask) -> bool:
             known = place.get(name)
-            return bool(mask >> known & 1) if known is not None else around(name)
+            return bool(mask >> known & 1) if known is not None else around.visible(name)
 
-        yield from _check_node(node, where, names, visible)
+        seen = Seen(names, visible, around.fixed)
+        yield from _check_node(node, where, seen)
+        yield from _check_compare(node, where, by_name, seen)
         yield from _check_reach(node, where, by_name)
         if node.body is not None:
-            yield from _check_graph(node.body.nodes, f"{where}.body.nodes", names.members, LOOP_ROOTS, visible)
+            body = seen.inside(node)
+            yield from _check_graph(
+                node.body.nodes, f"{where}.body.nodes", body._replace(names=names._replace(variables=ROOTS | LOOP_ROOTS))
+            )
 
 
-def _check_node(node: WorkflowNode, path: str, names: Names, visible: Visible) -> Iterator[FieldError]:
+def _check_node(node: WorkflowNode, path: str, seen: Seen) -> Iterator[FieldError]:
     for field, value in payload_of(node).items():
-        yield from check_value(value, f"{path}.{field}", with_secrets(names))
-        yield from _check_names(_references_of(value, with_secrets(names)), f"{path}.{field}", names.members, visible, node.name)
+        yield from check_value(value, f"{path}.{field}", seen._replace(names=with_secrets(seen.names)), node.name)
+    yield from check_given(node, path)
+    if node.timeout and not parse_duration(node.timeout):
+        yield invalid(f"{path}.timeout", node.timeout, NO_TIME)
     inside = frozenset(child.name for child in node.body.nodes) if node.body is not None else frozenset[str]()
-    looping = Names(names.variables | LOOP_ROOTS, names.members | inside)
-    conditions = [("when", node.when, names), ("condition", node.condition, names)]
-    conditions += [(f"cases[{index}].condition", case.condition, names) for index, case in enumerate(node.cases)]
+    looping = seen.inside(node)._replace(
+        names=Names(seen.names.variables | LOOP_ROOTS, seen.names.members | inside),
+        visible=lambda name: name in inside or seen.visible(name),
+    )
+    conditions = [("when", node.when, seen), ("condition", node.condition, seen)]
+    conditions += [(f"cases[{index}].condition", case.condition, seen) for index, case in enumerate(node.cases)]
     conditions += [("while", node.while_, looping), ("until", node.until, looping)]
     if node.wait is not None:
-        conditions.append(("wait.condition", node.wait.condition, names._replace(tables=TABLES)))
-        yield from check_value(node.wait.until, f"{path}.wait.until", names)
-        if node.wait.event is not None:
-            event_names = Names(frozenset({"object", "old", "event"}))
-            yield from check_condition(node.wait.event.when, f"{path}.wait.event.when", event_names)
-            if not node.wait.event.kind and not node.wait.event.type:
-                yield invalid(f"{path}.wait.event.kind", "", "name a kind, or the type of an event that somebody sends")
+        conditions.append(("wait.condition", node.wait.condition, seen._replace(names=seen.names._replace(tables=TABLES))))
+        yield from _check_wait(node.wait, f"{path}.wait", seen, node.name)
     for field, text, known in conditions:
-        yield from check_condition(text, f"{path}.{field}", known)
-        found = _condition_references(text, known)
-        reach = visible if known is not looping else lambda name: name in inside or visible(name)
-        yield from _check_names(found, f"{path}.{field}", known.members, reach, node.name)
+        yield from check_condition(text, f"{path}.{field}", known, node.name)
     if node.type == "map":
-        yield from check_value(node.items, f"{path}.items", names)
-        yield from _check_names(_references_of(node.items, names), f"{path}.items", names.members, visible, node.name)
-        if not isinstance(node.items, list | str):
-            yield invalid(f"{path}.items", node.items, "must be a list, or an expression that gives one")
+        yield from _check_items(node.items, f"{path}.items", seen, node.name)
     if node.type == "task" and node.task_ref.startswith("builtin.") and node.task_ref not in BUILTINS:
         yield invalid(f"{path}.taskRef", node.task_ref, f"there is no such builtin; there are {', '.join(BUILTINS)}")
-    if node.compare is not None and node.compare.source_task and not visible(node.compare.source_task):
-        yield invalid(f"{path}.compare.sourceTask", node.compare.source_task, _hint(node.compare.source_task, names.members))
     if node.type in ("branch", "condition", "parallel", "loop", "map", "wait") and node.retry is not None:
         yield forbidden(f"{path}.retry", f"a node of type {node.type} is not tried again; give the nodes inside a retry policy")
 
 
-def _check_names(references: References, path: str, known: Collection[str], visible: Visible, own: str) -> Iterator[FieldError]:
-    """Nodes that an expression reads must exist and come before."""
-    for name in sorted(references.below(*NAMED_ROOTS) or ()):
-        if name not in known:
-            yield invalid(path, f"nodes.{name}", f"there is no node of this name; there are {', '.join(sorted(known))}")
-        elif not visible(name):
-            hint = (
-                "a node cannot read its own output" if name == own else f"{name} does not come before {own}: add it to dependsOn"
-            )
-            yield invalid(path, f"nodes.{name}", hint)
+def _check_wait(wait: Wait, path: str, seen: Seen, own: str) -> Iterator[FieldError]:
+    yield from check_value(wait.until, f"{path}.until", seen, own)
+    if wait.until and "{{" not in wait.until:
+        try:
+            datetime.fromisoformat(wait.until)
+        except ValueError:
+            yield invalid(f"{path}.until", wait.until, "use a time such as 2026-01-02T03:04:05Z, or an expression that gives one")
+    if wait.event is not None:
+        names = Names(frozenset({"object", "old", "event"}))
+        yield from check_condition(wait.event.when, f"{path}.event.when", Seen(names, seen.visible, {}))
+        if not wait.event.kind and not wait.event.type:
+            yield invalid(f"{path}.event.kind", "", "name a kind, or the type of an event that somebody sends")
 
 
-def _hint(name: str, known: Collection[str]) -> str:
-    return (
-        "it does not come before this node" if name in known else f"there is no such node; there are {', '.join(sorted(known))}"
-    )
+def _check_items(items: Any, path: str, seen: Seen, own: str) -> Iterator[FieldError]:
+    found = list(check_value(items, path, seen, own))
+    yield from found
+    if found:
+        return
+    if isinstance(items, str):
+        template = compile_value(items, seen.names)
+        if not template.references.paths:
+            try:
+                items = template.evaluate({})
+            except UnresolvedError as error:
+                yield invalid(path, items, str(error))
+                return
+        else:
+            return
+    if not isinstance(items, list):
+        yield invalid(path, items, "must be a list, or an expression that gives one")
+
+
+def _check_compare(node: WorkflowNode, path: str, by_name: Mapping[str, WorkflowNode], seen: Seen) -> Iterator[FieldError]:
+    """The classic condition reads a node of its own graph that comes before it."""
+    if node.compare is None:
+        return
+    source, where = node.compare.source_task, f"{path}.compare.sourceTask"
+    if source:
+        if source not in by_name:
+            yield invalid(where, source, f"there is no such node in this graph; there are {', '.join(sorted(by_name))}")
+        elif not seen.visible(source):
+            yield invalid(where, source, "it does not come before this node")
+        return
+    pending, known = [edge.node for edge in node.depends_on], set[str]()
+    while pending:
+        name = pending.pop()
+        if name in known or name not in by_name:
+            continue
+        if by_name[name].type in EXECUTED:
+            return
+        known.add(name)
+        pending += [edge.node for edge in by_name[name].depends_on]
+    yield required(where, "no task comes before this node whose output could be compared")
 
 
 def _check_reach(node: WorkflowNode, path: str, by_name: Mapping[str, WorkflowNode]) -> Iterator[FieldError]:
@@ -156,19 +183,3 @@ def _ancestors(nodes: Sequence[WorkflowNode]) -> list[int]:
                 trail.append((following, iter(edges[following])))
                 on_trail.add(following)
     return [mask or 0 for mask in found]
-
-
-def _references_of(value: Any, names: Names) -> References:
-    try:
-        return compile_value(value, names).references
-    except ExpressionError:
-        return References()  # told already
-
-
-def _condition_references(text: str, names: Names) -> References:
-    if not text:
-        return References()
-    try:
-        return compile_condition(text, names.variables, members=names.members, tables=names.tables).references
-    except ExpressionError:
-        return References()
