@@ -26,7 +26,7 @@ export class ApiError extends Error {
     this.name = 'ApiError'
     this.code = code
     this.reason = status?.reason ?? ''
-    this.causes = status?.details?.causes ?? []
+    this.causes = status?.details?.causes ?? strictCauses(message)
     this.status = status
   }
 
@@ -50,6 +50,12 @@ export class ApiError extends Error {
   get invalid(): boolean {
     return this.code === 422
   }
+}
+
+/** Fields that a kind has not, or that stand twice: the API names them in its message only, as Kubernetes does. */
+export function strictCauses(message: string): StatusCause[] {
+  if (!message.includes('strict decoding error')) return []
+  return [...message.matchAll(/(unknown|duplicate) field "([^"]+)"/g)].map(([text, , field]) => ({ reason: 'FieldValueInvalid', message: text, field }))
 }
 
 /** No answer: the controller is away, or the network. */
