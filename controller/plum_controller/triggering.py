@@ -8,6 +8,7 @@ decide at the same time, one transaction is refused, and the second look finds t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,6 +40,10 @@ AT_ONCE = 50
 """Runs of one transaction, which may hold 128 operations."""
 ATTEMPTS = 20
 """For whoever fires once and is told: others may write the status of the trigger meanwhile."""
+
+
+_OF_TRANSACTION = re.compile(r"^then\[\d+\] \(.*?\): |; nothing was written$")
+"""What an error of a transaction says about the transaction: people know of the run alone."""
 
 
 class Timepiece(Protocol):
@@ -105,7 +110,7 @@ async def fire(
         if not wanted:
             raise
         # The workflow takes no such run. None of them was made, and each is told of as refused.
-        failure = RefusedError("InvalidRun", error.message[:1000])
+        failure = RefusedError("InvalidRun", _OF_TRANSACTION.sub("", error.message)[:1000])
         failed = [refused(start, failure, now) for start, _ in wanted]
         fired.refusals += failed
         await _write(api, trigger, [], record(base, [*told, *failed], trigger.spec.keep_firings), ())

@@ -16,7 +16,7 @@ from plum_schemas.scalars import Duration, Name, NonNegative, Positive
 from plum_schemas.template import KeyRef
 from plum_schemas.validation import FieldError, exactly_one, forbidden, invalid, required
 from plum_schemas.workflow import ConcurrencyPolicy
-from plum_schemas.workflowrun import RunPhase
+from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunPhase
 
 TRIGGER_LABEL = "plum.dev/trigger"
 """On runs: the trigger that started them."""
@@ -210,6 +210,10 @@ class Trigger(Object):
                 yield invalid("spec.cron.jitter", spec.cron.jitter, "must not be longer than a day")
         if spec.run is not None and spec.run.workflow_ref == spec.workflow_ref:
             yield invalid("spec.run.workflowRef", spec.run.workflow_ref, "its own runs would start it for ever")
+        for index, phase in enumerate(spec.run.phases if spec.run is not None else ()):
+            if phase not in TERMINAL_RUN_PHASES:
+                ends = ", ".join(sorted(TERMINAL_RUN_PHASES))
+                yield invalid(f"spec.run.phases[{index}]", phase, f"a run that is {phase} has not ended; use one of {ends}")
         if spec.event is not None and spec.event.kind and spec.event.type:
             yield forbidden("spec.event.type", "may not be set together with kind")
         if spec.event is not None and not spec.event.kind and not spec.event.type:

@@ -295,6 +295,36 @@ def test_a_workflow_that_cannot_run_refuses_and_says_so() -> None:
     simulate(datetime(2026, 6, 1, 11, 30, tzinfo=UTC), main)
 
 
+@pytest.mark.parametrize(
+    ("spec", "reason", "words"),
+    [
+        ({"params": {"nope": 1}}, "InvalidParams", "spec.params.nope: Invalid value: 1: the workflow has no such parameter"),
+        ({"params": {"nope": "${{ event.type }}"}}, "InvalidParams", "spec.params.nope"),
+        ({"params": {"percent": "many"}}, "InvalidParams", 'spec.params.percent: Invalid value: "many": must be of type integer'),
+        ({"params": {"percent": "${{ event.percent }}"}}, "Waiting", "it is fired by hand"),
+        ({"workflowRef": "picky"}, "Waiting", "it is fired by hand"),
+        ({"workflowRef": "picky", "webhook": {"path": "go"}}, "InvalidParams", "spec.params.site: Required value"),
+        ({"workflowRef": "picky", "params": {"site": "${{ event.x }}"}, "webhook": {"path": "go"}}, "Waiting", "/default/go"),
+        ({"event": {"kind": "Deploymet"}}, "InvalidSpec", "there is no kind Deploymet of version plum.dev/v1"),
+        ({"event": {"kind": "Deployment"}}, "Waiting", "changes of Deployment"),
+        ({"run": {"workflowRef": "other"}}, "Waiting", "runs of other"),
+    ],
+)  # fmt: skip
+def test_ready_says_what_would_refuse_every_firing(spec: dict[str, Any], reason: str, words: str) -> None:
+    async def main(site: Site) -> None:
+        node = {"name": "a", "taskRef": "builtin.echo"}
+        await site.apply("Workflow", "picky", {"nodes": [node], "params": [{"name": "site", "required": True}]})
+        await site.trigger("t", **spec)
+        await asyncio.sleep(5)
+
+        ready = find_condition((await site.get("t")).status.conditions, "Ready")
+        assert ready is not None
+        assert (ready.status, ready.reason) == ("True" if reason == "Waiting" else "False", reason)
+        assert words in ready.message
+
+    simulate(datetime(2026, 6, 1, 11, 30, tzinfo=UTC), main)
+
+
 def test_an_idle_trigger_writes_nothing() -> None:
     async def main(site: Site) -> None:
         await site.trigger("yearly", cron={"schedule": "@yearly"})

@@ -62,6 +62,7 @@ def add_to(manager: Manager) -> None:
     watches = [Watch(Workflow, reconciler.of_workflow), Watch(WorkflowRun, reconciler.of_run)]
     controller = TriggerController("trigger", reconciler, Trigger, watches=watches, workers=4, condition="Ready")
     reconciler.conditions.enqueue = controller.enqueue
+    events.look_again = controller.enqueue
     manager.add(controller)
     manager.add(events)
 
@@ -127,7 +128,7 @@ class TriggerReconciler:
         if trigger.spec.condition is not None and trigger.spec.enabled:
             return await self._condition(trigger)
         self.conditions.forget(key)
-        await self._fire(trigger, [], self._status(trigger))
+        await self._fire(trigger, [], self._status(trigger, self._events.problem(key)))
         return Result.wait_for_change()
 
     # ---- cron

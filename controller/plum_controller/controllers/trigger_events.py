@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import msgspec
@@ -75,6 +75,23 @@ class TriggerEvents(Controller):
         self._followers: dict[Kind, Follower] = {}
         self._tasks: dict[Kind, asyncio.Task[None]] = {}
         self._works = False
+        self._problems: dict[Kind, str] = {}
+        """Why some kinds cannot be followed."""
+        self.look_again: Callable[[ObjectKey], None] = lambda key: None
+        """Has a trigger looked at again: what is said of it has changed."""
+
+    def problem(self, key: ObjectKey) -> str:
+        """Why what a trigger waits for cannot be followed; empty if it can."""
+        kind = self._kinds.get(key)
+        return self._problems.get(kind, "") if kind is not None else ""
+
+    def note(self, kind: Kind, problem: str) -> None:
+        """A kind can be followed from now on, or cannot any more, and why."""
+        if self._problems.get(kind, "") == problem:
+            return
+        self._problems[kind] = problem
+        for key in self.of_kind(kind):
+            self.look_again(key)
 
     def look_at(self, key: ObjectKey, trigger: Trigger | None) -> None:
         """Follow what a trigger waits for, or no longer."""
@@ -125,6 +142,7 @@ class TriggerEvents(Controller):
 
     def _stop(self, kind: Kind) -> None:
         self._followers.pop(kind, None)
+        self._problems.pop(kind, None)
         task = self._tasks.pop(kind, None)
         if task is not None:
             task.cancel()
@@ -201,12 +219,13 @@ class Follower:
     async def _info(self) -> KindInfo | None:
         await self._api.discover()
         found = self._api.discovery.known(*self._kind)
+        text = "" if found is not None else f"there is no kind {self._kind[1]} of version {self._kind[0]}"
+        self._owner.note(self._kind, text)
         if found is None:
             self._api.discovery.forget()
             for key in self._owner.of_kind(self._kind):
                 trigger = self._owner.triggers.get(key)
                 if trigger is not None:
-                    text = f"there is no kind {self._kind[1]} of version {self._kind[0]}"
                     self._recorder.event(trigger, "Warning", "KindNotFound", text)
         return found
 

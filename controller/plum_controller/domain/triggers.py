@@ -16,9 +16,11 @@ from typing import Any
 
 import msgspec
 from plum_flow.expressions import UnresolvedError, compile_value
+from plum_flow.workflow.params import resolve
 from plum_schemas.base import Condition, ObjectMeta
 from plum_schemas.durations import parse_duration
 from plum_schemas.trigger import TRIGGER_LABEL, CronTrigger, Firing, Trigger, TriggerStatus
+from plum_schemas.validation import invalid, required
 from plum_schemas.workflow import Workflow
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowRunSpec
 
@@ -165,6 +167,36 @@ def check_workflow(workflow: Workflow | None, name: str) -> None:
         raise RefusedError(f"Workflow{spec.state}", f"workflow {name} is {spec.state}")
 
 
+def check_params(trigger: Trigger, workflow: Workflow) -> None:
+    """Raises `RefusedError` when every run would be refused for its parameters, whatever the trigger's expressions give."""
+    wanted, given = workflow.spec.params, trigger.spec.params
+    constant = {name: value for name, value in given.items() if compile_value(value, PARAM_NAMES).is_constant}
+    _, errors = resolve([param for param in wanted if param.name in constant], constant, "spec.params")
+    unknown = sorted(given.keys() - {param.name for param in wanted} - constant.keys())
+    errors += [invalid(f"spec.params.{name}", given[name], "the workflow has no such parameter") for name in unknown]
+    if any(source_of(trigger)):
+        missing = [param for param in wanted if param.name not in given and param.default is None]
+        errors += [required(f"spec.params.{param.name}", "the workflow needs it, and has no default") for param in missing]
+    if errors:
+        raise RefusedError("InvalidParams", "; ".join(f"{error.field}: {error.message}" for error in errors))
+
+
+def source_of(trigger: Trigger) -> tuple[str, str]:
+    """What fires it by itself, and that in words; two empty texts for one that is only fired by hand."""
+    spec = trigger.spec
+    if spec.cron is not None:
+        return "cron", "it fires when its time comes"
+    if spec.event is not None:
+        return "event", f"it waits for {f'events {spec.event.type}' if spec.event.type else f'changes of {spec.event.kind}'}"
+    if spec.webhook is not None:
+        return "webhook", f"it waits for requests to /hooks/{trigger.metadata.namespace}/{spec.webhook.path.lstrip('/')}"
+    if spec.condition is not None:
+        return "condition", "it waits for its expression to become true"
+    if spec.run is not None:
+        return "run", f"it waits for runs of {spec.run.workflow_ref} to end"
+    return "", ""
+
+
 def check_interval(trigger: Trigger, source: str, now: datetime) -> None:
     """Raises `RefusedError` while `minInterval` is not over."""
     last = trigger.status.last_fired_at
@@ -249,9 +281,11 @@ def ready(trigger: Trigger, workflow: Workflow | None, problem: str = "", note: 
         return condition("False", "InvalidSpec", problem)
     try:
         check_workflow(workflow, trigger.spec.workflow_ref)
+        if workflow is not None:
+            check_params(trigger, workflow)
     except RefusedError as error:
         return condition("False", error.reason, error.message)
-    return condition("True", "Waiting", note or "it fires when its time comes")
+    return condition("True", "Waiting", note or source_of(trigger)[1] or "it is fired by hand")
 
 
 def _whole(moment: datetime) -> datetime:

@@ -94,6 +94,7 @@ async def test_many_who_fire_at_once_start_as_many_runs(server: RunningServer) -
         ({"condition": {"expression": 'kv("one") > 0'}}, "spec.condition.expression"),
         ({"params": {"a": ["${{ nodes.x }}"]}}, "spec.params.a[0]"),
         ({"run": {"workflowRef": "work"}}, "spec.run.workflowRef"),
+        ({"run": {"workflowRef": "other", "phases": ["Failed", "Running"]}}, "spec.run.phases[1]"),
     ],
 )
 async def test_what_can_never_work_is_refused_with_its_place(server: RunningServer, spec: dict[str, Any], field: str) -> None:
@@ -150,6 +151,12 @@ async def test_firing_what_cannot_run_says_why(server: RunningServer) -> None:
     assert answer.status == 409
     assert answer.json()["details"]["causes"] == [{"reason": "WorkflowPaused", "message": "workflow paused is Paused"}]
     assert (missing.status, wrong.status) == (404, 405)
+
+    await create(server, "unfit", params={"nobody": "wants it"})
+    refused = (await server.request("POST", f"{TRIGGERS}/unfit/fire")).json()
+    assert "spec.params.nobody" in refused["message"]
+    assert "then[" not in refused["message"]
+    assert "nothing was written" not in refused["message"]
 
 
 async def hook(
