@@ -17,6 +17,13 @@ export interface Problem {
   severity: 'error' | 'warning'
 }
 
+/** What the page or the API found wrong at a field, as the API names it; `document` counts the manifests of the text from 0. */
+export interface FieldProblem {
+  field?: string
+  message: string
+  document?: number
+}
+
 /** An object as people write it: no bookkeeping, identity first, spec before status. */
 export function toYaml(value: unknown): string {
   return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false, blockQuote: 'literal' })

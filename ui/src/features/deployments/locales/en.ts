@@ -42,8 +42,7 @@ export default {
   scale: { title: 'Scale {name}', about: 'Nothing that runs is restarted.', replicas: 'Instances', total: 'Together' },
   revisions: { none: 'No revision is kept yet.', current: 'runs now', desired: 'wanted by the spec', available: 'worked', failed: 'failed', untried: 'not proven yet', more: '{n} more changes', back: 'Go back to this' },
   form: {
-    what: 'What runs', where: 'How many, and where', network: 'Ports and services', health: 'Health', env: 'Environment', resources: 'Resources', rollout: 'Rollout', yaml: 'Manifest (YAML)', view: 'View',
-    views: { form: 'Form', both: 'Both', yaml: 'YAML' },
+    what: 'What runs', where: 'How many, and where', network: 'Ports and services', health: 'Health', env: 'Environment', resources: 'Resources', rollout: 'Rollout', yaml: 'Manifest (YAML)',
     check: { unread: 'The YAML cannot be read', incomplete: 'Give it a name', checking: 'Asking the server …', fine: 'The server would take it', refused: 'The server would refuse it' },
     changes: '{n} change | {n} changes', noChange: 'Nothing was changed.', broken: 'The YAML cannot be read at line {line}:', theirs: 'Somebody else changed it meanwhile', takeTheirs: 'Take theirs', keepMine: 'Write mine over it',
     leaveTitle: 'Leave without saving?', leaveText: 'What you wrote here is lost.', leaveVerb: 'Leave',

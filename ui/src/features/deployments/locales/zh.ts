@@ -42,7 +42,7 @@ const zh: typeof en = {
   scale: { title: '伸缩 {name}', about: '正在运行的实例不会重启。', replicas: '实例数', total: '合计' },
   revisions: { none: '尚未保留任何版本。', current: '正在运行', desired: '期望的版本', available: '曾成功', failed: '失败', untried: '尚未证实', more: '另有 {n} 处更改', back: '回到此版本' },
   form: {
-    what: '运行内容', where: '数量与位置', network: '端口与服务', health: '健康', env: '环境变量', resources: '资源', rollout: '发布', yaml: '清单（YAML）', view: '视图', views: { form: '表单', both: '两者', yaml: 'YAML' },
+    what: '运行内容', where: '数量与位置', network: '端口与服务', health: '健康', env: '环境变量', resources: '资源', rollout: '发布', yaml: '清单（YAML）',
     check: { unread: 'YAML 无法读取', incomplete: '请填写名称', checking: '正在询问服务器…', fine: '服务器会接受', refused: '服务器会拒绝' },
     changes: '{n} 处更改 | {n} 处更改', noChange: '没有更改。', broken: 'YAML 第 {line} 行无法读取：', theirs: '期间有人更改了它', takeTheirs: '采用他人的', keepMine: '用我的覆盖',
     leaveTitle: '不保存就离开？', leaveText: '您在此填写的内容将丢失。', leaveVerb: '离开', nameHint: '小写字母、数字和连字符', source: '运行内容', sources: { artifact: '软件包', image: '容器镜像', command: '命令' }, artifact: '软件包', version: '版本',

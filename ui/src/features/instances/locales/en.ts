@@ -12,8 +12,6 @@ export default {
   none: 'No instances. Create a deployment, and its instances are here.',
   byState: 'By state',
   measure: 'Measure usage',
-  failed: 'That did not work',
-  copyFailed: 'The browser does not let this page copy; select the text instead',
   restart: 'Restart',
   restarting: '{name} is being restarted',
   replacing: '{name} is being removed',

@@ -14,8 +14,6 @@ const zh: typeof en = {
   none: '没有实例。创建部署后，其实例会显示在这里。',
   byState: '按状态',
   measure: '测量用量',
-  failed: '操作未成功',
-  copyFailed: '浏览器不允许此页面复制，请手动选择文本',
   restart: '重启',
   restarting: '正在重启 {name}',
   replacing: '正在移除 {name}',

@@ -7,6 +7,7 @@ export default {
   noUsers: 'Nobody has defined a kind yet.',
   define: 'Define one',
   createFromYaml: 'Create from YAML',
+  createOf: 'New {kind}',
   createHint: 'One manifest or several, separated by ---. Ctrl-Space shows what can be written.',
   openFile: 'Open files …',
   nothingYet: 'Write or paste a manifest first.',

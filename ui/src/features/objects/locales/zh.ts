@@ -9,6 +9,7 @@ const zh: typeof en = {
   noUsers: '还没有自定义类型。',
   define: '定义一个',
   createFromYaml: '用 YAML 新建',
+  createOf: '新建 {kind}',
   createHint: '一个或多个清单，以 --- 分隔。Ctrl-空格可查看可用字段。',
   openFile: '打开文件…',
   nothingYet: '请先编写或粘贴清单。',

@@ -6,6 +6,7 @@
  * The server judges again with every write, expressions included; this is the part that needs no server. Words for `code` are in
  * the locales, `params` fill them in.
  */
+import { BUILTINS } from '@/components/form/references'
 import type { Json } from '@/components/yaml/json'
 import { FIELD_OWNERS } from './commands'
 import { TRIGGER_RULES, NODE_TYPES, afterBranches, edgesOf, isMap, nameOf, nodesOf, outcomesOf, ruleOf, typeOf, whatComesBefore } from './definition'
@@ -30,10 +31,7 @@ const NODE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$/
 const PARAM_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/
 const DURATION = /^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))+$/
 const NOT_TRIED_AGAIN = ['branch', 'condition', 'parallel', 'loop', 'map', 'wait']
-export const BUILTINS = [
-  'builtin.echo', 'builtin.transform', 'builtin.delay', 'builtin.sleep', 'builtin.fail', 'builtin.apply', 'builtin.patch', 'builtin.delete',
-  'builtin.rollout', 'builtin.rollback', 'builtin.transact', 'builtin.kv', 'builtin.wait',
-] as const
+export { BUILTINS }
 
 export function isDuration(text: unknown): boolean {
   return typeof text === 'string' && DURATION.test(text)

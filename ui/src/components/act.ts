@@ -1,7 +1,7 @@
 /** Doing something with an object: one thing at a time, with a word when it is done and the API's words when it is refused. */
 
 import { ElMessage, ElMessageBox, ElNotification } from 'element-plus'
-import { ref, type Ref } from 'vue'
+import { ref, shallowRef, type Ref, type ShallowRef } from 'vue'
 import { ApiError, UnreachableError } from '@/api/errors'
 import { translate } from '@/app/i18n'
 
@@ -12,6 +12,11 @@ export function errorText(error: unknown): string {
     return error.causes.map((cause) => [cause.field, cause.message].filter(Boolean).join(': ')).join('\n')
   }
   return error instanceof Error ? error.message : String(error)
+}
+
+/** Says what was refused, long enough to be read. */
+export function tellError(error: unknown): void {
+  ElNotification({ title: translate('common.failed'), message: errorText(error), type: 'error', duration: 12_000, customClass: 'plum-notice' })
 }
 
 export interface Act {
@@ -31,13 +36,41 @@ export function useAct(): Act {
       if (done) ElMessage({ message: done, type: 'success', plain: true })
       return true
     } catch (error) {
-      ElNotification({ title: translate('instances.failed'), message: errorText(error), type: 'error', duration: 12_000, customClass: 'plum-notice' })
+      tellError(error)
       return false
     } finally {
       busy.value = ''
     }
   }
   return { busy, act }
+}
+
+export interface Submit {
+  busy: Ref<boolean>
+  /** What the API refused; shown by an `ErrorNote` in the dialog, which stays open. */
+  error: ShallowRef<unknown>
+  /** The answer; undefined when it was refused, or is under way already. */
+  submit: <T>(work: () => Promise<T>) => Promise<T | undefined>
+}
+
+/** One request of a dialog: once at a time, its refusal kept beside what was written. */
+export function useSubmit(): Submit {
+  const busy = ref(false)
+  const error = shallowRef<unknown>()
+  async function submit<T>(work: () => Promise<T>): Promise<T | undefined> {
+    if (busy.value) return undefined
+    busy.value = true
+    error.value = undefined
+    try {
+      return await work()
+    } catch (refusal) {
+      error.value = refusal
+      return undefined
+    } finally {
+      busy.value = false
+    }
+  }
+  return { busy, error, submit }
 }
 
 /** Ask before something that cannot be taken back. False: no. */
@@ -70,6 +103,6 @@ export async function copyText(text: string): Promise<void> {
     await navigator.clipboard.writeText(text)
     ElMessage({ message: translate('common.copied'), type: 'success', plain: true })
   } catch {
-    ElMessage({ message: translate('instances.copyFailed'), type: 'warning', plain: true })
+    ElMessage({ message: translate('common.copyFailed'), type: 'warning', plain: true })
   }
 }

@@ -1,0 +1,11 @@
+/** What a schema refuses, in a sentence. */
+import type { Finding } from './document'
+
+export type Translate = (key: string, named: Record<string, unknown>) => string
+
+export function findingWords(t: Translate, finding: Finding): string {
+  const field = finding.path.join('.')
+  const value = JSON.stringify(finding.value)
+  const sentence = t(`common.yaml.${finding.code}`, { field, value, expected: finding.expected })
+  return finding.code === 'unknown' && finding.expected ? `${sentence} ${t('common.yaml.meant', { name: finding.expected })}` : sentence
+}
