@@ -8,7 +8,9 @@ export const CSRF_HEADER = 'X-Plum-CSRF'
 const UNSAFE = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 /** Who writes, as managed fields show it. */
 export const FIELD_MANAGER = 'plum-ui'
-/** Objects per answer of a list: the first rows are on the screen before the last are read. */
+/** Objects in the first answer of a list: more than a screen shows, and few enough to be there at once. */
+export const FIRST_CHUNK = 200
+/** Objects in the further answers. */
 export const CHUNK = 1000
 
 let csrfToken = ''
@@ -79,6 +81,8 @@ export interface ListOptions {
   namespace?: string
   labelSelector?: string
   fieldSelector?: string
+  /** Parts that are not wanted, as JSON pointers: `/spec/template`. */
+  omit?: readonly string[]
   signal?: AbortSignal
 }
 
@@ -109,7 +113,8 @@ export const api = {
 
   /** One chunk of a list. */
   listChunk: <T = AnyObj>(kind: KindRef, options: ListOptions & { limit?: number; continue?: string } = {}): Promise<ObjList<T>> => {
-    const { namespace, signal, ...query } = options
+    const { namespace, signal, omit, ...rest } = options
+    const query: Query = { ...rest, omit: omit?.join(',') }
     return request<ObjList<T>>('GET', pathOf(kind, namespace), { query, signal })
   },
 
@@ -118,7 +123,7 @@ export const api = {
     let next: string | undefined
     const items: T[] = []
     for (;;) {
-      const chunk: ObjList<T> = await api.listChunk<T>(kind, { ...options, limit: CHUNK, continue: next })
+      const chunk: ObjList<T> = await api.listChunk<T>(kind, { ...options, limit: next ? CHUNK : FIRST_CHUNK, continue: next })
       for (const item of chunk.items) items.push(item)
       next = chunk.metadata.continue || undefined
       progress?.(items, chunk.metadata.remainingItemCount ?? 0)

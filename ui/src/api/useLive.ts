@@ -13,6 +13,8 @@ export interface UseListOptions {
   /** False: nothing is asked for, and the list is empty. */
   enabled?: boolean
   managedFields?: boolean
+  /** Parts of the objects that the page does not look at, as JSON pointers: `/spec/template`. They are not sent. */
+  omit?: readonly string[]
 }
 
 export interface UseList<T> {
@@ -35,9 +37,9 @@ export function useList<T extends AnyObj = AnyObj>(kind: MaybeRefOrGetter<KindRe
   const stop = watch(
     () => {
       const of = toValue(kind)
-      const { namespace, labelSelector, fieldSelector, enabled, managedFields } = toValue(options)
+      const { namespace, labelSelector, fieldSelector, enabled, managedFields, omit } = toValue(options)
       // As text, so that an equal getter result does not open the stream again.
-      return of && enabled !== false ? JSON.stringify({ of, namespace: namespace || undefined, labelSelector, fieldSelector, managedFields }) : ''
+      return of && enabled !== false ? JSON.stringify({ of, namespace: namespace || undefined, labelSelector, fieldSelector, managedFields, omit }) : ''
     },
     (wanted) => {
       release?.()

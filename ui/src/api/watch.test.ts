@@ -22,7 +22,7 @@ class Socket {
 }
 
 function thing(name: string, version: number): AnyObj {
-  return { apiVersion: 'plum.dev/v1', kind: 'Deployment', metadata: { name, namespace: 'default', uid: name, resourceVersion: String(version), creationTimestamp: '', managedFields: [] }, spec: {} }
+  return { apiVersion: 'plum.dev/v1', kind: 'Deployment', metadata: { name, namespace: 'default', uid: name, resourceVersion: String(version), creationTimestamp: '' }, spec: {} }
 }
 
 let answers: (() => Response)[] = []
@@ -72,7 +72,7 @@ describe('a live collection', () => {
     collection.close()
   })
 
-  it('applies what it hears, forgets managed fields and draws once for many', async () => {
+  it('applies what it hears, does without managed fields and draws once for many', async () => {
     answers = [listOf([thing('a', 1)], 7)]
     const collection = live()
     await settle()
@@ -84,7 +84,7 @@ describe('a live collection', () => {
     expect(collection.view.items).toBe(before)
     await settle()
     expect(names(collection)).toEqual(['b'])
-    expect(collection.view.items[0]!.metadata.managedFields).toBeUndefined()
+    for (const url of [asked[0]!, Socket.all[0]!.url]) expect(decodeURIComponent(url)).toContain('omit=/metadata/managedFields')
     collection.close()
   })
 
@@ -119,6 +119,37 @@ describe('a live collection', () => {
     await settle()
     expect(names(collection)).toEqual(['c'])
     expect(Socket.all[1]!.url).toContain('resourceVersion=91')
+    collection.close()
+  })
+
+  it('keeps the objects that did not change, so that a new list draws nothing anew', async () => {
+    answers = [listOf([thing('a', 1), thing('b', 2)], 7), listOf([thing('a', 1), thing('b', 9)], 91, 'next'), listOf([thing('c', 90)], 91)]
+    const collection = live()
+    await settle()
+    const [a, b] = collection.view.items
+    Socket.all[0]!.onopen?.()
+    Socket.all[0]!.say({ type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } })
+    await settle()
+
+    expect(names(collection)).toEqual(['a', 'b', 'c'])
+    expect(collection.view.items[0]).toBe(a)
+    expect(collection.view.items[1]).not.toBe(b)
+    expect([collection.view.loaded, collection.view.remaining]).toEqual([0, 0])
+    collection.close()
+  })
+
+  it('lists again where watches are refused again and again and lists are not', async () => {
+    answers = [listOf([thing('a', 1)], 7), listOf([], 8), listOf([], 8), listOf([thing('b', 8)], 9)]
+    const collection = live()
+    await settle()
+    Socket.all[0]!.onclose?.()
+    await vi.advanceTimersByTimeAsync(1000)
+    Socket.all[1]!.onclose?.()
+    await vi.advanceTimersByTimeAsync(2000)
+
+    expect(names(collection)).toEqual(['b'])
+    expect(collection.view.staleSince).toBeGreaterThan(0)
+    expect(Socket.all[2]!.url).toContain('resourceVersion=9')
     collection.close()
   })
 

@@ -9,12 +9,12 @@
  * What was last seen is never thrown away because a connection was: it is shown with the time since when it may be old.
  */
 
-import { shallowReactive } from 'vue'
+import { nextTick, shallowReactive } from 'vue'
 import { applyEvents, collectionOf, mustListAgain, type Collection, type WatchEvent } from './applyEvent'
 import { api, withQuery, type ListOptions } from './client'
 import { ApiError, isStatus } from './errors'
-import { pathOf, type KindRef } from './kinds'
-import type { AnyObj } from './objects'
+import { apiVersionOf, pathOf, type KindRef } from './kinds'
+import { keyOf, type AnyObj } from './objects'
 
 const FIRST_RETRY = 500
 /** Milliseconds. Long enough to spare a controller that starts, short enough to be forgotten. */
@@ -23,6 +23,12 @@ const LAST_RETRY = 15_000
 const SILENCE = 150_000
 /** Milliseconds in which events are collected before they are drawn. */
 const FLUSH = 50
+/** How many times as long as drawing takes it rests between two drawings: with many changes on a slow machine the page still answers. */
+const REST = 3
+/** Milliseconds between drawings of a first list that grows. */
+const GROW = 400
+/** Who owns which field is in no table. */
+const MANAGED_FIELDS = '/metadata/managedFields'
 /** Milliseconds that a collection lives on after the last page that used it: going back shows it at once. */
 const LINGER = 15_000
 
@@ -54,15 +60,20 @@ export class LiveCollection<T extends AnyObj = AnyObj> {
   private silenceTimer: ReturnType<typeof setTimeout> | undefined
   private retry = FIRST_RETRY
   private socket: WebSocket | undefined
+  private refusals = 0
+  private nextFlush = 0
+  private readonly options: ListOptions
   private listing: AbortController | undefined
   private closed = false
 
   constructor(
     private readonly kind: KindRef,
-    private readonly options: ListOptions,
-    private readonly keepManagedFields: boolean,
+    options: ListOptions,
+    keepManagedFields: boolean,
     private readonly sockets: Sockets = (url) => new WebSocket(url),
-  ) {}
+  ) {
+    this.options = { ...options, omit: omitted(options, keepManagedFields) }
+  }
 
   start(): void {
     globalThis.addEventListener?.('online', this.hurry)
@@ -116,22 +127,27 @@ export class LiveCollection<T extends AnyObj = AnyObj> {
     this.listing?.abort()
     const listing = (this.listing = new AbortController())
     const first = this.view.items.length === 0
+    let shownAt = 0
     try {
       const list = await api.list<T>(this.kind, { ...this.options, signal: listing.signal }, (items, remaining) => {
+        // The first list is shown as it grows; a later one replaces what is shown when it is complete, so that nothing flickers.
+        if (!first || remaining <= 0) return
         this.view.loaded = items.length
         this.view.remaining = remaining
-        // The first list is shown as it grows; a later one replaces what is shown when it is complete.
-        if (first && remaining > 0) this.view.items = items.slice()
+        const now = performance.now()
+        if (shownAt && now - shownAt < GROW) return
+        shownAt = now
+        this.view.items = items.map((item) => this.named(item))
       })
       if (this.closed || listing.signal.aborted) return
-      this.forgetManagedFields(list.items)
-      for (const item of list.items) {
-        // Items of a list carry no kind of their own in some answers.
-        item.kind ||= this.kind.kind
-        item.apiVersion ||= this.kind.group ? `${this.kind.group}/${this.kind.version}` : this.kind.version
-      }
-      this.collection = collectionOf(list.items, list.metadata.resourceVersion ?? '')
-      this.view.items = list.items
+      const known = this.collection.items
+      const items = list.items.map((item) => {
+        // What did not change meanwhile stays the object that it was: nothing has to be drawn anew for it.
+        const before = known.get(keyOf(item))
+        return before?.metadata.uid === item.metadata.uid && before.metadata.resourceVersion === item.metadata.resourceVersion ? before : this.named(item)
+      })
+      this.collection = collectionOf(items, list.metadata.resourceVersion ?? '')
+      this.view.items = items
       this.view.remaining = 0
       this.watch()
     } catch (error) {
@@ -141,11 +157,18 @@ export class LiveCollection<T extends AnyObj = AnyObj> {
     }
   }
 
+  /** Items of a list carry no kind of their own in some answers. */
+  private named(item: T): T {
+    item.kind ||= this.kind.kind
+    item.apiVersion ||= apiVersionOf(this.kind)
+    return item
+  }
+
   private watch(): void {
     this.drop()
-    const { namespace, labelSelector, fieldSelector } = this.options
+    const { namespace, labelSelector, fieldSelector, omit } = this.options
     const path = withQuery(pathOf(this.kind, namespace), {
-      watch: 'true', allowWatchBookmarks: 'true', resourceVersion: this.collection.resourceVersion, labelSelector, fieldSelector,
+      watch: 'true', allowWatchBookmarks: 'true', resourceVersion: this.collection.resourceVersion, labelSelector, fieldSelector, omit: omit?.join(','),
     })
     const origin = globalThis.location?.origin ?? 'http://localhost'
     const socket = this.sockets(origin.replace(/^http/, 'ws') + path)
@@ -154,6 +177,7 @@ export class LiveCollection<T extends AnyObj = AnyObj> {
     socket.onopen = () => {
       if (this.socket !== socket) return
       opened = true
+      this.refusals = 0
       this.listen()
       this.view.state = 'live'
       this.view.staleSince = 0
@@ -174,10 +198,15 @@ export class LiveCollection<T extends AnyObj = AnyObj> {
     }
   }
 
-  /** A refused WebSocket does not say why; a plain request does. */
+  /**
+   * A refused WebSocket does not say why; a plain request does. Where lists are answered and watches are refused again and again, each
+   * attempt lists: behind a proxy that lets no WebSocket through the page still moves, and still says that it is not live.
+   */
   private async askWhy(): Promise<void> {
     try {
       await api.listChunk(this.kind, { ...this.options, limit: 1 })
+      this.refusals += 1
+      if (this.refusals > 1) this.forget()
       this.later(undefined)
     } catch (error) {
       if (error instanceof ApiError && error.forbidden) this.refuse(error)
@@ -191,29 +220,33 @@ export class LiveCollection<T extends AnyObj = AnyObj> {
       const error = isStatus(event.object) ? new ApiError(event.object.code, event.object.message ?? '', event.object) : undefined
       this.drop()
       this.flush()
-      if (again) this.collection = collectionOf<T>([], '')
+      if (again) this.forget()
       // A collection that was emptied for a new list keeps its `view` until the list is complete.
       if (again && this.retry === FIRST_RETRY) void this.list()
       else this.later(error)
       return
     }
-    if (!isStatus(event.object)) this.forgetManagedFields([event.object])
     this.pending.push(event)
-    this.flushTimer ??= setTimeout(() => this.flush(), FLUSH)
+    this.flushTimer ??= setTimeout(() => this.flush(), Math.max(FLUSH, this.nextFlush - performance.now()))
+  }
+
+  /** The next attempt lists instead of going on from a revision. What is known stays until that list is complete. */
+  private forget(): void {
+    this.collection = { items: this.collection.items, resourceVersion: '' }
   }
 
   private flush(): void {
     clearTimeout(this.flushTimer)
     this.flushTimer = undefined
     if (!this.pending.length) return
+    const began = performance.now()
     const next = applyEvents(this.collection, this.pending)
     this.pending = []
-    if (next.items !== this.collection.items) this.view.items = [...next.items.values()]
+    const changed = next.items !== this.collection.items
     this.collection = next
-  }
-
-  private forgetManagedFields(items: readonly T[]): void {
-    if (!this.keepManagedFields) for (const item of items) delete item.metadata.managedFields
+    if (!changed) return
+    this.view.items = [...next.items.values()]
+    void nextTick(() => (this.nextFlush = performance.now() + REST * (performance.now() - began)))
   }
 
   private listen(): void {
@@ -232,6 +265,10 @@ export class LiveCollection<T extends AnyObj = AnyObj> {
   }
 }
 
+function omitted(options: ListOptions, keepManagedFields: boolean): string[] {
+  return [...(keepManagedFields ? [] : [MANAGED_FIELDS]), ...(options.omit ?? [])]
+}
+
 // ---- shared between the parts of a page
 
 interface Shared {
@@ -247,7 +284,7 @@ export const inUse: Set<Live> = shallowReactive(new Set<Live>())
 /** Use a collection; whoever asks for the same gets the same. Call the second part of the answer when done. */
 export function acquire<T extends AnyObj>(kind: KindRef, options: ListOptions, keepManagedFields = false): [Live<T>, () => void] {
   const key = withQuery(pathOf(kind, options.namespace), {
-    labelSelector: options.labelSelector, fieldSelector: options.fieldSelector, managed: keepManagedFields || undefined,
+    labelSelector: options.labelSelector, fieldSelector: options.fieldSelector, omit: omitted(options, keepManagedFields).join(','),
   })
   let entry = shared.get(key)
   if (!entry) {

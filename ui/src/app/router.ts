@@ -40,6 +40,18 @@ export function installRoutes(): void {
   for (const route of features.flatMap((feature) => feature.routes)) router.addRoute(route)
 }
 
+/** Ask for the scripts of the page that the address names, while session and language are on their way. */
+export function preloadPage(): void {
+  const path = location.pathname.startsWith(BASE) ? location.pathname.slice(BASE.length - 1) : '/'
+  const asked = router.resolve(path)
+  const { matched } = asked.matched.some((record) => record.redirect) ? router.resolve({ name: 'overview' }) : asked
+  for (const record of matched) {
+    const page = record.components?.default as unknown
+    // One that cannot be loaded is told when the router asks for it.
+    if (typeof page === 'function') (page as () => Promise<unknown>)().catch(() => undefined)
+  }
+}
+
 /** Where the page of an object is: the feature's own, or the generic one. */
 export function objectRoute(kind: KindRef, namespace: string | undefined, name: string, tab?: string): RouteLocationRaw {
   const query = tab ? { tab } : undefined

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { AnyObj } from '@/api/objects'
-import { filterRows, formatSort, parseSort, sortRows, wordsOf, type Column } from './table'
+import { RowOrder, filterRows, formatSort, parseSort, sortRows, wordsOf, type Column } from './table'
 
 function row(name: string, count?: number, labels: Record<string, string> = {}): AnyObj {
   return { apiVersion: 'v1', kind: 'Thing', metadata: { name, uid: name, resourceVersion: '1', creationTimestamp: '', labels }, spec: { count } }
@@ -31,6 +31,38 @@ describe('the rows of a table', () => {
         expect(sorted).toHaveLength(rows.length)
       }),
     )
+  })
+
+  it('keeps the order while rows come, change and go, as if all had been sorted anew', () => {
+    const change = fc.record({ name: fc.integer({ min: 0, max: 30 }), count: fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }), gone: fc.boolean() })
+    fc.assert(
+      fc.property(fc.array(fc.array(change, { maxLength: 8 }), { maxLength: 12 }), fc.constantFrom('name', '-name', 'count', '-count'), (turns, sort) => {
+        const order = new RowOrder<AnyObj>()
+        const known = new Map<string, AnyObj>()
+        for (const turn of turns) {
+          for (const { name, count, gone } of turn) {
+            if (gone) known.delete(`row-${name}`)
+            else known.set(`row-${name}`, row(`row-${name}`, count))
+          }
+          const rows = [...known.values()]
+          expect(order.of(rows, columns, parseSort(sort))).toEqual(sortRows(rows, columns, parseSort(sort)))
+        }
+      }),
+    )
+  })
+
+  it('sees values that change while the row stays the same, and gives the same array when nothing moved', () => {
+    const used = new Map([['a', 1], ['b', 2], ['c', 3]])
+    const moving: Column[] = [{ id: 'used', label: '', value: (item) => used.get(item.metadata.name) }]
+    const rows = [row('a'), row('b'), row('c')]
+    const order = new RowOrder<AnyObj>()
+
+    const first = order.of(rows, moving, parseSort('-used'))
+    expect(names(first)).toEqual(['c', 'b', 'a'])
+    expect(order.of([...rows], moving, parseSort('-used'))).toBe(first)
+    used.set('a', 9)
+    expect(names(order.of(rows, moving, parseSort('-used')))).toEqual(['a', 'c', 'b'])
+    expect(names(order.of(rows.slice(1), moving, parseSort('-used')))).toEqual(['c', 'b'])
   })
 
   it('filters by all words, by labels and by what must not occur', () => {

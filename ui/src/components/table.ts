@@ -45,17 +45,84 @@ function compare(left: unknown, right: unknown): number {
   return collator.compare(String(left), String(right))
 }
 
-/** A new array, stable: equal rows keep the order of their names. */
+interface Keyed<T> {
+  row: T
+  value: string | number | boolean | undefined
+  name: string
+  /** The last time that the row was asked for. */
+  turn: number
+}
+
+/**
+ * Rows in an order that is kept while they change: what is new or has another value than before is put into its place, all others
+ * stay. A change among 10,000 rows costs no sorting of 10,000. Equal rows stand by name; what has no value comes last.
+ */
+export class RowOrder<T extends AnyObj> {
+  private keys = new WeakMap<T, Keyed<T>>()
+  private sorted: Keyed<T>[] = []
+  private rows: T[] = []
+  private by = ''
+  private turn = 0
+
+  /** The same array as before when nothing moved. */
+  of(rows: readonly T[], columns: readonly Column<T>[], sort: Sort | undefined): T[] {
+    const column = columns.find((each) => each.id === sort?.column)
+    const sign = sort?.descending ? -1 : 1
+    const by = `${column?.id ?? ''} ${sign}`
+    if (by !== this.by) {
+      this.by = by
+      this.keys = new WeakMap()
+      this.sorted = []
+    }
+    const turn = (this.turn += 1)
+    const fresh: Keyed<T>[] = []
+    for (const row of rows) {
+      const value = column?.value(row)
+      const known = this.keys.get(row)
+      if (known && Object.is(known.value, value)) known.turn = turn
+      else {
+        const keyed = { row, value, name: `${row.metadata.namespace ?? ''}/${row.metadata.name}`, turn }
+        this.keys.set(row, keyed)
+        fresh.push(keyed)
+      }
+    }
+    const kept = this.sorted.filter((each) => each.turn === turn)
+    if (!fresh.length && kept.length === this.rows.length) return this.rows
+    const order = (left: Keyed<T>, right: Keyed<T>): number => {
+      const compared = column ? compare(left.value, right.value) : 0
+      const missing = left.value === undefined || left.value === '' || right.value === undefined || right.value === ''
+      return (missing ? compared : sign * compared) || collator.compare(left.name, right.name)
+    }
+    this.sorted = merged(kept, fresh.sort(order), order)
+    this.rows = this.sorted.map(({ row }) => row)
+    return this.rows
+  }
+}
+
+/** Two sorted arrays as one. */
+function merged<V>(long: V[], short: V[], order: (left: V, right: V) => number): V[] {
+  if (!long.length || !short.length) return long.length ? long : short
+  const all: V[] = []
+  let from = 0
+  for (const one of short) {
+    // Where it belongs, by halves: the names of most rows need not be compared.
+    let low = from
+    let high = long.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (order(long[middle]!, one) <= 0) low = middle + 1
+      else high = middle
+    }
+    for (; from < low; from++) all.push(long[from]!)
+    all.push(one)
+  }
+  for (; from < long.length; from++) all.push(long[from]!)
+  return all
+}
+
+/** Rows in order, once. */
 export function sortRows<T extends AnyObj>(rows: readonly T[], columns: readonly Column<T>[], sort: Sort | undefined): T[] {
-  const column = columns.find((each) => each.id === sort?.column)
-  const keyed = rows.map((row) => ({ row, value: column?.value(row), name: `${row.metadata.namespace ?? ''}/${row.metadata.name}` }))
-  const sign = sort?.descending ? -1 : 1
-  keyed.sort((left, right) => {
-    const by = column ? compare(left.value, right.value) : 0
-    const missing = left.value === undefined || left.value === '' || right.value === undefined || right.value === ''
-    return (missing ? by : sign * by) || collator.compare(left.name, right.name)
-  })
-  return keyed.map(({ row }) => row)
+  return new RowOrder<T>().of(rows, columns, sort)
 }
 
 /**

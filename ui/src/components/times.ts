@@ -29,9 +29,17 @@ export function secondsSince(time: string | undefined, now: number): number | un
   return Number.isNaN(parsed) ? undefined : (now - parsed) / 1000
 }
 
+/** Making one takes longer than using it a hundred times. */
+const formats = new Map<string, Intl.DateTimeFormat>()
+function formatOf(locale: string): Intl.DateTimeFormat {
+  let format = formats.get(locale)
+  if (!format) formats.set(locale, (format = new Intl.DateTimeFormat(locale === 'zh' ? 'zh-CN' : 'en-GB', { dateStyle: 'medium', timeStyle: 'medium' })))
+  return format
+}
+
 /** The full time in the user's zone, for tooltips. */
 export function fullTime(time: string | undefined, locale: string): string {
   if (!time) return ''
   const parsed = new Date(time)
-  return Number.isNaN(parsed.getTime()) ? time : parsed.toLocaleString(locale === 'zh' ? 'zh-CN' : 'en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
+  return Number.isNaN(parsed.getTime()) ? time : formatOf(locale).format(parsed)
 }

@@ -109,6 +109,9 @@ export const REVISION_LABEL = 'plum.dev/revision'
 /** On an Instance that is to leave its node, because that is being emptied. */
 export const EVICT_ANNOTATION = 'plum.dev/evict'
 
+/** What lists of Instances do without: the template is the same text again and again. Its fields are not there in such a list. */
+export const NOT_IN_LISTS = ['/spec/template']
+
 /** The compiler refuses a field here that the API's description does not have. */
 type Unknown<Mine, Theirs> = Exclude<keyof Mine, keyof Theirs>
 const described: [Unknown<InstanceStatus, NonNullable<DescribedInstance['status']>>, Unknown<InstanceSpec, DescribedInstance['spec']>] extends [never, never] ? true : never = true
