@@ -5,14 +5,15 @@ import './app/styles/tokens.css'
 import './app/styles/base.css'
 import App from './app/App.vue'
 import { i18n, preferredLanguage, setLanguage } from './app/i18n'
-import { installRoutes, router } from './app/router'
+import { installRoutes, preloadPage, router } from './app/router'
 import { loadSession } from './app/session'
 import { leadToSignIn } from './app/signIn'
 import './app/theme'
 
 async function begin(): Promise<void> {
-  await Promise.all([setLanguage(preferredLanguage()), loadSession()])
   installRoutes()
+  preloadPage()
+  await Promise.all([setLanguage(preferredLanguage()), loadSession()])
   leadToSignIn(router)
   createApp(App).use(i18n).use(router).mount('#app')
 }
