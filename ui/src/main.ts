@@ -5,6 +5,7 @@ import './app/styles/tokens.css'
 import './app/styles/base.css'
 import App from './app/App.vue'
 import { i18n, preferredLanguage, setLanguage } from './app/i18n'
+import { reloadForNewBuild } from './app/newBuild'
 import { installRoutes, preloadPage, router } from './app/router'
 import { loadSession } from './app/session'
 import { leadToSignIn } from './app/signIn'
@@ -18,4 +19,5 @@ async function begin(): Promise<void> {
   createApp(App).use(i18n).use(router).mount('#app')
 }
 
+reloadForNewBuild()
 void begin()

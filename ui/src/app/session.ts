@@ -18,8 +18,12 @@ export interface Session {
 export const session = ref<Session | undefined>()
 /** The controller wants somebody to sign in. */
 export const signInNeeded = ref(false)
+/** Somebody was signed in and is not any more, without having asked for it. */
+export const sessionEnded = ref(false)
 
 whenUnauthenticated(() => {
+  if (session.value && !session.value.local) sessionEnded.value = true
+  session.value = undefined
   signInNeeded.value = true
 })
 
