@@ -51,10 +51,10 @@ from plum_agent.starter import Starter
 from plum_agent.status_sending import StatusSender
 from plum_agent.streams import InstanceStreams
 from plum_agent.tasks.allow import AllowList
-from plum_agent.tasks.attempt import Surroundings
 from plum_agent.tasks.launching import TaskLauncher
 from plum_agent.tasks.record import TaskLedger
 from plum_agent.tasks.runner import NodeTasks, from_controller
+from plum_agent.tasks.surroundings import Surroundings
 from plum_agent.tunnel import Tunnel
 from plum_agent.workflows.switch import DelegationSwitch
 
@@ -193,6 +193,7 @@ class NodeAgent:
             launcher,
             shared.keeper,
             self._chance,
+            shared.events,
         )
         source = from_controller(shared.api, self.name, self._chance)
         return NodeTasks(around, f"{self.ledger.agent_id}-task.", shared.tasks_at_once, source)

@@ -168,7 +168,7 @@ class TaskRunStatus(Struct):
     attempts: list[Attempt] = []
     """Attempts that have ended, oldest first; at most 20."""
     conditions: Annotated[list[Condition], ListMap("type")] = []
-    """Succeeded: Unknown while it runs, then True or False."""
+    """Succeeded: Unknown while it runs, then True or False. ResourceLimits: are they enforced for the last attempt?"""
 
 
 class TaskRun(Object):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from plum_agent.drivers import cgroups
+from plum_client.conditions import find_condition
 from plum_schemas.base import Condition
+from plum_schemas.core import Event
 from plum_schemas.node import Node
 from plum_schemas.taskrun import TaskRun
 
@@ -157,6 +162,64 @@ async def test_what_the_node_does_not_allow_is_never_started(tmp_path: Path) -> 
     assert not mark.exists()
     assert sneaky.status.phase == "Succeeded"
     assert (image.status.phase, image.status.reason) == ("Failed", "RuntimeNotSupported")
+
+
+LIMITED: dict[str, object] = {"resources": {"limits": {"cpu": "500m", "memory": "256Mi"}}}
+
+
+async def test_limits_that_are_enforced_are_told_with_the_end(calm: Site) -> None:
+    if {"cpu", "memory"} - cgroups.find_hierarchies().parents.keys():
+        pytest.skip("this machine has no writable cgroups")
+    tasks = tasks_of(calm)
+
+    limited = await tasks.run(task=shell("cat /proc/self/cgroup") | LIMITED)
+    free = await tasks.run(task=shell("exit 0"))
+
+    assert verdict(limited) == ("True", "Enforced", "")
+    assert "/plum" in limited.status.stdout
+    assert [one.type for one in free.status.conditions] == ["Succeeded"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="taking cgroups away needs root and unshare")
+async def test_limits_that_the_node_cannot_enforce_are_said_in_the_run_while_it_goes_on(tmp_path: Path) -> None:
+    """The agent sees no control groups; it is killed and started again under the first attempt."""
+    gate = tmp_path / "gate"
+    hidden = ("unshare", "--mount", "sh", "-c", 'umount -a -l -t cgroup,cgroup2 && exec "$@"', "sh")
+    async with running_site(tmp_path, "--engine", "none", prefix=hidden) as site:
+        tasks = tasks_of(site)
+        script = f"while [ ! -e {gate} ]; do sleep 0.05; done; exit 3"
+        run = await tasks.start(task=shell(script) | LIMITED, retry={"limit": 1, "initial": "10ms"})
+        going = await tasks.wait(run, lambda found: verdict(found) is not None)
+        site.end_agent(signal.SIGKILL)
+        site.start_agent("--engine", "none")
+        gate.touch()
+        ended = await tasks.wait(run, seconds=60)
+        free = await tasks.run(task=shell("exit 0"))
+
+        async def events() -> list[str]:
+            found = await site.api.list(Event, "default")
+            return [one.message for one in found if (one.reason, one.involved_object.name) == ("NotEnforced", run.metadata.name)]
+
+        told = await until_async(events, bool)
+        path = f"/apis/plum.dev/v1/namespaces/default/taskruns/{run.metadata.name}/why"
+        explained = (await site.api.transport.request("GET", path, {}, b"")).body.decode()
+
+    assert going.status.phase == "Running"
+    assert (ended.status.phase, ended.status.attempt) == ("Failed", 2)
+    for one in (going, ended):
+        status, reason, message = verdict(one) or ("", "", "")
+        assert (status, reason) == ("False", "NotEnforced")
+        assert "limits.cpu is not enforced: this host has no writable cpu cgroup" in message
+        assert "limits.memory is not enforced" in message
+    assert "limits.cpu is not enforced" in told[0]
+    assert "limits.cpu is not enforced" in explained
+    assert verdict(free) is None
+
+
+def verdict(run: TaskRun) -> tuple[str, str, str] | None:
+    """What a run says of its limits."""
+    found = find_condition(run.status.conditions, "ResourceLimits")
+    return (found.status, found.reason, found.message) if found is not None else None
 
 
 async def test_a_result_waits_on_the_disk_while_the_controller_is_away(site: Site, tmp_path: Path) -> None:

@@ -43,10 +43,13 @@ class Site:
         self.log = folder / "agent.log"
         self.api = ApiClient(HttpTransport(url), field_manager="test")
         self.agent: subprocess.Popen[bytes] | None = None
+        self.prefix: tuple[str, ...] = ()
+        """Words before the agent's command: what puts it into other surroundings, and becomes it."""
 
     def start_agent(self, *flags: str) -> subprocess.Popen[bytes]:
         """Start an agent on the same data directory; returns when it reports that it is ready."""
         command = [
+            *self.prefix,
             sys.executable,
             "-m",
             "plum_agent",
@@ -200,10 +203,11 @@ async def until_async(read: Callable[[], Any], condition: Callable[[Any], Any], 
 
 
 @asynccontextmanager
-async def running_site(folder: Path, *flags: str) -> AsyncIterator[Site]:
+async def running_site(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> AsyncIterator[Site]:
     """A controller and an agent."""
     async with running_server(folder / "controller") as server:
         site = Site(folder, server.url)
+        site.prefix = prefix
         try:
             site.start_agent(*flags)
             await site.registered()

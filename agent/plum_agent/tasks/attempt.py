@@ -11,61 +11,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from random import Random
 from signal import SIGTERM
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import msgspec
-from plum_client.backoff import Backoff, Pause
-from plum_client.clock import Clock
 from plum_client.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError, TooManyRequestsError
-from plum_schemas.base import Condition, ObjectKey
+from plum_flow import task_states
+from plum_flow.task_states import Holder, TransitionError
 from plum_schemas.durations import parse_duration
-from plum_schemas.taskrun import TERMINAL_PHASES, AttemptReport, TaskRun, TaskRunStatus
+from plum_schemas.taskrun import AttemptReport, TaskRun
 
-from plum_agent.drivers.base import Driver, Exit, Handle
-from plum_agent.drivers.run_files import STDERR, STDOUT
+from plum_agent.drivers.base import Exit, Handle
 from plum_agent.errors import RefusedError, StartError
-from plum_agent.output import OutputKeeper
-from plum_agent.tasks.launching import TaskLauncher, UnstartableError
-from plum_agent.tasks.output import read_end
-from plum_agent.tasks.record import AttemptRecord, TaskLedger
+from plum_agent.tasks.launching import UnstartableError
+from plum_agent.tasks.record import AttemptRecord
+from plum_agent.tasks.surroundings import Surroundings
+from plum_agent.tasks.telling import Patience, tell_end, tell_limits, warn_of_limits
 
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0
 """Between SIGTERM and SIGKILL of what is cancelled or late."""
-RETRY = Backoff(initial=0.1, maximum=15.0)
 LOG_BYTES, LOG_FILES = 16 * 1024 * 1024, 4
 """Of each stream of an attempt, so much is kept in its files."""
 StopReason = Literal["Timeout", "Canceled", "Stopped", "Dropped"]
-
-
-class TaskApi(Protocol):
-    """Where attempts read and write: the controller, or the runs that this node carries out by itself."""
-
-    async def get(self, kind: type[TaskRun], key: ObjectKey, /) -> TaskRun | None: ...
-    async def write_status(self, run: TaskRun, /) -> TaskRun: ...
-    async def patch(self, kind: type[TaskRun], key: ObjectKey, patch: dict[str, Any], /, *, subresource: str) -> TaskRun: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all attempts of one node share."""
-
-    node: str
-    boot_id: str
-    api: TaskApi
-    clock: Clock
-    driver: Driver
-    ledger: TaskLedger
-    launcher: TaskLauncher
-    keeper: OutputKeeper | None
-    random: Random
 
 
 class Attempt:
@@ -77,8 +48,7 @@ class Attempt:
         """The newest version of its run that was seen; None after a restart, until the API is asked."""
         self._around = around
         self._stop: asyncio.Event = asyncio.Event()
-        self._pause = Pause()
-        self._failures = 0
+        self._patience = Patience(around)
 
     @property
     def has_processes(self) -> bool:
@@ -91,11 +61,11 @@ class Attempt:
         if reason == "Dropped":
             self.record.stop_reason = reason
         self._stop.set()
-        self._pause.end()
+        self._patience.end()
 
     def try_now(self) -> None:
         """The controller answers again."""
-        self._pause.end()
+        self._patience.end()
 
     async def run(self) -> None:
         """All of it. Cancel it to leave what runs to the next agent."""
@@ -107,7 +77,8 @@ class Attempt:
             report = await self._execute()
             await self._note_end(report)
         if record.stop_reason != "Dropped" and not record.delivered:
-            await self._deliver()
+            latest, self.latest = self.latest, None
+            await tell_end(record, self._around, self._patience, latest)
         record.delivered = True
         with suppress(OSError):
             await self._around.ledger.write(record)
@@ -128,24 +99,26 @@ class Attempt:
                     return await self._taken(run)  # the answer to our write was lost
                 if run.status.phase != "Pending" or run.spec.canceled or run.status.fencing_token + 1 != record.token:
                     return False
-                taken = msgspec.structs.replace(run, status=taken_status(run.status, around.node, around.clock.now()))
-                return await self._taken(await around.api.write_status(taken))
+                status = task_states.take(run.status, Holder(node=around.node), around.clock.now())
+                return await self._taken(await around.api.write_status(msgspec.structs.replace(run, status=status)))
             except (ConflictError, NotFoundError):
                 continue
+            except TransitionError:  # it was put off meanwhile, or the clock went back: looked at again when it is due
+                return False
             except (ApiUnavailableError, TooManyRequestsError) as error:
-                await self._wait(error)
+                await self._patience.wait(error)
             except OSError as error:
                 logger.warning(
                     "task is not taken, its record cannot be written", extra={"key": str(record.key), "error": str(error)}
                 )
-                await self._wait(None)
+                await self._patience.wait(None)
             except ApiError as error:
                 logger.warning("task cannot be taken", extra={"key": str(record.key), "error": error.message})
                 return False
         return False
 
     async def _taken(self, run: TaskRun) -> bool:
-        self._failures = 0
+        self._patience.failures = 0
         record, around = self.record, self._around
         record.run = msgspec.structs.replace(run, metadata=msgspec.structs.replace(run.metadata, managed_fields=[]))
         task = run.status.task
@@ -153,11 +126,6 @@ class Attempt:
             record.deadline = around.clock.monotonic() + parse_duration(task.timeout)
         self.latest = run
         return True
-
-    async def _wait(self, error: ApiError | None) -> None:
-        self._failures += 1
-        at_least = error.retry_after if error is not None else 0.0
-        await self._pause.wait(max(at_least, RETRY.delay(self._failures, self._around.random)))
 
     # ---- executing
 
@@ -183,7 +151,13 @@ class Attempt:
         if isinstance(found, Handle):
             if around.keeper is not None:
                 around.keeper.add(run.directory, LOG_BYTES, LOG_FILES)
-            found = await self._watch(found)
+            warn_of_limits(record, around)
+            telling = asyncio.ensure_future(tell_limits(record, around))
+            try:
+                found = await self._watch(found)
+            finally:
+                telling.cancel()
+                await asyncio.gather(telling, return_exceptions=True)
         await self._end_all(record.handle)
         await around.driver.release(run)
         if around.keeper is not None:
@@ -227,7 +201,7 @@ class Attempt:
         record.state = "Starting"
         await around.ledger.write(record)
         started = await around.driver.start(launch)
-        record.state, record.handle = "Running", started.handle
+        record.state, record.handle, record.unenforced = "Running", started.handle, list(started.unenforced)
         with suppress(OSError):  # the files of the run say the same
             await around.ledger.write(record)
         logger.info("task started", extra={"key": str(record.key), "attempt": record.attempt, "pid": started.handle.pid})
@@ -333,89 +307,6 @@ class Attempt:
         except OSError as error:  # the files of the run still say how it ended, should this agent not live to tell
             logger.warning("end of a task cannot be written down", extra={"key": str(record.key), "error": str(error)})
 
-    async def _deliver(self) -> None:
-        """Tell the controller, however long that takes, unless it waits for this no more."""
-        around, record, with_output = self._around, self.record, True
-        latest, self.latest = self.latest, None
-        self._failures = 0
-        while record.stop_reason != "Dropped":
-            try:
-                run = latest or await around.api.get(TaskRun, record.key)
-                latest = None
-                if run is None or run.metadata.uid != record.run.metadata.uid or not self._is_awaited(run.status):
-                    return
-                await around.api.patch(TaskRun, record.key, self._patch(run, with_output), subresource="status")
-                return
-            except ConflictError:
-                continue
-            except NotFoundError:
-                return
-            except (ApiUnavailableError, TooManyRequestsError) as error:
-                if not self._failures:
-                    logger.info(
-                        "result of a task waits until the api answers", extra={"key": str(record.key), "error": error.message}
-                    )
-                await self._wait(error)
-            except ApiError as error:
-                logger.warning("result of a task was refused", extra={"key": str(record.key), "error": error.message})
-                if not with_output:
-                    return
-                with_output = False
-
-    def _is_awaited(self, status: TaskRunStatus) -> bool:
-        return status.phase == "Running" and (status.attempt, status.fencing_token) == (self.record.attempt, self.record.token)
-
-    def _patch(self, run: TaskRun, with_output: bool) -> dict[str, Any]:
-        record = self.record
-        status: dict[str, Any] = {"report": msgspec.to_builtins(record.report)}
-        if record.report is not None and record.report.exit_code is not None:
-            status["exitCode"] = record.report.exit_code
-        if with_output and self._around.ledger.directory is not None:
-            folder = self._around.ledger.run_of(record).directory
-            for name, file in (("stdout", STDOUT), ("stderr", STDERR)):
-                text = read_end(folder / file)
-                if text:
-                    status[name] = without_secrets(text, record.secrets)
-        return {"metadata": {"resourceVersion": run.metadata.resource_version}, "status": status}
-
-
-def without_secrets(text: str, secrets: Mapping[str, str]) -> str:
-    """What a run gives back, without the values that were put into its payload."""
-    if not secrets:
-        return text
-    from plum_flow.secret_marks import redactor_of  # few agents ever need it
-
-    return str(redactor_of(secrets)(text))
-
-
-def taken_status(status: TaskRunStatus, node: str, now: datetime) -> TaskRunStatus:
-    """Pending -> Running: this node has the attempt, with the next fencing token, and nothing is left of the one before."""
-    since = status.conditions[0].last_transition_time if status.conditions else now
-    return msgspec.structs.replace(
-        status,
-        phase="Running",
-        fencing_token=status.fencing_token + 1,
-        node=node,
-        worker="",
-        lease_expires_at=None,
-        started_at=status.started_at or now,
-        attempt_started_at=now,
-        next_attempt_at=None,
-        progress=None,
-        progress_message="",
-        reason="",
-        error="",
-        exit_code=None,
-        stdout="",
-        stderr="",
-        report=None,
-        conditions=[Condition(type="Succeeded", status="Unknown", reason="Running", last_transition_time=since)],
-    )
-
 
 def _stopped(record: AttemptRecord) -> Literal["Timeout", "Canceled"]:
     return "Timeout" if record.stop_reason == "Timeout" else "Canceled"
-
-
-def is_over(run: TaskRun) -> bool:
-    return run.status.phase in TERMINAL_PHASES

@@ -54,6 +54,8 @@ class AttemptRecord(Struct):
     handle: Handle | None = None
     deadline: float | None = None
     """When it is ended, in monotonic seconds of this boot; None: never."""
+    unenforced: list[str] | None = None
+    """Limits that the node does not enforce, in words; None until its start was seen."""
     stop_reason: Literal["", "Timeout", "Canceled", "Stopped", "Dropped"] = ""
     """Why this agent ends it. Stopped: the agent ends, and takes it along. Dropped: nobody waits for its result any more."""
     report: AttemptReport | None = None

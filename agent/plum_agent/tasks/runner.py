@@ -25,8 +25,9 @@ from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TERMINAL_PHASES, AttemptReport, TaskRun
 
 from plum_agent.log_reader import LogQuery, LogReader
-from plum_agent.tasks.attempt import Attempt, Surroundings
+from plum_agent.tasks.attempt import Attempt
 from plum_agent.tasks.record import AttemptRecord
+from plum_agent.tasks.surroundings import Surroundings
 from plum_agent.tunnel import StreamRefusedError
 
 logger = logging.getLogger(__name__)

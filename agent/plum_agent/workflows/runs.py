@@ -5,6 +5,7 @@ NodeRuns: watch WorkflowRun (status.node is this node, not ended)
     Pending                -> get what it needs, write it down, take it -> Delegated
     ours, spec changed     -> steer
     gone, ended, new token -> everything of it is ended and forgotten
+nodes of type subworkflow  -> a run inside of the run (`inner.py`), on this node, as if it had been delegated
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,16 +29,18 @@ from plum_client.transport import Request
 from plum_flow.calls import Executor
 from plum_flow.delegation import Bundle
 from plum_flow.http_call import HttpExecutor
+from plum_flow.running.made import place_of
 from plum_schemas.base import ObjectKey
 from plum_schemas.core import ConfigMap, Secret
 from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
-from plum_agent.tasks.attempt import Surroundings
 from plum_agent.tasks.record import TaskLedger
 from plum_agent.tasks.runner import NodeTasks
+from plum_agent.tasks.surroundings import Surroundings
 from plum_agent.workflows.delegated import Around, Delegated, GivenUpError
-from plum_agent.workflows.store import Head, RunStore
+from plum_agent.workflows.inner import bundle_inside
+from plum_agent.workflows.store import Ending, Head, RunStore
 from plum_agent.workflows.tasks import LocalTasks
 
 logger = logging.getLogger(__name__)
@@ -85,19 +89,20 @@ class NodeRuns:
         self._store = RunStore(directory, inline=simulated)
         self._bundled = BundledApi(api)
         self._outgoing = outgoing
-        self._local = LocalTasks(around.node, self._store, around.clock, around.random, self._http)
+        self._local = LocalTasks(around.node, self._store, around.clock, around.random, self._http, self._secret)
         self._local.on_ended = self._task_ended
         ledger = TaskLedger(None if simulated else directory)
         launcher = replace(around.launcher, api=self._bundled, ledger=ledger)
-        own = replace(around, api=self._local, ledger=ledger, launcher=launcher)
+        own = replace(around, api=self._local, ledger=ledger, launcher=launcher, events=None)
         self.tasks = NodeTasks(own, prefix, at_once, self._local.watched)
         endings = ",".join(f"status.phase!={phase}" for phase in sorted(TERMINAL_RUN_PHASES))
         self._informer: Informer[WorkflowRun] = Informer(
             api, WorkflowRun, fields=f"status.node={around.node},{endings}", random=around.random, relist_after=RELIST_SECONDS
         )
         self._around = Around(
-            around.node, api, around.clock, self._store, self._local, around.random, lambda run: self._informer.get(run.key)
-        )
+            around.node, api, around.clock, self._store, self._local, around.random,
+            lambda run: self._informer.get(run.key), self, outgoing, around.events,
+        )  # fmt: skip
         self._runs: dict[str, Delegated] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._taking: dict[str, asyncio.Task[None]] = {}
@@ -110,8 +115,13 @@ class NodeRuns:
         """Go on with what is on disk, then follow the controller."""
         await self._open_store()
         await self._local.load()
-        for head in await self._store.heads():
-            self._start(head)
+        heads = {head.uid: head for head in await self._store.heads()}
+        for head in heads.values():
+            if _linked(head, heads):
+                self._start(head)
+            else:
+                await self._forget(head.uid)
+        told = {uid for uid, head in heads.items() if head.taken or not head.parent}
         working = asyncio.ensure_future(self.tasks.run())
         self._informer.add_handler(self._changed)
         following = asyncio.ensure_future(self._informer.run())
@@ -119,7 +129,7 @@ class NodeRuns:
             await self._informer.wait_synced()
             for uid, delegated in list(self._runs.items()):
                 known = self._informer.get(delegated.head.key)
-                if known is None or known.metadata.uid != uid:
+                if uid in told and (known is None or known.metadata.uid != uid):
                     delegated.give_up()
             await asyncio.gather(working, following)
         finally:
@@ -148,6 +158,10 @@ class NodeRuns:
 
     def _http(self, uid: str) -> Executor:
         return HttpExecutor(self._outgoing, self._bundled)
+
+    async def _secret(self, namespace: str, name: str) -> Secret | None:
+        found: Secret | None = await self._bundled.get(Secret, name, namespace)
+        return found
 
     def _task_ended(self, run: TaskRun) -> None:
         for owner in run.metadata.owner_references:
@@ -230,7 +244,8 @@ class NodeRuns:
     # ---- runs
 
     def _start(self, head: Head) -> None:
-        self._bundled.add(head)
+        if not head.parent:
+            self._bundled.add(head)
         delegated = self._runs[head.uid] = Delegated(head, self._around)
         task = self._tasks[head.uid] = asyncio.get_running_loop().create_task(delegated.run(), name=f"run {head.key}")
         task.add_done_callback(lambda done: self._ended(delegated, done))
@@ -254,12 +269,87 @@ class NodeRuns:
         self._tasks.pop(uid, None)
         self._local.forget(uid)
         self._bundled.forget(uid)
-        self._taking[uid] = forgetting = asyncio.get_running_loop().create_task(self._forget(uid))
+        for inside in [one for one in self._runs.values() if one.head.parent == uid]:
+            inside.give_up()
+        outer = self._runs.get(delegated.head.parent)
+        if outer is not None and not outer.given_up:
+            gone = Ending(phase="Failed", reason="Deleted", message="it was deleted")
+            ending = delegated.ending or gone
+            outer.run_ended(delegated.head, ending)
+            forgetting = asyncio.get_running_loop().create_task(self._keep_ending(uid, ending))
+        else:
+            forgetting = asyncio.get_running_loop().create_task(self._forget(uid))
+        self._taking[uid] = forgetting
         forgetting.add_done_callback(lambda _: self._taking.pop(uid, None))
+        if outer is not None:
+            outer.look()
+
+    async def _keep_ending(self, uid: str, ending: Ending) -> None:
+        """Of a run inside that has ended, so that none is begun again for the same node."""
+        failures = 0
+        while True:
+            try:
+                await self._store.end_inner(uid, ending)
+                return
+            except sqlite3.Error as error:
+                failures += 1
+                logger.warning("end of a run inside cannot be written down", extra={"uid": uid, "error": str(error)})
+                await asyncio.sleep(RETRY.delay(failures, self._around.random))
 
     async def _forget(self, uid: str) -> None:
         with suppress(sqlite3.Error):
             await self._store.forget(uid)
+
+    # ---- runs inside of others
+
+    async def ending_of(self, uid: str) -> tuple[bool, Ending | None]:
+        """Whether a run inside was ever begun, and how it ended. Raises `sqlite3.Error`."""
+        while True:
+            if uid in self._runs:
+                return True, self._runs[uid].ending
+            known, ending = await self._store.inner(uid)
+            if not known or ending is not None:
+                return known, ending
+            await asyncio.sleep(0.05)  # its end is being written down
+
+    async def begin(self, head: Head, rows: Mapping[str, bytes]) -> None:
+        """Write a run inside down, and begin it. Raises `sqlite3.Error`."""
+        await self._store.put_head(head, rows)
+        if head.parent in self._runs and head.uid not in self._runs:
+            self._start(head)
+
+    def cancel_of(self, parent: str, key: str, attempt: int) -> bool:
+        """End the run of an attempt of a node. False: there is none that goes on."""
+        found = [one for one in self._runs.values() if one.head.parent == parent and place_of(one.head.run) == (key, attempt)]
+        for delegated in found:
+            delegated.cancel()
+        return any(delegated.ending is None for delegated in found)
+
+    def around(self, head: Head) -> Head | None:
+        """The run that one is inside of; None if that does not go on any more."""
+        outer = self._runs.get(head.parent)
+        return outer.head if outer is not None else None
+
+    def has(self, uid: str) -> bool:
+        """Whether runs inside of this one are still to be told of."""
+        return any(one.head.parent == uid for one in self._runs.values())
+
+    def ended(self, head: Head, ending: Ending) -> None:
+        """A run inside has ended, which is on disk."""
+        outer = self._runs.get(head.parent)
+        if outer is not None:
+            outer.run_ended(head, ending)
+
+
+def _linked(head: Head, heads: Mapping[str, Head]) -> bool:
+    """Give a run inside back what the outermost one was given. False: that is not there any more."""
+    if not head.parent:
+        return True
+    outer = heads.get(head.parent)
+    if outer is None or not _linked(outer, heads) or head.run.spec.workflow_ref not in outer.bundle.workflows:
+        return False
+    head.bundle = bundle_inside(outer, head.run.spec.workflow_ref)
+    return True
 
 
 def _plain(run: WorkflowRun) -> WorkflowRun:

@@ -12,27 +12,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 import msgspec
 from plum_client.clock import Clock
-from plum_client.errors import ApiUnavailableError, ConflictError
+from plum_client.errors import ApiError, ApiUnavailableError, ConflictError
 from plum_client.informer import Handler
 from plum_flow import task_retry, task_states
 from plum_flow.builtins import PURE
 from plum_flow.calls import MAX_OUTPUT_BYTES, Call, Executor, TaskFailedError
 from plum_flow.delegation import Bundle
-from plum_flow.running.made import KEY_ANNOTATION
 from plum_flow.task_admission import Refused, prepare
 from plum_flow.task_reports import outcome_of
 from plum_flow.task_states import Holder, Outcome, claim_of
 from plum_schemas.base import ObjectKey, ObjectMeta
+from plum_schemas.core import Secret
 from plum_schemas.durations import parse_duration
 from plum_schemas.taskdefinition import TaskDefinition
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun, TaskRunStatus
 
+from plum_agent.workflows import places
 from plum_agent.workflows.store import RunStore
 
 logger = logging.getLogger(__name__)
@@ -74,8 +76,17 @@ class Watched:
 class LocalTasks:
     """All tasks of all delegated runs of a node."""
 
-    def __init__(self, node: str, store: RunStore, clock: Clock, random: Random, http: Callable[[str], Executor]) -> None:
-        """`http` makes what carries out http tasks of a run, by its uid."""
+    def __init__(
+        self,
+        node: str,
+        store: RunStore,
+        clock: Clock,
+        random: Random,
+        http: Callable[[str], Executor],
+        secrets: Callable[[str, str], Awaitable[Secret | None]],
+    ) -> None:
+        """`http` makes what carries out http tasks of a run, by its uid. `secrets` gives a Secret by namespace and name."""
+        self._secrets = secrets
         self.node = node
         self._store = store
         self._clock = clock
@@ -86,6 +97,7 @@ class LocalTasks:
         self.watched = Watched(self._runs)
         self._calls: dict[ObjectKey, asyncio.Task[None]] = {}
         self._timers: dict[ObjectKey, asyncio.TimerHandle] = {}
+        self._background: set[asyncio.Task[None]] = set()
         self._revision = 0
         self._locks: dict[ObjectKey, asyncio.Lock] = {}
         self.on_ended: Callable[[TaskRun], None] = lambda run: None
@@ -105,6 +117,9 @@ class LocalTasks:
                     status = task_retry.settle(run, claim_of(run.status), lost, self._clock.now(), 0.0)
                     run = await self._put(run, status)
                 self._look(run)
+        for run in list(self._runs.values()):
+            if run.status.phase == "Queued":
+                self._free(run)
 
     # ---- where attempts write
 
@@ -121,7 +136,7 @@ class LocalTasks:
             return await self._put(known, run.status)
 
     async def patch(self, kind: type[TaskRun], key: ObjectKey, patch: dict[str, Any], *, subresource: str) -> TaskRun:
-        """The report of an attempt, and in the same write what follows from it."""
+        """What an attempt says of itself; with its report, what follows from that is in the same write."""
         async with self._lock(key):
             known = self._runs.get(key)
             if known is None or known.metadata.resource_version != patch["metadata"]["resourceVersion"]:
@@ -129,7 +144,8 @@ class LocalTasks:
             told = msgspec.convert(msgspec.to_builtins(known.status) | patch["status"], TaskRunStatus)
             run = msgspec.structs.replace(known, status=told)
             report = told.report
-            assert report is not None  # noqa: S101  attempts send nothing else
+            if report is None:
+                return await self._put(run, told)
             settled = task_retry.settle(run, claim_of(told), outcome_of(run, report), self._clock.now(), self._random.random())
             return await self._put(run, settled)
 
@@ -156,9 +172,62 @@ class LocalTasks:
             if isinstance(prepared, Refused):
                 status = task_states.end(made.status, Outcome("Failed", prepared.reason, prepared.message), self._clock.now())
             else:
-                key = made.metadata.annotations.get(KEY_ANNOTATION, metadata.uid)
-                status = task_states.admit(made.status, prepared.task, key, self._clock.now())
-            return await self._put(made, self._here(status))
+                status = msgspec.structs.replace(
+                    made.status, task=prepared.task, concurrency_key=prepared.group, queued_at=self._now()
+                )
+                return await self._put_placed(msgspec.structs.replace(made, status=status))
+            return await self._put(made, status)
+
+    # ---- concurrency keys
+
+    async def _put_placed(self, made: TaskRun) -> TaskRun:
+        """A new task with its definition: admitted, or what its key says while there is no place."""
+        if not made.status.concurrency_key:
+            return await self._put(made, places.admitted(made, self._clock.now()))
+        async with self._places(made):
+            status, older = places.placed(self._runs.values(), made, self.node, self._clock.now())
+            for key in older:
+                self._spawn(self._cancel_later(key))
+            return await self._put(made, status)
+
+    def _places(self, run: TaskRun) -> asyncio.Lock:
+        """Held while somebody looks for a place of its key and takes it."""
+        return self._lock(ObjectKey(run.metadata.namespace, f"/{run.status.concurrency_key}"))
+
+    def _free(self, gone: TaskRun) -> None:
+        """A place of its key may be free: the next ones have their turn."""
+        if gone.status.concurrency_key and places.waiting(self._runs.values(), gone):
+            self._spawn(self._admit_next(gone))
+
+    async def _admit_next(self, gone: TaskRun) -> None:
+        while True:
+            async with self._places(gone):
+                queued = places.waiting(self._runs.values(), gone)
+                if not queued or not places.has_place(self._runs.values(), queued[0]):
+                    return
+                async with self._lock(queued[0].key):
+                    known = self._runs.get(queued[0].key)
+                    if known is None or known.status.phase != "Queued":
+                        continue
+                    try:
+                        await self._put(known, places.admitted(known, self._clock.now()))
+                        continue
+                    except ApiUnavailableError as error:
+                        logger.warning("queued task waits for the disk", extra={"key": str(known.key), "error": error.message})
+            await asyncio.sleep(1.0)
+
+    async def _cancel_later(self, key: ObjectKey) -> None:
+        while True:
+            try:
+                await self.cancel(key)
+                return
+            except ApiUnavailableError:
+                await asyncio.sleep(1.0)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _here(self, status: TaskRunStatus) -> TaskRunStatus:
         """Whoever waits to be taken is for this node."""
@@ -174,7 +243,7 @@ class LocalTasks:
             if known is None:
                 return False
             run = msgspec.structs.replace(known, spec=msgspec.structs.replace(known.spec, canceled=True))
-            if known.status.phase == "Pending":
+            if known.status.phase in ("Queued", "Pending"):
                 outcome = Outcome("Canceled", "Canceled", "cancelled before it was started")
                 await self._put(run, task_states.end(known.status, outcome, self._clock.now()))
             elif not known.spec.canceled:
@@ -196,12 +265,13 @@ class LocalTasks:
                 call.cancel()
             del self._runs[run.key]
             self._tell(run, None)
+            self._free(run)
 
     def close(self) -> Iterable[asyncio.Task[None]]:
         """Leave everything as it is on disk."""
         for timer in self._timers.values():
             timer.cancel()
-        calls = list(self._calls.values())
+        calls = [*self._calls.values(), *self._background]
         for call in calls:
             call.cancel()
         return calls
@@ -230,6 +300,7 @@ class LocalTasks:
             self._locks.pop(run.key, None)
             self._tell(old, None)
             self.on_ended(new)
+            self._free(new)
         else:
             self._runs[run.key] = new
             self._tell(old, new)
@@ -276,7 +347,7 @@ class LocalTasks:
     async def _carry_out(self, run: TaskRun) -> None:
         taken = task_states.take(run.status, Holder(node=self.node), self._clock.now())
         run = await self.write_status(msgspec.structs.replace(run, status=taken))
-        outcome = await self._outcome(run)
+        outcome = await self._hidden(run)
         while True:
             async with self._lock(run.key):
                 known = self._runs.get(run.key)
@@ -289,6 +360,23 @@ class LocalTasks:
                 except ApiUnavailableError as error:
                     logger.warning("end of a call waits", extra={"key": str(run.key), "error": error.message})
             await asyncio.sleep(1.0)
+
+    async def _hidden(self, run: TaskRun) -> Outcome:
+        """Carry it out with the values of its secrets, and keep them out of what comes back."""
+        if not run.spec.secrets:
+            return await self._outcome(run)
+        from plum_flow import secret_marks
+
+        try:
+            found = {name: await self._secrets(run.metadata.namespace, name) for name in secret_marks.names_of(run)}
+            values = secret_marks.values_of(run, found)
+        except TaskFailedError as error:
+            return Outcome("Failed", error.reason, error.message, retryable=error.retryable)
+        except ApiError as error:
+            return Outcome("Failed", type(error).__name__.removesuffix("Error"), error.message)
+        outcome = await self._outcome(secret_marks.revealed(run, values))
+        hide = secret_marks.redactor_of(values)
+        return replace(outcome, output=hide(outcome.output), error=hide(outcome.error))
 
     async def _outcome(self, run: TaskRun) -> Outcome:
         task, status = run.status.task, run.status

@@ -49,7 +49,7 @@ TRANSITIONS: Mapping[tuple[TaskPhase, TaskPhase], str] = {
 """Every allowed change of `status.phase`, and what makes it. A phase that is no start of any is final."""
 MAX_ATTEMPTS_KEPT = 20
 SUCCEEDED = "Succeeded"
-"""Type of the one condition of a run."""
+"""Type of the condition that says how the run stands. Others speak of its last attempt, and end with the next."""
 
 
 class TransitionError(Exception):
@@ -121,7 +121,8 @@ def move(status: TaskRunStatus, to: TaskPhase, now: datetime, **changes: Any) ->
     """A copy of the status in its next phase, with the condition that goes with it. Raises `TransitionError`."""
     require(status.phase, to)
     moved = msgspec.structs.replace(status, phase=to, **changes)
-    return msgspec.structs.replace(moved, conditions=[_condition(status, moved, now)])
+    others = [] if to == "Running" else [one for one in status.conditions if one.type != SUCCEEDED]
+    return msgspec.structs.replace(moved, conditions=[_condition(status, moved, now), *others])
 
 
 def claim_of(status: TaskRunStatus) -> Claim:

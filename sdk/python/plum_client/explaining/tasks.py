@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from plum_client.explaining.findings import Finding, Object, Situation, ago_text, condition, deletion_text, name_of, sentence
 from plum_client.explaining.times import age
 
@@ -14,14 +16,22 @@ def explain_task(item: Object, situation: Situation) -> Finding:
         return Finding(deleting)
     status = item.get("status") or {}
     phase, name = str(status.get("phase") or "Queued"), name_of(item)
+    limits = _limits(item)
     if phase in ENDED:
-        return _ended(name, phase, status, situation)
+        ended = _ended(name, phase, status, situation)
+        return replace(ended, because=(*ended.because, *limits))
     explain = {"Queued": _queued, "Pending": _pending}.get(phase, _running)
     finding = explain(item, situation)
+    finding = replace(finding, because=(*finding.because, *limits))
     canceled = (item.get("spec") or {}).get("canceled")
     if canceled:
         return Finding(finding.text, (*finding.because, Finding("It was cancelled and ends as soon as its holder has let go.")))
     return finding
+
+
+def _limits(item: Object) -> list[Finding]:
+    told = condition(item, "ResourceLimits") or {}
+    return [Finding(sentence(f"On its node {told.get('message')}"))] if told.get("status") == "False" else []
 
 
 def _ended(name: str, phase: str, status: Object, situation: Situation) -> Finding:

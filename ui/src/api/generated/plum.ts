@@ -2314,7 +2314,7 @@ export interface components {
                     node?: string;
                     /** @description It was heard of within two heartbeats. */
                     online?: boolean;
-                    /** @description Why it is offline: Silent, NodeLost, NodeGone, DriverFailed. */
+                    /** @description Why it is offline: Silent, NodeLost, NodeGone, DriverFailed, NoWorker. */
                     reason?: string;
                     /** @description Connection it last reported through. */
                     session?: string;
@@ -2885,6 +2885,8 @@ export interface components {
                  * @default true
                  */
                 recurse?: boolean;
+                /** @description ServiceAccount of its namespace with whose rights it plans, applies, deletes and reads Secrets; with those of the controller if absent, which only who may do everything may ask for. */
+                serviceAccountName?: string;
                 /** @description Where the manifests are. */
                 source: {
                     /** @description An offline bundle. */
@@ -3290,7 +3292,7 @@ export interface components {
                 attemptStartedAt?: string;
                 /** @description What its concurrency key came to; runs with the same one share the limit. */
                 concurrencyKey?: string;
-                /** @description Succeeded: Unknown while it runs, then True or False. */
+                /** @description Succeeded: Unknown while it runs, then True or False. ResourceLimits: are they enforced for the last attempt? */
                 conditions?: components["schemas"]["dev.plum.v1.Conditions"][];
                 /** @description What went wrong in the last attempt. */
                 error?: string;
