@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -229,7 +229,8 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
     transport = LocalTransport(api)
     manager = Manager(ApiClient(transport, field_manager="plum-controller"))
     build_controllers(manager, settings)
-    api.syncs.syncs = sync.add_to(manager, Path(settings.data_dir) / "syncs", settings.sync_folders)
+    kept = Path(settings.data_dir) / "syncs"
+    api.syncs.syncs = sync.add_to(manager, kept, settings.sync_folders, partial(client_of_account, api))
     outgoing = OutgoingClient(settings.outgoing_allow, own_ports)
     api.devices.devices = devices.add_to(manager, settings, outgoing)
     api.device_calls = OutgoingClient("*", own_ports)
@@ -254,6 +255,16 @@ async def running_controllers(api: Api, settings: Settings, own_ports: Collectio
         await hooks.close()
         await tasks.close()
         await transport.close()
+
+
+def client_of_account(api: Api, namespace: str, name: str) -> ApiClient:
+    """The API with the rights of a ServiceAccount, for a controller that acts for it."""
+    from plum_client.client import ApiClient
+
+    from plum_controller.api.identity import account_identity
+    from plum_controller.api.local import LocalTransport
+
+    return ApiClient(LocalTransport(api, "plum-sync", account_identity(namespace, name, "")), field_manager="plum-sync")
 
 
 def step_runners(client: ApiClient, settings: Settings, outgoing: OutgoingClient) -> Mapping[str, StepRunner]:

@@ -176,7 +176,7 @@ class Connection(Struct):
     session: str = ""
     """Connection it last reported through."""
     reason: str = ""
-    """Why it is offline: Silent, NodeLost, NodeGone, DriverFailed."""
+    """Why it is offline: Silent, NodeLost, NodeGone, DriverFailed, NoWorker."""
 
 
 class Claim(Struct):

@@ -149,6 +149,9 @@ class SyncSpec(Struct):
     """Revision whose deletions are approved although they are more than maxDelete."""
     drift_policy: Literal["Correct", "Report"] = "Correct"
     """What happens when somebody else changed a field."""
+    service_account_name: Annotated[str, Meta(max_length=253)] = ""
+    """ServiceAccount of its namespace with whose rights it plans, applies, deletes and reads Secrets; with those of the
+    controller if absent, which only who may do everything may ask for."""
     suspend: bool = False
     """Change nothing."""
     suspend_until: datetime | None = None

@@ -13,7 +13,7 @@ import pytest
 from plum_client.errors import ApiError
 from plum_schemas.base import ObjectMeta
 from plum_schemas.operation import TERMINAL_OPERATION_PHASES, Operation, OperationSpec
-from plum_schemas.resource import Resource
+from plum_schemas.resource import Driver, Resource, ResourceSpec, WorkerDriver
 
 from tests.support.programs import Sandbox, sandbox
 
@@ -124,3 +124,49 @@ async def test_no_operation_is_executed_twice_whatever_is_killed(tmp_path: Path)
 async def test_no_operation_is_executed_twice_whatever_is_killed_often(tmp_path: Path) -> None:
     for batch in range(max(1, FULL_ROUNDS // 40)):
         await play(tmp_path / str(batch), 40, batch)
+
+
+WORKER = """
+import os, sys, time
+from plum_worker import Worker
+worker = Worker()
+@worker.task("press")
+def press(payload):
+    done = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(done, b"x")
+    while not os.path.exists(sys.argv[1] + ".go"):
+        time.sleep(0.02)
+    return "pressed"
+worker.run()
+"""
+
+
+async def test_an_operation_that_a_worker_carries_out_survives_the_controller(tmp_path: Path) -> None:
+    async with sandbox(tmp_path) as box:
+        controller = await box.controller()
+        (tmp_path / "worker.py").write_text(WORKER)
+        done = tmp_path / "done"
+        env = {"CONTROLLER_GRPC_ADDR": controller.workers, "CONTROLLER_BASE": controller.url}
+        box.start("worker", [sys.executable, str(tmp_path / "worker.py"), str(done)], env=env)
+        spec = ResourceSpec(driver=Driver(worker=WorkerDriver(task="press")))
+        await box.api().create(Resource(metadata=ObjectMeta(name="press", namespace="default"), spec=spec))
+        await box.until(lambda: there(box), 60, what="a worker is there")
+        asked = OperationSpec(resource_ref="press", method="press")
+        await box.api().create(Operation(metadata=ObjectMeta(name="one", namespace="default"), spec=asked))
+
+        async def begun() -> bool:
+            return done.exists()
+
+        await box.until(begun, 60, what="the worker has begun")
+        controller.kill()
+        env = {"CONTROLLER_GRPC_ADDR": controller.workers}
+        controller = await box.restarted(controller, env=env)
+        (tmp_path / "done.go").touch()
+
+        async def over() -> str:
+            found = await box.api().get(Operation, "one", "default")
+            phase = found.status.phase if found is not None else ""
+            return phase if phase in TERMINAL_OPERATION_PHASES else ""
+
+        assert await box.until(over, 90, what="the operation has ended") == "Succeeded"
+        assert done.read_text() == "x"

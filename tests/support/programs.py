@@ -37,7 +37,7 @@ from plum_schemas.node import Node, NodeSpec
 from tests.support.reaper import SANDBOX, end_all
 
 PROJECT = Path(__file__).parents[2]
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 T = TypeVar("T")
 
 

@@ -186,7 +186,8 @@ class DeviceHost:
         device = self.desk.device(new.key)
         online = device is not None and device.online
         if online != new.status.connection.online:
-            self._reports.presence(new.key, online, "" if device is None else device.session)
+            session, why = ("", "") if device is None else (device.session, device.why)
+            self._reports.presence(new.key, online, session, "" if online else why)
 
     def _make_driver(self, resource: Resource) -> Device | None:
         """The device of a Resource that this node reaches by itself."""
@@ -381,8 +382,8 @@ class DeviceHost:
         device = self.desk.device(key)
         return await self._reports.add(key, "" if device is None else device.session, readings)
 
-    def presence(self, key: ObjectKey, online: bool, session: str) -> None:
-        self._reports.presence(key, online, session)
+    def presence(self, key: ObjectKey, online: bool, session: str, reason: str = "") -> None:
+        self._reports.presence(key, online, session, reason)
 
 
 def time_left(status: OperationStatus) -> float | None:

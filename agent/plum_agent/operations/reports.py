@@ -74,7 +74,7 @@ class Reports:
         self._queue: dict[int, Waiting] = {}
         self._stored: set[int] = set()
         self._futures: dict[int, asyncio.Future[None]] = {}
-        self._presence: dict[ObjectKey, tuple[bool, str]] = {}
+        self._presence: dict[ObjectKey, tuple[bool, str, str]] = {}
         self._values = 0
         self._next = 0
         self._away = False
@@ -154,9 +154,9 @@ class Reports:
                 self._take_out(number, None)
         return dropped
 
-    def presence(self, key: ObjectKey, online: bool, session: str) -> None:
+    def presence(self, key: ObjectKey, online: bool, session: str, reason: str = "") -> None:
         """A device came or went; the newest counts."""
-        self._presence[key] = (online, session)
+        self._presence[key] = (online, session, reason)
         self._wake.set()
 
     def try_now(self) -> None:
@@ -243,5 +243,6 @@ def _item(waiting: Waiting, moment: Moment) -> dict[str, Any]:
     }
 
 
-def _presence_item(key: ObjectKey, online: bool, session: str) -> dict[str, Any]:
-    return {"namespace": key.namespace, "name": key.name, "session": session, "online": online, "age": 0.0, "values": {}}
+def _presence_item(key: ObjectKey, online: bool, session: str, reason: str) -> dict[str, Any]:
+    item = {"namespace": key.namespace, "name": key.name, "session": session, "online": online, "age": 0.0, "values": {}}
+    return {**item, "reason": reason} if reason else item

@@ -3,6 +3,7 @@
     write of a role or binding --> the writer has every right in it, or the verb `escalate` or `bind`
     write of a Token -----------> the writer may impersonate its user and its groups
     write of a Trigger ---------> the writer may do what the trigger will do
+    write of a Sync ------------> the writer may act as its account, or do everything
     command to a run -----------> the writer is who asks, and may answer what is asked
     write by an agent ----------> only what is its node's
 
@@ -20,6 +21,7 @@ from plum_controller.api import node_access
 from plum_controller.api.access import Gate, forbidden
 from plum_controller.api.identity import ACCOUNT_PREFIX, AUTHENTICATED, Identity
 from plum_controller.api.run_access import check_commands
+from plum_controller.api.sync_access import check_sync
 from plum_controller.api.trigger_access import check_trigger
 from plum_controller.domain.access import Attributes, Rule, describe, rule_of, uncovered
 from plum_controller.resources.encode import Json
@@ -38,6 +40,8 @@ def admission(gate: Gate, identity: Identity, info: KindInfo) -> Admit | None:
         return lambda new, live: _check_token(gate, identity, new, live)
     if info.resource == "triggers.plum.dev":
         return lambda new, live: check_trigger(gate, identity, new, live)
+    if info.resource == "syncs.plum.dev":
+        return lambda new, live: check_sync(gate, identity, new, live)
     if identity.node:
         return lambda new, live: node_access.admit(identity.node, info.kind, new, live)
     if info.resource == "workflowruns.plum.dev":

@@ -87,6 +87,7 @@ _EDIT = [
     _rule(WRITE, ["coordination.k8s.io"], ["leases"]),
 ]  # fmt: skip
 _ADMIN = [
+    _rule(WRITE, ["plum.dev"], ["syncs"]),
     _rule([*READ, *WRITE], [GROUP], ["roles", "rolebindings"]),
     _rule(["create"], ["authorization.k8s.io"], ["localsubjectaccessreviews"]),
     _rule(["create"], [""], ["serviceaccounts/token"]),

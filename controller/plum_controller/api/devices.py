@@ -43,6 +43,7 @@ class Item(Struct):
     age: float = 0.0
     values: dict[str, Reading] = {}
     online: bool | None = None
+    reason: str = ""
 
 
 class _Items(Struct):
@@ -126,7 +127,7 @@ class DevicesApi:
 async def _record(devices: Devices, node: str, item: Item) -> dict[str, Any]:
     key = ObjectKey(item.namespace, item.name)
     try:
-        await devices.recorder.report(key, node, item.values, max(0.0, item.age), item.online, item.session)
+        await devices.recorder.report(key, node, item.values, max(0.0, item.age), item.online, item.session, item.reason)
     except DeviceError as error:
         return {"code": error.code, "reason": error.reason, "message": error.message}
     return {"code": 200}

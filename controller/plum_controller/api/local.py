@@ -17,7 +17,7 @@ from plum_client.transport import Request, Response, Stream
 
 from plum_controller.api import instance_log
 from plum_controller.api.api import Api
-from plum_controller.api.identity import CONTROLLER
+from plum_controller.api.identity import CONTROLLER, Identity
 from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, error_answer, parse_query, split_path
 from plum_controller.api.sockets import QueueSink
 from plum_controller.api.watch import WatchPlan, error_line
@@ -29,11 +29,12 @@ logger = logging.getLogger(__name__)
 
 
 class LocalTransport:
-    """A `Transport` to the API of this process, for the controllers: nothing is asked of roles."""
+    """A `Transport` to the API of this process, for the controllers: nothing is asked of roles, unless somebody is acted for."""
 
-    def __init__(self, api: Api, user_agent: str = "plum-controller") -> None:
+    def __init__(self, api: Api, user_agent: str = "plum-controller", identity: Identity = CONTROLLER) -> None:
         self._api = api
         self._user_agent = user_agent
+        self._identity = identity
         self._closed = False
 
     async def send(self, request: Request) -> Response:
@@ -58,7 +59,7 @@ class LocalTransport:
                 named.get("accept", ""),
                 named.get("content-type", "application/json"),
                 self._user_agent,
-                CONTROLLER,
+                self._identity,
             )
         )
         if isinstance(answer, WatchAnswer):
@@ -84,12 +85,13 @@ class LocalTransport:
             request.accept,
             request.content_type,
             self._user_agent,
-            CONTROLLER,
+            self._identity,
             raw_path=request.path.encode(),
         )
 
     async def _answer(self, request: ApiRequest) -> Answer | WatchAnswer:
         try:
+            self._api.gate.check(request)
             if request.method == "GET":
                 now = self._api.objects.answer_now(request)
                 if now is not None:
@@ -106,6 +108,11 @@ class LocalTransport:
     @asynccontextmanager
     async def _stream(self, call: Request) -> AsyncIterator[Stream]:
         request = self._request(call)
+        try:
+            self._api.gate.check(request)
+        except ApiStatusError as error:
+            yield Stream(error.code, _once(error.body()))
+            return
         target = self._api.objects.router.find(request.path)
         if target is not None and instance_log.is_log(target):
             try:

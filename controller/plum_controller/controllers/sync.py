@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from plum_client.client import ApiClient
 from plum_client.controller import Controller, Watch
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
@@ -29,13 +30,16 @@ from plum_controller.controllers.syncing.run import Run
 from plum_controller.controllers.syncing.state import SyncState
 from plum_controller.domain.health import Health, assess
 from plum_controller.domain.sync.identity import ObjectId, label_of
+from plum_controller.sources.base import SourceError
 
 logger = logging.getLogger(__name__)
+AsAccount = Callable[[str, str], ApiClient]
+"""Gives the API with the rights of a ServiceAccount, by namespace and name."""
 
 
-def add_to(manager: Manager, data_dir: Path, folders: Sequence[str] = ()) -> SyncReconciler:
+def add_to(manager: Manager, data_dir: Path, folders: Sequence[str] = (), as_account: AsAccount | None = None) -> SyncReconciler:
     """Register the controller. `data_dir`: where clones and revisions are kept; `folders`: those that flags name."""
-    reconciler = SyncReconciler(manager, data_dir)
+    reconciler = SyncReconciler(manager, data_dir, as_account)
     reconciler.folders = folders
     controller = SyncController("sync", reconciler, Sync, watches=[Watch(Sync, reconciler.dependents)], workers=4)
     reconciler.enqueue = controller.enqueue
@@ -59,8 +63,10 @@ class SyncController(Controller):
 class SyncReconciler:
     """Drives one Sync towards its source."""
 
-    def __init__(self, manager: Manager, data_dir: Path) -> None:
+    def __init__(self, manager: Manager, data_dir: Path, as_account: AsAccount | None = None) -> None:
         self.api = manager.api
+        self._as_account = as_account
+        self._accounts: dict[ObjectKey, ApiClient] = {}
         self.clock = manager.clock
         self.data_dir = data_dir
         self.syncs = manager.informer(Sync)
@@ -71,7 +77,18 @@ class SyncReconciler:
         self.folders: Sequence[str] = ()
         self.enqueue: Any = lambda key: None
         self.live = Live(manager, self._of_object, self._of_configuration)
-        self.engine = Engine(self.api, self.live, self._owner)
+        self.engine = Engine(self.api_of, self.live, self._owner)
+
+    def api_of(self, sync: Sync) -> ApiClient:
+        """The API with the rights that a Sync has. Raises `SourceError`."""
+        account = ObjectKey(sync.metadata.namespace, sync.spec.service_account_name)
+        if not account.name:
+            return self.api
+        if self._as_account is None:
+            raise SourceError("spec.serviceAccountName: this controller cannot act for others")
+        if account not in self._accounts:
+            self._accounts[account] = self._as_account(*account)
+        return self._accounts[account]
 
     async def close(self) -> None:
         """End what goes on beside the reconciles."""

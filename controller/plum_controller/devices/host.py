@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import time
+from collections.abc import Callable
 
 import msgspec
 from plum_client.client import ApiClient
@@ -44,6 +45,8 @@ class ControllerHost:
         self._operations = operations
         self._boot = f"{os.getpid()}-{time.monotonic_ns()}"
         self._tasks: set[asyncio.Task[None]] = set()
+        self.on_restored: Callable[[ObjectKey], None] = lambda device: None
+        """Told of a device that has an operation again which an earlier process gave out."""
 
     def close(self) -> None:
         self.desk.close()
@@ -69,6 +72,7 @@ class ControllerHost:
             canceled=operation.spec.canceled,
         )
         self.desk.restore(ticket)
+        self.on_restored(ticket.device)
 
     async def take(self, operation: Operation) -> None:
         """Queued -> Delivered, guarded, and to the desk. Raises API errors."""
@@ -118,14 +122,14 @@ class ControllerHost:
         await self.recorder.report(key, "", readings, session="" if device is None else device.session, online=True)
         return Received()
 
-    def presence(self, key: ObjectKey, online: bool, session: str) -> None:
+    def presence(self, key: ObjectKey, online: bool, session: str, reason: str = "") -> None:
         async def tell() -> None:
             while True:
                 device = self.desk.device(key)
                 if device is not None and device.online != online:
                     return  # it has changed meanwhile
                 try:
-                    await self.recorder.report(key, "", {}, online=online, session=session)
+                    await self.recorder.report(key, "", {}, online=online, session=session, reason=reason)
                     return
                 except DeviceError as error:
                     if error.code < 500:

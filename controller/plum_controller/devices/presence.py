@@ -73,7 +73,8 @@ class PresenceReconciler:
         if device is not None and device.online:
             return "", None
         left = self._since + 2 * parse_duration(resource.spec.heartbeat) - self._clock.monotonic()
-        return ("", left) if left > 0 else ("Silent", None)
+        why = device.why if device is not None else ""
+        return ("", left) if left > 0 else (why or "Silent", None)
 
 
 def _gone(status: ResourceStatus, why: str) -> ResourceStatus:

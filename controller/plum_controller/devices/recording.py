@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from plum_client.client import ApiClient
@@ -32,6 +32,16 @@ TRIES = 20
 REFRESH_SECONDS = 60.0
 """A value that was reported again and is the same is written anew no more often."""
 MOST_LOCKS = 10_000
+
+
+class Presence(NamedTuple):
+    """What is known of whether a device is there."""
+
+    online: bool | None
+    """None: nothing but that it reported."""
+    session: str
+    reason: str
+    """Why it is away; empty: it is silent."""
 
 
 class Recorder:
@@ -103,20 +113,21 @@ class Recorder:
         age: float = 0.0,
         online: bool | None = None,
         session: str = "",
+        reason: str = "",
     ) -> None:
-        """Put values, and whether the device is there, into the status. Raises `DeviceError`."""
+        """Put values, and whether the device is there (or why not), into the status. Raises `DeviceError`."""
         lock = self._locks.setdefault(key, asyncio.Lock())
         if len(self._locks) > MOST_LOCKS:
             self._locks = {one: held for one, held in self._locks.items() if held.locked()}
         moment = self._clock.now() - timedelta(seconds=age)
         async with lock:
             try:
-                await self._write(key, node, values, moment, online, session)
+                await self._write(key, node, values, moment, Presence(online, session, reason))
             except ApiError as error:
                 raise error_of(error) from error
 
     async def _write(
-        self, key: ObjectKey, node: str, values: Mapping[str, Reading], moment: datetime, online: bool | None, session: str
+        self, key: ObjectKey, node: str, values: Mapping[str, Reading], moment: datetime, presence: Presence
     ) -> None:
         live = self._newest_of(key)
         for _ in range(TRIES):
@@ -128,7 +139,7 @@ class Recorder:
                     f"resource {key} is not served by {f'node {node}' if node else 'the controller'} any more", "OtherNode"
                 )
             check_values(live.spec.model, dict(values))
-            status = next_status(live, values, moment, online, session, node)
+            status = next_status(live, values, moment, presence, node)
             if status is None:
                 return
             try:
@@ -156,9 +167,10 @@ def serving_node(resource: Resource) -> str:
 
 
 def next_status(
-    live: Resource, values: Mapping[str, Reading], moment: datetime, online: bool | None, session: str, node: str
+    live: Resource, values: Mapping[str, Reading], moment: datetime, presence: Presence, node: str
 ) -> ResourceStatus | None:
     """The status with these values in it; None when that is what it says already."""
+    online, session, reason = presence
     status, reported, changed = live.status, dict(live.status.reported), False
     for name, reading in values.items():
         known = reported.get(name)
@@ -169,15 +181,18 @@ def next_status(
     connection = status.connection
     if online is None and values and not connection.online:
         online = True
-    if online is not None and (
-        connection.online != online or (online and (connection.session, connection.node) != (session, node))
-    ):
-        changed = True
+    came = online is not None and connection.online != online
+    moved = bool(online) and (connection.session, connection.node) != (session, node)
+    explained = online is False and bool(reason) and connection.reason != reason
+    changed = changed or came or moved or explained
     if not changed:
         return None
     there = connection.online if online is None else online
-    seen = moment if there or connection.last_seen is None else connection.last_seen
-    connection = Connection(online=there, last_seen=max(seen, connection.last_seen or seen), node=node, session=session)
+    seen = moment if there else connection.last_seen
+    if seen is not None and connection.last_seen is not None:
+        seen = max(seen, connection.last_seen)
+    why = "" if there else reason or (connection.reason if online is None else "")
+    connection = Connection(online=there, last_seen=seen, node=node, session=session, reason=why)
     return msgspec.structs.replace(status, reported=reported, connection=connection)
 
 

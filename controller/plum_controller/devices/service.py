@@ -11,11 +11,12 @@ from plum_client.outgoing import OutgoingClient
 from plum_schemas.operation import Operation
 from plum_schemas.resource import Resource
 from plum_schemas.taskrun import TaskRun
+from plum_schemas.worker import Worker
 
 from plum_controller.devices import operations, presence, reserving, retention
 from plum_controller.devices.host import ControllerHost
 from plum_controller.devices.recording import Recorder
-from plum_controller.devices.worker_driver import RunEnds, WorkerDevice
+from plum_controller.devices.worker_driver import ConnectedWorkers, RunEnds, WorkerDevice
 from plum_controller.domain.operation_plan import host_of
 
 
@@ -56,10 +57,17 @@ def add_to(manager: Manager, settings: DeviceSettings, outgoing: OutgoingClient)
 def _drivers(manager: Manager, host: ControllerHost, outgoing: OutgoingClient) -> Drivers:
     ends = RunEnds(manager.api, manager.informer(TaskRun))
 
+    def workers_changed(namespace: str, task: str) -> None:
+        for key, driver in drivers.specs():
+            if key.namespace == namespace and driver.worker is not None and driver.worker.task == task:
+                drivers.look(key)
+
+    workers = ConnectedWorkers(manager.informer(Worker), workers_changed)
+
     def make(resource: Resource) -> Device | None:
         driver = resource.spec.driver
         if driver.worker is not None:
-            return WorkerDevice(resource, driver.worker, manager.api, ends)
+            return WorkerDevice(resource, driver.worker, manager.api, ends, workers)
         if driver.http is not None and not resource.spec.node_name:
             from plum_client.devices.http_driver import HttpDevice
 
@@ -67,6 +75,7 @@ def _drivers(manager: Manager, host: ControllerHost, outgoing: OutgoingClient) -
         return None
 
     drivers = Drivers(host.desk, make)
+    host.on_restored = drivers.look
 
     def changed(old: Resource | None, new: Resource | None) -> None:
         resource = new or old

@@ -20,6 +20,7 @@ OFFLINE = {
     "NodeLost": "the lease of its node has run out; nobody knows how the device is",
     "NodeGone": "its node was deleted; announce it on another, or change spec.nodeName",
     "DriverFailed": "its address does not answer as spec.driver expects",
+    "NoWorker": "no worker of this namespace is connected that runs the task of spec.driver.worker; start one",
 }
 MOST_NAMED = 3
 """Properties that a message names."""
@@ -70,10 +71,10 @@ def follow(spec: Json, status: Json, generation: int, now: str) -> None:
 def _online(connection: Json) -> Json:
     if connection.get("online"):
         return {"type": "Online", "status": "True", "reason": "Connected", "message": ""}
-    if not connection.get("lastSeen"):
+    reason = connection.get("reason") or ("Silent" if connection.get("lastSeen") else "")
+    if not reason:
         text = "nobody has spoken for this device yet; start its program, or look at spec.driver"
         return {"type": "Online", "status": "False", "reason": "NeverSeen", "message": text}
-    reason = connection.get("reason") or "Silent"
     return {"type": "Online", "status": "False", "reason": reason, "message": OFFLINE.get(reason, "")}
 
 

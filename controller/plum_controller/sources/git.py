@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from plum_client.manifests.documents import SUFFIXES
 
+from plum_controller.domain.sync.identity import SCP
 from plum_controller.manifests.tree import MAX_BYTES, Tree, TreeError
 from plum_controller.sources.base import Revision, SourceError
 
@@ -30,7 +31,6 @@ TIMEOUT = 30.0
 MAX_PACKS = 40
 """Fetches after which the clone is made anew, so that it does not grow for ever."""
 MAX_FILES = 200_000
-_SCP = re.compile(r"(?:([^@/]+)@)?([^:/]+):(?!//)(.+)\Z").match
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class GitSource:
         from dulwich.client import HttpGitClient, LocalGitClient, SSHGitClient
 
         parts = urlsplit(self._url)
-        scp = _SCP(self._url) if "://" not in self._url else None
+        scp = SCP.match(self._url) if "://" not in self._url else None
         if parts.scheme in ("https", "http"):
             if parts.scheme == "http" and self._access.password:
                 raise SourceError(f"{self._shown}: a token is not sent over http; use https")

@@ -15,7 +15,8 @@ import pytest
 from plum_client.client import ApiClient
 from plum_schemas.base import ObjectKey, ObjectMeta
 from plum_schemas.operation import Operation
-from plum_schemas.resource import Resource, ResourceSpec
+from plum_schemas.resource import Resource, ResourceSpec, ResourceStatus
+from plum_schemas.taskrun import TaskRun
 
 from tests.support.agent import NODE, Site
 from tests.support.devices import VALVE, ask_for, ended, operation_until, resource_until
@@ -68,7 +69,7 @@ class Appliance:
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path, str]]:
     folder = tmp_path_factory.mktemp("drivers")
-    with started_server(folder / "controller") as server:
+    with started_server(folder / "controller", env={"PLUM_WORKER_LEASE_SECONDS": "3"}) as server:
         command = [sys.executable, "-m", "plum_agent", "--node", NODE, "--controller", server.url, "--engine", "none"]
         with (folder / "agent.log").open("ab") as log:
             agent = subprocess.Popen([*command, "--data-dir", str(folder / "agent")], stdout=log, stderr=log, cwd=folder)
@@ -153,6 +154,9 @@ async def test_a_worker_carries_out_operations_of_its_device(
 ) -> None:
     spec = msgspec.convert({"model": VALVE, "driver": {"worker": {"task": "valve"}}, "nodeName": "elsewhere"}, ResourceSpec)
     await api.create(Resource(metadata=ObjectMeta(name="by-worker", namespace="default"), spec=spec))
+    alone = await resource_until(api, "by-worker", lambda status: status.connection.reason == "NoWorker")
+    late = await ask_for(api, "by-worker", not_after="300ms")
+    expired = await ended(api, late)
     program = tmp_path / "worker.py"
     program.write_text(
         "from plum_worker import Worker\n\nworker = Worker()\n\n\n"
@@ -166,9 +170,62 @@ async def test_a_worker_carries_out_operations_of_its_device(
     try:
         done = await ended(api, await ask_for(api, "by-worker", "flush", arguments={"seconds": 2}))
         failed = await ended(api, await ask_for(api, "by-worker"))
+        there = await resource_until(api, "by-worker", lambda status: status.connection.online)
     finally:
         worker.kill()
         worker.wait()
+    gone = await resource_until(api, "by-worker", lambda status: not status.connection.online, 60)
+    waiting = await ask_for(api, "by-worker")
+    held = await operation_until(api, waiting, lambda status: status.reason == "Offline")
+    assert [online(status) for status in (alone, there, gone)] == [
+        ("False", "NoWorker"),
+        ("True", "Connected"),
+        ("False", "NoWorker"),
+    ]
+    assert (alone.connection.last_seen, held.phase) == (None, "Queued")
+    assert (expired.phase, [run async for run in runs_of(api, late)]) == ("Expired", [])
     assert (done.phase, done.result) == ("Succeeded", {"did": "flush", "on": "by-worker", "seconds": 2})
     assert (failed.phase, failed.reason) == ("Failed", "DeviceFailed")
     assert "no home" in failed.error
+
+
+async def test_a_run_that_no_worker_took_in_time_is_expired_and_never_begun(
+    api: ApiClient, programs: tuple[str, Path, str], tmp_path: Path
+) -> None:
+    """The worker is there, and busy until the time is over."""
+    spec = msgspec.convert({"driver": {"worker": {"task": "press"}}, "operationsAtOnce": 2}, ResourceSpec)
+    await api.create(Resource(metadata=ObjectMeta(name="busy", namespace="default"), spec=spec))
+    program, done = tmp_path / "worker.py", tmp_path / "done"
+    program.write_text(
+        "import sys, time\nfrom plum_worker import Worker\n\nworker = Worker(capacity=1)\n\n\n"
+        "@worker.task('press')\ndef press(payload):\n"
+        "    open(sys.argv[1], 'a').write(payload['method'] + '\\n')\n"
+        "    time.sleep(payload['arguments'].get('seconds', 0))\n\n\nworker.run()\n"
+    )
+    env = {"PATH": "/usr/bin:/bin", "CONTROLLER_BASE": programs[0], "CONTROLLER_GRPC_ADDR": programs[2]}
+    with (tmp_path / "worker.log").open("ab") as log:
+        worker = subprocess.Popen([sys.executable, str(program), str(done)], env=env, stdout=log, stderr=log, cwd=tmp_path)
+    try:
+        await resource_until(api, "busy", lambda status: status.connection.online, 60)
+        long = await ask_for(api, "busy", "long", arguments={"seconds": 4})
+        await operation_until(api, long, lambda status: status.phase == "Accepted")
+        while not done.exists():
+            await asyncio.sleep(0.02)
+        late = await ended(api, await ask_for(api, "busy", "late", not_after="1s"))
+        assert (await ended(api, long)).phase == "Succeeded"
+        assert (await ended(api, await ask_for(api, "busy", "after"))).phase == "Succeeded"
+    finally:
+        worker.kill()
+        worker.wait()
+    assert (late.phase, done.read_text().split()) == ("Expired", ["long", "after"])
+
+
+def online(status: ResourceStatus) -> tuple[str, str]:
+    found = next(one for one in status.conditions if one.type == "Online")
+    return found.status, found.reason
+
+
+async def runs_of(api: ApiClient, operation: Operation) -> AsyncIterator[str]:
+    for run in await api.list(TaskRun, "default"):
+        if operation.metadata.uid in run.metadata.name:
+            yield run.metadata.name

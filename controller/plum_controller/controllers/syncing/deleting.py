@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from plum_client.client import ApiClient
@@ -19,6 +19,9 @@ from plum_controller.controllers.syncing.live import Live
 from plum_controller.domain.sync.guards import kept
 from plum_controller.domain.sync.identity import ObjectId
 from plum_controller.domain.sync.order import dependencies_of, wave_of
+
+REFUSED = "could not be deleted"
+"""How the message of what the server did not delete begins."""
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ async def delete(
         else:
             message = await _delete_one(api, live, identity, obj)
             if message is not None:
-                left[identity] = _pending(item, message)
+                left[identity] = _pending(item, message, "Failed" if message.startswith(REFUSED) else "Deleting")
     return left
 
 
@@ -88,12 +91,12 @@ async def _delete_one(api: ApiClient, live: Live, identity: ObjectId, obj: Mappi
     except NotFoundError:
         return None
     except ApiError as error:
-        return f"could not be deleted: {error.message}"
+        return f"{REFUSED}: {error.message}"
     return "is being deleted" if obj["metadata"].get("finalizers") else None
 
 
-def _pending(item: InventoryItem, message: str) -> InventoryItem:
-    return msgspec.structs.replace(item, pending_delete=True, result="Deleting", health="", message=message)
+def _pending(item: InventoryItem, message: str, result: Literal["Deleting", "Failed"] = "Deleting") -> InventoryItem:
+    return msgspec.structs.replace(item, pending_delete=True, result=result, health="", message=message)
 
 
 def _needed(objects: Mapping[ObjectId, Mapping[str, Any]]) -> set[tuple[str, str, str]]:

@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from plum_client.client import ApiClient
-from plum_client.errors import ApiError, ApiUnavailableError, ConflictError, InvalidObjectError, NotFoundError, UnauthorizedError
+from plum_client.errors import (
+    ApiError,
+    ApiUnavailableError,
+    ConflictError,
+    ForbiddenError,
+    InvalidObjectError,
+    NotFoundError,
+    UnauthorizedError,
+)
 from plum_client.manifests.documents import Problem
 from plum_client.manifests.refusals import owner_named, problems_of, unreadable_fields, without_field
 from plum_schemas.base import KindInfo
@@ -86,9 +94,9 @@ class Plan:
 class Engine:
     """Plans and applies for all Syncs."""
 
-    def __init__(self, api: ApiClient, live: Live, owner: Callable[[str], str]) -> None:
-        """`owner` gives the Sync that a label names, if it exists; else an empty text."""
-        self._api = api
+    def __init__(self, api_of: Callable[[Sync], ApiClient], live: Live, owner: Callable[[str], str]) -> None:
+        """`api_of`: the API with the rights of a Sync. `owner`: the Sync that a label names, if it exists; else an empty text."""
+        self._api_of = api_of
         self._live = live
         self._owner = owner
 
@@ -189,7 +197,7 @@ class Engine:
         checked = Checked(item, "change" if live is not None else "create", live)
         same = known is not None and known.hash == item.document.hash
         mine = other == state.label
-        if other and not mine and (owner := self._owner(other)):
+        if other and not mine and not sync.spec.service_account_name and (owner := self._owner(other)):
             text = f"{item.identity} belongs to the Sync {owner}; remove it from one of them"
             checked.problems.append(item.document.manifest.problem("metadata.name", text))
             return checked
@@ -210,8 +218,16 @@ class Engine:
                 return checked
         except (ApiUnavailableError, UnauthorizedError):
             raise
+        except ForbiddenError as error:
+            checked.live = None  # what it may not write, nobody sees through it
+            checked.problems.append(item.document.manifest.problem("", error.message))
+            return checked
         except ApiError as error:
             checked.problems += await self._problems(sync, item, live, error)
+            return checked
+        if other and not mine and (owner := self._owner(other)):
+            text = f"{item.identity} belongs to the Sync {owner}; remove it from one of them"
+            checked.problems.append(item.document.manifest.problem("metadata.name", text))
             return checked
         return self._judge(sync, state, checked, same, known)
 
@@ -280,7 +296,7 @@ class Engine:
     async def _write(self, sync: Sync, item: Item, data: Json, *, force: bool, dry_run: bool) -> Json:
         if item.info is None:
             raise NotFoundError(f"the server has no kind {item.identity.kind} yet")
-        return await self._api.apply(
+        return await self._api_of(sync).apply(
             data,
             kind=item.info,
             force=force,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from plum_client.errors import ApiError, ApiUnavailableError
+from plum_client.errors import ApiError, ApiUnavailableError, ForbiddenError
 from plum_client.manifests.documents import Problem
 from plum_client.reconciler import Result
 from plum_schemas.base import ObjectKey
@@ -17,7 +17,7 @@ from plum_schemas.sync import REQUEST_ANNOTATION, Drift, InventoryItem, Sync, Sy
 
 from plum_controller.controllers.syncing.deleting import Leaving, delete, look_at
 from plum_controller.controllers.syncing.engine import PARALLEL, Checked, Plan, refused
-from plum_controller.controllers.syncing.inputs import folder_of, options_of, source_of
+from plum_controller.controllers.syncing.inputs import folder_of, options_of, references, source_of
 from plum_controller.controllers.syncing.live import Json
 from plum_controller.controllers.syncing.report import Report, first_of
 from plum_controller.controllers.syncing.state import SyncState, Verified
@@ -107,6 +107,7 @@ class Run:
         if waits:
             report.phase("Pending", "DependsOn", waits)
             return Result.wait_for_change()
+        await self._check_account()
         newest = await self._newest(requested)
         report.set(source_revision=newest.name)
         revision, held = await self._wanted(newest)
@@ -135,6 +136,23 @@ class Run:
         if report.status.conditions and any(c.type == "DeletesBlocked" and c.status == "True" for c in report.status.conditions):
             report.condition("DeletesBlocked", False, "Allowed", "nothing waits for an approval")
         return await self._carry_out(plan, going, revision, requested)
+
+    async def _check_account(self) -> None:
+        """With an account of its own a Sync reads what that may read, and no more. Raises `SourceError`."""
+        sync, account = self._sync, self._sync.spec.service_account_name
+        if not account:
+            return
+        namespace, api = sync.metadata.namespace, self._parent.api_of(sync)
+        if self._live.value(ObjectId("", "ServiceAccount", namespace, account)) is None:
+            text = f"there is no ServiceAccount {account} in {namespace}; create it, and bind it to a role"
+            raise SourceError(f"spec.serviceAccountName: {text}")
+        for identity in references(sync):
+            info = self._live.kind("v1", identity.kind)
+            try:
+                if info is not None:
+                    await api.get(info, ObjectKey(identity.namespace, identity.name))
+            except ForbiddenError as error:
+                raise SourceError(f"{identity} cannot be read: {error.message}") from error
 
     # ---- where manifests come from
 
@@ -253,9 +271,10 @@ class Run:
             await self._write()
         self._inventory = by_id(widen(self._inventory.values(), wanted))
         waits, problems = await self._apply_stages(plan, bool(going.delete or going.going))
+        refused_delete = ""
         self._note_unchanged(plan)
         if not waits and not problems and (going.delete or going.going):
-            left = await delete(self._api, self._live, going, self._inventory)
+            left = await delete(self._parent.api_of(self._sync), self._live, going, self._inventory)
             done = [one for one in going.delete if one not in left or "is being deleted" in left[one].message]
             self._count(deleted=len(done))
             for identity in (*going.delete, *going.going):
@@ -263,9 +282,15 @@ class Run:
                 self._state.verified.pop(identity, None)
             self._inventory.update(left)
             waits = _first_pending(left)
+            refused_delete = next((f"{one} {item.message}" for one, item in left.items() if item.result == "Failed"), "")
         if not waits and not problems and report.status.applied_revision != revision.name:
             await asyncio.to_thread(self._archive.keep, revision)
-        return self._finish(plan, revision, requested, waits, problems)
+        result = self._finish(plan, revision, requested, waits, problems)
+        if refused_delete:
+            report.failed("DeleteFailed", refused_delete)
+            self._state.failures += 1
+            return self._retry()
+        return result
 
     async def _apply_stages(self, plan: Plan, deletes: bool) -> tuple[str, list[Problem]]:
         """Apply stage by stage. Answers with what is awaited, and what went wrong."""
@@ -437,6 +462,7 @@ class Run:
         from plum_controller.controllers.syncing.preview import render
 
         sync = self._sync
+        await self._check_account()
         self._state.dirty = True
         newest = await self._newest(self._state.requested)
         revision, held = await self._wanted(newest)

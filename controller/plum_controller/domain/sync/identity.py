@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from plum_schemas.sync import InventoryItem
 
 MAX_LABEL = 63
+SCP = re.compile(r"(?:([^@/]+)@)?([^:/]+):(?!//)(.+)\Z")
+"""`USER@HOST:PATH`, as ssh is told of repositories: user, host, path."""
 
 
 class ObjectId(NamedTuple):
@@ -50,3 +53,11 @@ def label_of(namespace: str, name: str) -> str:
     if len(text) <= MAX_LABEL:
         return text
     return f"{text[: MAX_LABEL - 11].rstrip('.-')}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def is_local(url: str) -> bool:
+    """Whether the address of a Git repository is a path of this machine: `file://`, or none of `SCHEME://` and `HOST:PATH`."""
+    scheme, separator, _ = url.partition("://")
+    if separator:
+        return scheme.lower() not in ("https", "http", "ssh")
+    return SCP.match(url) is None

@@ -121,6 +121,25 @@ class Desk:
             device.stream = None
             device.sent.clear()
 
+    def not_reached(self, key: ObjectKey, why: str, *, certain: bool) -> None:
+        """The driver of a device does not reach it. `certain`: it is away now; else two heartbeats decide. Safe to repeat."""
+        device = self._devices.get(key)
+        if device is None:
+            return
+        known, device.why = device.why, why
+        if device.online and certain:
+            self._leave(device)
+            self._set_timer(device)
+        elif not device.online and certain and known != why:
+            self._keeper.presence(key, False, device.session, why)
+
+    def under_way(self, key: ObjectKey, session: str) -> list[Ticket]:
+        """Operations that a session has accepted and has not ended: a driver that begins anew goes on with these."""
+        device = self._devices.get(key)
+        if device is None:
+            return []
+        return [ticket for ticket in self._in_order(device) if ticket.is_under_way and ticket.session == session]
+
     # ---- what the API says
 
     def set_resource(self, key: ObjectKey, resource: Resource | None) -> None:
@@ -280,11 +299,20 @@ class Desk:
             device.reported.setdefault(name, reported.value)
 
     def _hear(self, device: Device) -> None:
-        device.heard = self._keeper.moment().seconds
+        device.heard, device.why = self._keeper.moment().seconds, ""
         if not device.online:
             device.online = True
             self._keeper.presence(device.key, True, device.session)
         self._set_timer(device)
+
+    def _leave(self, device: Device) -> None:
+        """It is away; whoever is there comes back."""
+        device.online = False
+        if device.stream is not None:
+            device.stream.close()
+            device.stream = None
+            device.sent.clear()
+        self._keeper.presence(device.key, False, device.session, device.why)
 
     def _silent(self, device: Device, moment: Moment) -> float:
         """Seconds of silence; 0 for a device that is there."""
@@ -369,12 +397,7 @@ class Desk:
         async with device.lock:
             moment = self._keeper.moment()
             if device.online and moment.seconds >= device.heard + device.silence:
-                device.online = False
-                if device.stream is not None:
-                    device.stream.close()  # whoever is there comes back
-                    device.stream = None
-                    device.sent.clear()
-                self._keeper.presence(device.key, False, device.session)
+                self._leave(device)
             silent = self._silent(device, moment)
             try:
                 for ticket in self._in_order(device):

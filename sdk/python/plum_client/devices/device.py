@@ -30,8 +30,8 @@ class Keeper(Protocol):
     async def report(self, key: ObjectKey, readings: dict[str, Reading]) -> Received:
         """Durable when it returns. Raises `DeviceError`."""
 
-    def presence(self, key: ObjectKey, online: bool, session: str) -> None:
-        """A device came or went."""
+    def presence(self, key: ObjectKey, online: bool, session: str, reason: str = "") -> None:
+        """A device came or went. `reason`: why it is away, where more is known than that it is silent."""
 
 
 class Commands:
@@ -76,6 +76,8 @@ class Device:
         self.online = False
         self.heard = float("-inf")
         """Seconds at which it said something last."""
+        self.why = ""
+        """Why its driver does not reach it; empty while it does."""
         self.stream: Commands | None = None
         self.reported: dict[str, Any] = {}
         """Newest value of each property that is known here."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from plum_schemas.resource import Driver as DriverSpec
 from plum_schemas.resource import Resource
 
 from plum_client.devices.desk import Desk
-from plum_client.devices.device import Commands
+from plum_client.devices.device import Commands, command_of
 from plum_client.devices.protocol import Announcement, DeviceError, Move, Report
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,22 @@ class CallError(Exception):
         """True: the device refused or failed. False: it was never reached. None: nobody knows."""
 
 
+class NobodyThereError(CallError):
+    """There is nobody to call, and that is known for sure."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, False)
+        self.reason = reason
+        """CamelCase word for why the device is away."""
+
+
+class TooLateError(CallError):
+    """Its time was over before it could be begun; it never was."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, False)
+
+
 class Device(Protocol):
     """How one kind of driver speaks to its device. Methods raise `CallError`."""
 
@@ -55,7 +71,7 @@ class Device(Protocol):
         """Make these values so."""
 
     async def read(self, key: ObjectKey) -> dict[str, Any] | None:
-        """Values it has now; None where it only can be looked at whether it is there."""
+        """Values it has now; None where it only can be looked at whether it is there. Raises `NobodyThereError` as well."""
 
 
 class Driver:
@@ -66,7 +82,9 @@ class Driver:
         self._key = resource.key
         self._device = device
         poll = resource.spec.driver.http.poll if resource.spec.driver.http is not None else None
-        self._pause = min(parse_duration(poll) if poll else 1e9, parse_duration(resource.spec.heartbeat))
+        heartbeat = parse_duration(resource.spec.heartbeat)
+        self._pause = min(parse_duration(poll) if poll else 1e9, heartbeat)
+        self._patience = 2 * heartbeat
         self._wake = asyncio.Event()
         self._calls: dict[str, asyncio.Task[None]] = {}
         self._stopped: set[str] = set()
@@ -75,7 +93,8 @@ class Driver:
     async def run(self) -> None:
         """Look after it: there while it answers, and then its commands are carried out."""
         following: asyncio.Task[None] | None = None
-        announced, failures = False, 0
+        announced, failures, failing_since = False, 0, 0.0
+        clock = asyncio.get_running_loop().time
         try:
             while True:
                 try:
@@ -87,10 +106,18 @@ class Driver:
                     readings = {name: {"value": value} for name, value in (values or {}).items()}
                     await self._desk.report(self._key, _report(self._device.session, readings))
                     failures = 0
+                    self._go_on()
                 except (CallError, DeviceError) as error:
                     failures += 1
                     if failures == 1:
+                        failing_since = clock()
                         logger.info("device does not answer", extra={"key": str(self._key), "error": error.message})
+                    if isinstance(error, CallError):
+                        self._desk.not_reached(
+                            self._key,
+                            error.reason if isinstance(error, NobodyThereError) else "DriverFailed",
+                            certain=isinstance(error, NobodyThereError) or clock() - failing_since >= self._patience,
+                        )
                 pause = self._pause if not failures else min(LONGEST_PAUSE, self._pause, FIRST_PAUSE * 2 ** min(failures, 10))
                 try:
                     async with asyncio.timeout(pause):
@@ -103,6 +130,18 @@ class Driver:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def look(self) -> None:
+        """Something has changed: do not wait for the next look at the device."""
+        self._wake.set()
+
+    def _go_on(self) -> None:
+        """With what this session had accepted before the host was started anew."""
+        for ticket in self._desk.under_way(self._key, self._device.session):
+            if ticket.uid not in self._calls:
+                begun = {**command_of(ticket), "attempt": ticket.attempt}
+                task = self._calls[ticket.uid] = asyncio.ensure_future(self._carry_out(begun, stop=ticket.canceled))
+                task.add_done_callback(partial(self._done, ticket.uid))
 
     async def _follow(self, commands: Commands) -> None:
         try:
@@ -127,15 +166,29 @@ class Driver:
             logger.error("call of a device broke off", extra={"key": str(self._key), "error": str(error)}, exc_info=error)
 
     async def _operate(self, command: Mapping[str, Any]) -> None:
-        uid, session = command["id"], self._device.session
+        if await self._accept(command["id"]):
+            await self._carry_out(command)
+
+    async def _accept(self, uid: str) -> bool:
         try:
-            await self._desk.move(self._key, uid, Move(session=session, phase="Accepted"))
+            await self._desk.move(self._key, uid, Move(session=self._device.session, phase="Accepted"))
         except DeviceError as error:
             logger.info("operation is not carried out", extra={"key": str(self._key), "error": error.message})
-            return
+            return False
+        return True
+
+    async def _carry_out(self, command: Mapping[str, Any], *, stop: bool = False) -> None:
+        """Of one that was accepted. `stop`: its user wants it to stop, and who was to be told is not there any more."""
+        uid, session = command["id"], self._device.session
         try:
+            if stop:
+                await self._device.stop(self._key, command)
             result = await self._device.operate(self._key, command)
             end = Move(session=session, phase="Succeeded", result=result)
+        except TooLateError as error:
+            if not await self._accept(uid):
+                return  # the host knows that it is too late, and has said so
+            end = Move(session=session, phase="Failed", error=error.message)
         except CallError as error:
             if error.happened is None:
                 why = error.message
@@ -193,7 +246,7 @@ class Drivers:
     def __init__(self, desk: Desk, make: Make) -> None:
         self._desk = desk
         self._make = make
-        self._running: dict[ObjectKey, tuple[DriverSpec, str, asyncio.Task[None]]] = {}
+        self._running: dict[ObjectKey, tuple[DriverSpec, str, asyncio.Task[None], Driver]] = {}
 
     def set_resource(self, key: ObjectKey, resource: Resource | None) -> None:
         """Begin, change or end the driver of a Resource."""
@@ -205,12 +258,22 @@ class Drivers:
             del self._running[key]
             known = None
         if known is None and resource is not None and spec is not None and (device := self._make(resource)) is not None:
-            task = asyncio.get_running_loop().create_task(Driver(self._desk, resource, device).run(), name=f"driver {key}")
+            driver = Driver(self._desk, resource, device)
+            task = asyncio.get_running_loop().create_task(driver.run(), name=f"driver {key}")
             task.add_done_callback(_ended)
-            self._running[key] = (spec, heartbeat, task)
+            self._running[key] = (spec, heartbeat, task, driver)
+
+    def look(self, key: ObjectKey) -> None:
+        """Have the driver of a Resource, if it has one, look at its device now."""
+        if (known := self._running.get(key)) is not None:
+            known[3].look()
+
+    def specs(self) -> Iterable[tuple[ObjectKey, DriverSpec]]:
+        """Resources with a driver, and what they say of it."""
+        return [(key, running[0]) for key, running in self._running.items()]
 
     def close(self) -> None:
-        for _, _, task in self._running.values():
+        for _, _, task, _ in self._running.values():
             task.cancel()
         self._running.clear()
 
