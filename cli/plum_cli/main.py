@@ -71,7 +71,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("run", "Tasks", "run a task or a workflow"),
     Command("runs", "Tasks", "runs of workflows: list, graph, logs, pause, resume, cancel, retry, rerun, skip, approve"),
     Command("simulate", "Tasks", "what a run of a workflow would do, with results that you give"),
-    Command("workflow", "Tasks", "make workflows from templates"),
+    Command("workflow", "Tasks", "what workflows do, their versions, and workflows from templates"),
     Command("task", "Tasks", "cancel runs of tasks, or run them again"),
     Command("trigger", "Tasks", "fire triggers, fill back, see what they did, send events"),
     Command("audit", "Care", "who did what: the audit log, and whether it is whole"),

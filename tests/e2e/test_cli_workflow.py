@@ -1,9 +1,10 @@
-"""`plum workflow`: templates listed, workflows made from them, refusals that name the parameter."""
+"""`plum workflow`: versions, templates listed, workflows made from them, refusals that name the parameter."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ spec:
   nodes: [{name: tell, taskRef: builtin.echo, payload: {text: "${{ params.site }} at ${{ params.hour }}"}}]
   outputs: {text: "${{ nodes.tell.output.text }}"}
 """
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait until a controller has seen what was written."""
+    deadline = time.monotonic() + 30.0
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +77,39 @@ def test_a_workflow_is_made_from_a_template(server: str, tmp_path: Path) -> None
     assert "is a template" in plum("run", "workflow/report", "--param", "site=x", "--wait").err
     assert "is no template" in plum("workflow", "new", "other", "--template", "nightly").err
     assert plum("workflow", "new", "other", "--template", "nobody").code == NOT_FOUND
+
+
+def test_versions_are_listed_compared_and_brought_back(server: str, tmp_path: Path) -> None:
+    plum = Plum(server, tmp_path)
+
+    def apply(number: int, text: str, **more: str) -> None:
+        given = {"nodes": [{"name": "tell", "taskRef": "builtin.echo", "payload": {"text": text}}], **more}
+        body = {"apiVersion": "plum.dev/v1", "kind": "Workflow", "metadata": {"name": "kept"}, "spec": given}
+        plum.ok("apply", "-f", "-", stdin=json.dumps(body))
+        eventually(lambda: f"{number} (current)" in plum.ok("workflow", "versions", "kept").out)
+
+    apply(1, "one")
+    apply(2, "二", state="Paused")
+    apply(3, "three")
+
+    listed = plum.ok("workflow", "versions", "kept").out.splitlines()
+    assert [line.split()[0] for line in listed[1:]] == ["3", "2", "1"]
+    assert "spec.nodes[tell].payload.text: 二 -> three" in listed[1]
+    assert "+      text: 二" in plum.ok("workflow", "diff", "kept", "1", "2").out
+    assert "-      text: 二" in plum.ok("workflow", "diff", "kept").out
+    unknown = plum("workflow", "rollback", "kept", "--to", "9")
+    assert (unknown.code, "has no version 9; kept are 3, 2, 1" in unknown.err) == (NOT_FOUND, True)
+
+    tried = plum.ok("workflow", "rollback", "kept", "--to", "1", "--dry-run").out
+    assert "spec.nodes[tell].payload.text: three -> one" in tried
+    assert "text: three" in plum.ok("get", "workflow", "kept", "-o", "yaml").out
+    plum.ok("workflow", "rollback", "kept", "--to", "2")
+    stored = json.loads(plum.ok("get", "workflow", "kept", "-o", "json").out)["spec"]
+    assert stored["nodes"][0]["payload"] == {"text": "二"}
+    assert stored["state"] == "Active"  # what a run does came back; that it may run was not part of it
+    eventually(lambda: "4 (current)" in plum.ok("workflow", "versions", "kept").out)
+    assert "unchanged: it does what version 4 does" in plum.ok("workflow", "rollback", "kept", "--to", "4").out
+
+    plum.ok("run", "workflow/kept", "--wait")
+    eventually(lambda: "1 ended, 100% succeeded" in plum.ok("workflow", "show", "kept").out)
+    assert plum("workflow", "show", "nobody").code == NOT_FOUND
