@@ -3,6 +3,7 @@
     take: written down -> guarded write of the status, with the next fencing token -> ours
     actor --rows, one transaction per step--> store --pieces, oldest change first--> controller --confirmed--> forgotten here
     status last: an end is told after all that it follows from
+    inside of another one: taken when it is made, told of with `Merge.runs` of the run around it; that one's end waits for its end
 
 The link decides when the controller knows, never what happens. What is refused because the run was given up ends here as well.
 """
@@ -15,27 +16,32 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol
 
 import msgspec
 from plum_client.backoff import Backoff, Pause
 from plum_client.client import ApiClient
 from plum_client.clock import Clock
 from plum_client.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError, TooManyRequestsError, error_of
+from plum_client.events import EventRecorder
+from plum_client.outgoing import OutgoingClient
 from plum_client.transport import Request
-from plum_flow.delegation import MOST_BYTES, MOST_ROWS, MOST_TASKS, Merge, MergedRow
+from plum_flow.delegation import MOST_BYTES, MOST_ROWS, MOST_TASKS, InnerRun, Merge, MergedRow
 from plum_flow.running.actor import Actor
 from plum_flow.running.journal import space_of
-from plum_flow.running.made import facts_of
+from plum_flow.running.made import facts_of, place_of
 from plum_flow.running.statuses import status_of
 from plum_flow.workflow.graph import compile_definition
 from plum_flow.workflow.loading import load
 from plum_flow.workflow.rows import RUN_KEY, decode_node, decode_run
 from plum_flow.workflow.state import Run
+from plum_schemas.base import ObjectKey
 from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
-from plum_agent.workflows.effects import Effects
-from plum_agent.workflows.store import Head, Piece, RunStore
+from plum_agent.workflows.effects import Effects, InnerRuns, run_ended
+from plum_agent.workflows.inner import ending_of
+from plum_agent.workflows.store import Ending, Head, Piece, RunStore
 from plum_agent.workflows.tasks import LocalTasks
 
 logger = logging.getLogger(__name__)
@@ -51,6 +57,19 @@ class GivenUpError(Exception):
     """The run is not this node's any more."""
 
 
+class Inner(InnerRuns, Protocol):
+    """The runs inside of others, on this node."""
+
+    def around(self, head: Head) -> Head | None:
+        """The run that one is inside of; None if that does not go on any more."""
+
+    def has(self, uid: str) -> bool:
+        """Whether runs inside of this one are still to be told of."""
+
+    def ended(self, head: Head, ending: Ending) -> None:
+        """A run inside has ended, which is on disk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
     """What all runs of a node share."""
@@ -63,6 +82,9 @@ class Around:
     random: Random
     latest: Callable[[WorkflowRun], WorkflowRun | None]
     """The newest version of a run that the controller has told of."""
+    inner: Inner
+    outgoing: OutgoingClient
+    events: EventRecorder | None
 
 
 class Delegated:
@@ -73,13 +95,16 @@ class Delegated:
         self.given_up = False
         self._around = around
         self._plan = compile_definition(head.bundle.definition, head.bundle.definition_hash)
-        self._effects = Effects(head.bundle, around.tasks, around.clock, self._moved, self._broken)
+        self._effects = Effects(
+            head, around.node, around.tasks, around.inner, around.outgoing, around.clock, around.events, self._moved, self._broken
+        )
         self._actor: Actor | None = None
         self._dirty = asyncio.Event()
         self._dirty.set()
         self._reload = asyncio.Event()
         self._pause = Pause()
         self._failures = 0
+        self._canceled = False
 
     # ---- what comes from outside
 
@@ -91,7 +116,7 @@ class Delegated:
         if _revision(run) < _revision(self.head.run):
             return
         self.head.run = run
-        if self._actor is not None and self.head.taken:
+        if self._actor is not None and self.head.taken and not self._canceled:
             self._actor.steer(run.spec)
         self._dirty.set()
 
@@ -99,6 +124,31 @@ class Delegated:
         """A task of this run has ended."""
         if self._actor is not None:
             self._effects.task_ended(self._actor, run)
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it has ended, once that is on disk."""
+        actor = self._actor
+        if actor is None or actor.closed or not (actor.run.is_done and actor.ended.is_set()):
+            return None
+        return ending_of(actor.run.row)
+
+    def run_ended(self, inner: Head, ending: Ending) -> None:
+        """A run inside of this one has ended."""
+        place = place_of(inner.run)
+        if self._actor is not None and place is not None:
+            run_ended(self._actor, *place, inner.key.name, ending)
+
+    def look(self) -> None:
+        """There may be something to tell."""
+        self._dirty.set()
+        self._pause.end()
+
+    def cancel(self) -> None:
+        """The run around it wants no end of it any more."""
+        self._canceled = True
+        if self._actor is not None:
+            self._actor.steer(msgspec.structs.replace(self.head.run.spec, state="Canceled"))
 
     def give_up(self) -> None:
         """Somebody else has the run, or nobody: nothing of it goes on here."""
@@ -115,7 +165,7 @@ class Delegated:
     async def run(self) -> None:
         """All of it. Cancel it to leave the run to the next agent. Raises `GivenUpError`."""
         try:
-            if not self.head.taken:
+            if not self.head.taken and not self.head.parent:
                 await self._take()
             await self._open()
             merging = asyncio.ensure_future(self._merge_all())
@@ -189,12 +239,15 @@ class Delegated:
             actor.redactor = self._effects.redactor
         self._actor = actor
         actor.begin()
-        actor.steer(head.run.spec)
+        actor.steer(head.run.spec if not self._canceled else msgspec.structs.replace(head.run.spec, state="Canceled"))
+        self._moved()
 
     def _moved(self) -> None:
         self._dirty.set()
         if self._actor is not None and self._actor.ended.is_set():
             self._pause.end()
+            if self.head.parent and (ending := self.ending) is not None:
+                self._around.inner.ended(self.head, ending)
 
     def _broken(self, error: Exception) -> None:
         logger.warning("delegated run is loaded again", extra={"key": str(self.head.key), "error": str(error)})
@@ -219,6 +272,8 @@ class Delegated:
             self._dirty.clear()
             self._check()
             try:
+                if not self.head.taken:
+                    await self._announce()
                 if await self._merge():
                     return
                 self._failures = 0
@@ -240,10 +295,29 @@ class Delegated:
             if self._actor is not None and not self._actor.ended.is_set():
                 await self._pause.wait(MERGE_SECONDS)
 
+    async def _announce(self) -> None:
+        """Have the controller make the object of a run inside, by the run around it, which has to be there by then."""
+        while (outer := self._around.inner.around(self.head)) is None or not outer.taken:
+            self._check()
+            await self._pause.wait(MERGE_SECONDS)
+        made = InnerRun(run=self.head.run, definition=self.head.bundle.definition)
+        try:
+            await self._post(outer.key, Merge(fencing_token=outer.token, number=0, runs=[made]))
+        except (ConflictError, NotFoundError) as error:
+            found = await self._read()
+            if found is not None and found.metadata.uid != self.head.uid:
+                raise GivenUpError(f"there is another run of the name {self.head.key}") from error
+            raise ApiUnavailableError(f"the run around it is not told of now: {error.message}") from error
+        found = await self._read()
+        if found is None or found.metadata.uid != self.head.uid:
+            raise GivenUpError(f"run {self.head.key} is gone")
+        self.head.run, self.head.taken = found, True
+        await self._write_head()
+
     async def _merge(self) -> bool:
         """Everything that is on disk by now, then the status. True: the run has ended, and the controller knows."""
         store, uid = self._around.store, self.head.uid
-        ended = self._actor is not None and self._actor.run.is_done and self._actor.ended.is_set() and not self._actor.closed
+        ended = self.ending is not None and not self._around.inner.has(uid)
         while (piece := await store.piece(uid, MOST_ROWS, MOST_TASKS, MOST_BYTES)) is not None:
             self._check()
             await self._send(piece)
@@ -253,8 +327,12 @@ class Delegated:
 
     async def _send(self, piece: Piece) -> None:
         rows = [MergedRow(key=key, value=msgspec.Raw(value), live=live) for key, value, live in piece.rows]
-        body = _encode(Merge(fencing_token=self.head.token, number=piece.last, rows=rows, tasks=list(piece.tasks)))
-        key = self.head.key
+        await self._post(
+            self.head.key, Merge(fencing_token=self.head.token, number=piece.last, rows=rows, tasks=list(piece.tasks))
+        )
+
+    async def _post(self, key: ObjectKey, merge: Merge) -> None:
+        body = _encode(merge)
         response = await self._around.api.transport.send(
             Request("POST", WorkflowRun.info, key.namespace, key.name, "merge", body=body)
         )
@@ -271,8 +349,8 @@ class Delegated:
             found = self.head.run
         if found.status.fencing_token != self.head.token or found.status.phase in TERMINAL_RUN_PHASES:
             raise GivenUpError(f"run {self.head.key} has token {found.status.fencing_token}, not {self.head.token}")
-        if actor.run.is_done and not actor.ended.is_set():
-            return  # its end is not on disk yet
+        if actor.run.is_done and (not actor.ended.is_set() or around.inner.has(self.head.uid)):
+            return  # its end is not on disk yet, or not all that it follows from is told
         status = status_of(actor.run, found.status, found.metadata.generation, around.clock.now())
         if status != found.status:
             self.head.run = await around.api.write_status(msgspec.structs.replace(found, status=status))

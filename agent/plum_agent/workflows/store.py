@@ -3,6 +3,7 @@
     runs    uid -> head: the run, what it was given, the token it was taken with; how far it was merged
     rows    uid, key -> the newest state of a row, whether it is needed to go on, and a number that grows with every change
     tasks   uid, name -> a TaskRun as it is now, the same number
+    inner   uid -> the run it is inside of, and how it ended: known until that run is forgotten, so that none is begun twice
 
 What the controller has not confirmed is what has a number above the confirmed one: a row that changed ten times goes once.
 A row that is history and has arrived is deleted, so the file is as large as what goes on and what is not merged yet.
@@ -25,6 +26,7 @@ from plum_flow.delegation import Bundle
 from plum_flow.running.journal import RUNS
 from plum_schemas.base import ObjectKey, Struct
 from plum_schemas.taskrun import TERMINAL_PHASES, TaskRun
+from plum_schemas.workflow import WorkflowSpec
 from plum_schemas.workflowrun import WorkflowRun
 
 from plum_agent.workflows.switch import FILE
@@ -42,9 +44,20 @@ CREATE TABLE IF NOT EXISTS tasks (
   uid TEXT, name TEXT, value BLOB NOT NULL, ended INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (uid, name)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS tasks_by_seq ON tasks (uid, seq);
+CREATE TABLE IF NOT EXISTS inner (uid TEXT PRIMARY KEY, parent TEXT NOT NULL, ending BLOB) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS inner_by_parent ON inner (parent);
 """
 _LAST = "\U0010ffff"
 """Behind every key."""
+
+
+class Ending(Struct):
+    """How a run inside of another one ended."""
+
+    phase: str
+    reason: str = ""
+    message: str = ""
+    outputs: dict[str, Any] = {}
 
 
 class Head(Struct):
@@ -58,6 +71,8 @@ class Head(Struct):
     taken: bool = False
     """The controller has confirmed that it is ours."""
     taken_at: datetime | None = None
+    parent: str = ""
+    """Uid of the run that it is inside of. What such a run was given is that of the outermost one, and not kept twice."""
 
     @property
     def uid(self) -> str:
@@ -78,8 +93,17 @@ class Piece(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
+_decode_ending = msgspec.json.Decoder(Ending).decode
 _decode_head = msgspec.json.Decoder(Head).decode
 _decode_task = msgspec.json.Decoder(TaskRun).decode
+
+
+def _slim(head: Head) -> Head:
+    """As it is kept: what a run inside was given is kept with the outermost one."""
+    if not head.parent:
+        return head
+    bundle = Bundle(definition=WorkflowSpec(), definition_hash=head.bundle.definition_hash, params={})
+    return msgspec.structs.replace(head, bundle=bundle)
 
 
 class RunStore:
@@ -169,9 +193,11 @@ class RunStore:
         statements: list[tuple[str, Sequence[Any]]] = [
             (
                 "INSERT INTO runs (uid, head) VALUES (?, ?) ON CONFLICT (uid) DO UPDATE SET head = excluded.head",
-                (head.uid, _encode(head)),
+                (head.uid, _encode(_slim(head))),
             )
         ]
+        if head.parent:
+            statements.append(("INSERT OR IGNORE INTO inner VALUES (?, ?, NULL)", (head.uid, head.parent)))
         statements += [
             ("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, 1, 0)", (head.uid, key, value)) for key, value in (rows or {}).items()
         ]
@@ -179,7 +205,25 @@ class RunStore:
 
     async def forget(self, uid: str) -> None:
         """All of a run goes. Safe to repeat."""
-        await self._do(self._write, [(f"DELETE FROM {table} WHERE uid = ?", (uid,)) for table in ("runs", "rows", "tasks")])  # noqa: S608
+        uids = [uid]
+        for one in uids:
+            uids += [found for (found,) in await self._do(self._read, "SELECT uid FROM inner WHERE parent = ?", one)]
+        tables = ("runs", "rows", "tasks", "inner")
+        await self._do(self._write, [(f"DELETE FROM {table} WHERE uid = ?", (one,)) for one in uids for table in tables])  # noqa: S608
+
+    # ---- runs inside
+
+    async def inner(self, uid: str) -> tuple[bool, Ending | None]:
+        """Whether a run inside was ever begun, and how it ended."""
+        found = await self._do(self._read, "SELECT ending FROM inner WHERE uid = ?", uid)
+        return bool(found), _decode_ending(found[0][0]) if found and found[0][0] is not None else None
+
+    async def end_inner(self, uid: str, ending: Ending) -> None:
+        """A run inside has ended and is told: of it only that is kept."""
+        await self._do(self._write, [
+            ("UPDATE inner SET ending = ? WHERE uid = ?", (_encode(ending), uid)),
+            *((f"DELETE FROM {table} WHERE uid = ?", (uid,)) for table in ("runs", "rows", "tasks")),  # noqa: S608
+        ])  # fmt: skip
 
     # ---- rows: the engine's journal
 

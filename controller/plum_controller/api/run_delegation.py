@@ -7,23 +7,25 @@
 Rows are the newest state of each, so the same ones may come any number of times; a copy that was overtaken changes nothing. They
 are committed against the very version of the run whose token was compared: a node that was given up meanwhile changes nothing,
 however close it was. Its tasks become TaskRuns that have ended, in one transaction that takes each through the steps of its
-table.
+table. Runs that it has begun inside become WorkflowRuns under the uid that it gave them; what comes of those is refused, too,
+once a run around them was given up.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import msgspec
 from plum_flow.delegable import Known, task_names, workflows_inside
-from plum_flow.delegation import MOST_ROWS, MOST_TASKS, Bundle, Inside, Merge, MergedRow
+from plum_flow.delegation import MOST_ROWS, MOST_TASKS, Bundle, InnerRun, Inside, Merge, MergedRow
 from plum_flow.expressions import ExpressionError, compile_value
 from plum_flow.expressions.secret_values import secret_names
 from plum_flow.http_call import NAMES
-from plum_flow.running.journal import MERGES
+from plum_flow.running.journal import DEFINITION_KEY, DEFINITIONS, MERGES
 from plum_flow.workflow.graph import compile_definition, definition_hash
 from plum_flow.workflow.rows import RUN_KEY
 from plum_schemas.base import ObjectKey
@@ -35,6 +37,7 @@ from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
 from plum_controller.api.requests import Answer, ApiRequest
 from plum_controller.api.workflow_nodes import RunViews
+from plum_controller.domain.delegation import given_up
 from plum_controller.resources.errors import ApiStatusError, bad_request, too_large
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import WriteOptions
@@ -42,13 +45,29 @@ from plum_controller.resources.service import ResourceService
 from plum_controller.resources.transactions import Comparison, Operation, Plan
 from plum_controller.store.base import Check, Key, RowPut, Store, Transaction
 from plum_controller.store.errors import PreconditionError
+from plum_controller.store.journal import OUTBOX
 
 MANAGER = "plum-agent"
+MOST_RUNS = 25
+"""In one request."""
 ATTEMPTS = 20
 """Of one write, when the run is written by others meanwhile."""
 _decode_merge = msgspec.json.Decoder(Merge).decode
 _encode = msgspec.json.Encoder().encode
 _RUNS = WorkflowRun.info.resource
+
+
+ReadRows = Callable[[], Awaitable[Mapping[str, bytes]]]
+
+
+class MergeViews(RunViews, Protocol):
+    """The engine, while there is one."""
+
+    async def merged(self, run: WorkflowRun, before: ReadRows, after: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """What is to go out with rows that a node has sent, to be stored with them. `before` reads what these rows are now."""
+
+    def send(self, outgoing: Mapping[str, bytes]) -> None:
+        """It is on disk: tell it."""
 
 
 class RunDelegation:
@@ -117,12 +136,14 @@ class RunDelegation:
 
     # ---- what the node sends
 
-    async def merge(self, request: ApiRequest, key: ObjectKey, views: RunViews) -> Answer:
+    async def merge(self, request: ApiRequest, key: ObjectKey, views: MergeViews) -> Answer:
         """Raises `ApiStatusError`: 409 when the run is somebody else's by now, or has ended."""
         try:
             merge = _decode_merge(request.body)
         except msgspec.MsgspecError as error:
             raise bad_request(f"the body is no list of rows and tasks: {error}") from error
+        if len(merge.runs) > MOST_RUNS:
+            raise too_large(f"{len(merge.runs)} runs are too many for one request; send {MOST_RUNS} at most")
         if len(merge.rows) > MOST_ROWS or len(merge.tasks) > MOST_TASKS:
             text = f"{len(merge.rows)} rows and {len(merge.tasks)} tasks are too many for one request"
             raise too_large(f"{text}; send {MOST_ROWS} and {MOST_TASKS} at most")
@@ -133,10 +154,11 @@ class RunDelegation:
         lock = self._merging.setdefault(key, asyncio.Lock())
         async with lock:  # copies that were on their way for long come one after the other, and the older one changes nothing
             run, _ = self._check(key, merge)
+            await self._store_runs(key, merge)
             if merge.number <= await self._merged(run.metadata.uid):
                 return Answer(b"{}")
             await self._store_tasks(key, merge)
-            uid = await self._store_rows(key, merge)
+            uid = await self._store_rows(key, merge, views)
         views.feeds.changed(uid, {row.key: _encode(row.value) for row in merge.rows if row.key != RUN_KEY})
         return Answer(b"{}")
 
@@ -144,18 +166,75 @@ class RunDelegation:
         found = await self._store.rows(MERGES + uid, limit=1)
         return int(found[0][1]) if found else 0
 
-    async def _store_rows(self, key: ObjectKey, merge: Merge) -> str:
+    async def _store_runs(self, key: ObjectKey, merge: Merge) -> None:
+        """Runs inside that are not there yet, and what they execute, which a run of the controller would have pinned."""
+        for inner in merge.runs:
+            await self._store_run(key, merge, inner)
+            digest = definition_hash(inner.definition)
+            row = RowPut(DEFINITIONS + digest, DEFINITION_KEY, _encode(inner.definition))
+            await self._store.commit(Transaction((), (), [row]))
+
+    async def _store_run(self, key: ObjectKey, merge: Merge, inner: InnerRun) -> None:
+        made, kind = inner.run, self._kind(WorkflowRun)
+        name = made.metadata.name
+        for _ in range(ATTEMPTS):
+            run, revision = self._check(key, merge)
+            known = self._find(WorkflowRun, key.namespace, name)
+            if known is not None and known.metadata.uid == made.metadata.uid:
+                return
+            if known is not None:
+                raise _refused(name, f"workflowrun {name} is there and belongs to something else")
+            owned = any(owner.uid == run.metadata.uid for owner in made.metadata.owner_references)
+            if not owned or made.metadata.namespace != key.namespace or made.status.node != run.status.node:
+                raise bad_request(f"workflowrun {name} is not inside of workflowrun {key.name} on node {run.status.node}")
+            if definition_hash(inner.definition) != made.status.definition_hash or made.status.phase != "Running":
+                raise bad_request(f"workflowrun {name} is {made.status.phase} and does not say what it executes")
+            body: dict[str, Any] = msgspec.to_builtins(made)
+            status, uid = body.pop("status"), made.metadata.uid
+            for field in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"):
+                body["metadata"].pop(field, None)
+            body |= {"apiVersion": WorkflowRun.info.api_version, "kind": "WorkflowRun"}
+            operations = [
+                Operation("create", kind, made.key, body, WriteOptions(MANAGER, uid=uid)),
+                Operation("patch", kind, made.key, {"status": status}, WriteOptions(MANAGER, subresource="status")),
+            ]
+            compare = Comparison(kind, key, revision=str(revision))
+
+            def plan(compare: Comparison = compare, operations: list[Operation] = operations) -> Plan:
+                return Plan([compare], list(operations), [], again=plan)
+
+            try:
+                if (await self._service.transact(plan())).succeeded:
+                    return
+            except ApiStatusError as error:
+                if error.reason != "AlreadyExists":
+                    raise
+        raise _refused(key.name, f"workflowrun {key.name} is written by others all the time; send this again")
+
+    async def _store_rows(self, key: ObjectKey, merge: Merge, views: MergeViews) -> str:
+        after = {row.key: _encode(row.value) for row in merge.rows}
         for _ in range(ATTEMPTS):
             run, revision = self._check(key, merge)
             space = f"runs/{run.metadata.uid}"
+            outgoing = await views.merged(run, partial(self._rows_now, space, after), after)
             rows = [_put(space, row) for row in merge.rows]
             rows.append(RowPut(MERGES + run.metadata.uid, "number", str(merge.number).encode()))
+            rows += [RowPut(OUTBOX, name, value) for name, value in outgoing.items()]
             try:
                 await self._store.commit(Transaction((), (Check(Key(_RUNS, key.namespace, key.name), revision),), rows))
-                return run.metadata.uid
             except PreconditionError:
                 continue
+            views.send(outgoing)
+            return run.metadata.uid
         raise _refused(key.name, f"workflowrun {key.name} is written by others all the time; send this again")
+
+    async def _rows_now(self, space: str, keys: Iterable[str]) -> Mapping[str, bytes]:
+        found = {}
+        for key in (RUN_KEY, *keys):
+            rows = await self._store.rows(space, prefix=key, limit=1)
+            if rows and rows[0][0] == key:
+                found[key] = rows[0][1]
+        return found
 
     async def _store_tasks(self, key: ObjectKey, merge: Merge) -> None:
         for _ in range(ATTEMPTS):
@@ -201,6 +280,9 @@ class RunDelegation:
             raise _refused(key.name, text)
         if run.status.phase in TERMINAL_RUN_PHASES:
             raise _refused(key.name, f"workflowrun {key.name} has ended ({run.status.phase})")
+        lost = given_up(lambda name: self._find(WorkflowRun, key.namespace, name), run)
+        if lost:
+            raise _refused(key.name, f"workflowrun {lost}, around {key.name}, was given up")
         return run, revision
 
     def _run(self, key: ObjectKey) -> tuple[WorkflowRun, int]:

@@ -27,7 +27,7 @@ from plum_controller.api import workflow_nodes
 from plum_controller.api.access import Gate, refusal
 from plum_controller.api.bodies import read_object
 from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer
-from plum_controller.api.run_delegation import RunDelegation
+from plum_controller.api.run_delegation import MergeViews, ReadRows, RunDelegation
 from plum_controller.api.workflow_templates import WorkflowTemplates
 from plum_controller.domain.access import Attributes
 from plum_controller.resources.delegation_rules import workflow_errors
@@ -45,7 +45,7 @@ _encode = msgspec.json.Encoder().encode
 Json = dict[str, Any]
 
 
-class RunViews(workflow_nodes.RunViews, Protocol):
+class RunViews(MergeViews, Protocol):
     """The runs that go on in this process: the engine, while there is one."""
 
     def refusal(self, uid: str, command: RunCommand, groups: Sequence[str]) -> str | None:
@@ -63,6 +63,12 @@ class NoRuns:
 
     def live_rows(self, uid: str) -> Mapping[str, Any]:
         return {}
+
+    async def merged(self, run: WorkflowRun, before: ReadRows, after: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        return {}
+
+    def send(self, outgoing: Mapping[str, bytes]) -> None:
+        """Nobody tells it: the engine finds it on disk."""
 
 
 class WorkflowRuns:

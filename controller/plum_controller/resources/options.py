@@ -31,6 +31,8 @@ class WriteOptions:
     """Who asks. Decides nothing here: authorisation comes before."""
     admit: Callable[[Json, Json | None], None] | None = None
     """Asked last, with what would be stored and what is (None: nothing). Raises `ApiStatusError` to refuse."""
+    uid: str = ""
+    """Create only: what it is to be known by, for what was made elsewhere before it is stored here. Empty: a new one."""
     duplicates: tuple[str, ...] = ()
     """What the decoder of the body found: `duplicate field "spec.image"`. Treated like unknown fields."""
 

@@ -121,7 +121,8 @@ class Writer:
     ) -> Outcome:
         context, info, warnings = self._context, kind.info, list[str]()
         check_name(kind, key.name)
-        data["metadata"] = meta.for_create(given, info, key.name, key.namespace, context.new_uid(), context.now())
+        uid = options.uid or context.new_uid()
+        data["metadata"] = meta.for_create(given, info, key.name, key.namespace, uid, context.now())
         if info.has_status:
             data.pop("status", None)
         shape(kind, data, unknown, options, warnings, None)

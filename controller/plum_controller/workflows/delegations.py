@@ -26,6 +26,7 @@ from plum_client.reconciler import Result
 from plum_flow.delegable import Known, obstacles
 from plum_flow.delegation import NODE_LOST
 from plum_flow.running.journal import Journal, space_of
+from plum_flow.running.made import run_uid_of
 from plum_flow.running.statuses import conditions_of
 from plum_flow.workflow import phases
 from plum_flow.workflow.rows import RUN_KEY, RunRow, decode_node, decode_run, encode
@@ -74,7 +75,7 @@ class Delegations:
         self._nodes.add_handler(self._node_changed)
         self._definitions = manager.informer(TaskDefinition)
         self._workflows = manager.informer(Workflow)
-        self._runs = manager.informer(WorkflowRun, indexers={"delegated-to": by_node})
+        self._runs = manager.informer(WorkflowRun, indexers={"delegated-to": by_node, "workflow-run": run_uid_of})
         self._waiting: set[ObjectKey] = set()
         self._away: dict[str, float] = {}
         """Nodes that do not answer, and since when this process has known, by its monotonic clock."""
@@ -215,8 +216,13 @@ class Delegations:
         return Result.requeue(after=left) if left is not None else Result.wait_for_change()
 
     async def _give_up(self, run: WorkflowRun, delegate: Delegate, since: object) -> None:
+        text = (
+            f"node {run.status.node} has been out of contact since {since}, longer than lostAfter {delegate.lost_after}; given up"
+        )
+        await self._end_lost(run, f"{text}; given up")
+
+    async def _end_lost(self, run: WorkflowRun, text: str) -> None:
         status, now = run.status, self._clock.now()
-        text = f"node {status.node} has been out of contact since {since}, longer than lostAfter {delegate.lost_after}; given up"
         found = msgspec.structs.replace(
             status, phase="Failed", reason=NODE_LOST, message=text, finished_at=now.replace(microsecond=0),
             fencing_token=status.fencing_token + 1, current=[],
@@ -231,6 +237,10 @@ class Delegations:
         await self.tell(run.status.node)
         if run.status.reason != NODE_LOST:
             return
+        for inner in self._runs.index_keys("workflow-run", run.metadata.uid):
+            inside = self._runs.get(inner)
+            if inside is not None and inside.status.phase not in TERMINAL_RUN_PHASES:
+                await self._end_lost(inside, f"run {run.metadata.name}, around it, was given up: {run.status.message}")
         space = space_of(run.metadata.uid)
         value = await self._journal.get(space, RUN_KEY)
         if value is None or (row := decode_run(value)).stage == "done":

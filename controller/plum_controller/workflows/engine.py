@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -25,7 +25,7 @@ from plum_flow.running.actor import Actor
 from plum_flow.running.journal import MERGES, RUNS, space_of
 from plum_flow.running.made import facts_of, place_of, run_uid_of
 from plum_flow.running.statuses import ended_early
-from plum_flow.workflow.asks import refusal
+from plum_flow.workflow.asks import approver_refusal, refusal
 from plum_flow.workflow.graph import DefinitionPlan
 from plum_flow.workflow.loading import load
 from plum_flow.workflow.messages import Changes, Effect, Execute, Refused, Told
@@ -41,6 +41,7 @@ from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, RunPhase, WorkflowRun, WorkflowRunStatus
 
+from plum_controller.domain.delegation import tellings
 from plum_controller.domain.reservations import missing
 from plum_controller.workflows.admission import Admission, Group
 from plum_controller.workflows.definitions import Definitions
@@ -56,6 +57,9 @@ logger = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 0.5
 """After the store refused, before a run is loaded again."""
+
+
+ReadRows = Callable[[], Awaitable[Mapping[str, bytes]]]
 
 
 class RefusedRunError(Exception):
@@ -104,6 +108,8 @@ class WorkflowEngine:
         self.hooks: Outbox | None = None
         """Tells other programs; what it has to tell is stored with the step that it tells of."""
         self._actors: dict[str, Actor] = {}
+        self._delegated_plans: dict[str, DefinitionPlan] = {}
+        """Of runs that nodes carry out."""
         self._statuses = StatusWriter(self._api, self._clock, self._runs, self._ended)
         self._background: set[asyncio.Task[None]] = set()
         self._swept = False
@@ -126,7 +132,26 @@ class WorkflowEngine:
     def refusal(self, uid: str, command: RunCommand, groups: Sequence[str]) -> str | None:
         """Why a command would be refused now; None if it would be carried out, or if the run does not go on here."""
         actor = self._actors.get(uid)
-        return refusal(actor.run, command, groups) if actor is not None else None
+        if actor is None:
+            plan = self._delegated_plans.get(uid)
+            return approver_refusal(plan, command, groups) if plan is not None else None
+        return refusal(actor.run, command, groups)
+
+    async def merged(
+        self, run: WorkflowRun, before: Callable[[], Awaitable[Mapping[str, bytes]]], after: Mapping[str, bytes]
+    ) -> Mapping[str, bytes]:
+        """What is to go out with rows that a node has sent, to be stored with them. `before` reads what these rows are now."""
+        plan = await self._definitions.plan(run.status.definition_hash)
+        if self.hooks is None or plan is None or not plan.spec.hooks:
+            return {}
+        known = await before()
+        row = after.get(RUN_KEY) or known.get(RUN_KEY)
+        return self.hooks.merged(run, plan.spec.hooks, decode_run(row) if row else RunRow(), tellings(known, after))
+
+    def send(self, outgoing: Mapping[str, bytes]) -> None:
+        """It is on disk: tell it."""
+        if self.hooks is not None:
+            self.hooks.send(outgoing)
 
     def live_rows(self, uid: str) -> dict[str, NodeRow]:
         """Rows of nodes that run or wait now."""
@@ -193,6 +218,7 @@ class WorkflowEngine:
     def _drop(self, uid: str) -> None:
         """A run goes on no more: the next one may."""
         actor = self._actors.pop(uid, None)
+        self._delegated_plans.pop(uid, None)
         if actor is not None:
             actor.close()
         self._statuses.forget(uid)
@@ -261,6 +287,11 @@ class WorkflowEngine:
         if run.spec.state == "Canceled" and run.status.phase in ("Queued", "Pending"):
             await self._end_early(run, "Canceled", "Canceled", "the run was cancelled before a node took it")
             return Result.wait_for_change()
+        uid = run.metadata.uid
+        if run.status.definition_hash and uid not in self._delegated_plans:
+            plan = await self._definitions.plan(run.status.definition_hash)
+            if plan is not None:
+                self._delegated_plans[uid] = plan
         try:
             return await self.delegations.reconcile(run)
         except RefusedRunError as error:
@@ -299,9 +330,7 @@ class WorkflowEngine:
         spec, earlier = await self._definition_of(run)
         if run.spec.workflow_ref and not await self._admit(run, spec):
             return None
-        params, errors = resolve(spec.params, run.spec.params, "spec.params")
-        if errors and earlier is None:
-            raise RefusedRunError("InvalidParams", "; ".join(f"{error.field}: {error.message}" for error in errors))
+        params = await self._params_of(run, spec, earlier is not None)
         try:
             plan = await self._definitions.pin(spec)
         except (ExpressionError, KeyError, ValueError) as error:
@@ -309,11 +338,29 @@ class WorkflowEngine:
         workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
         known = workflow is not None and workflow.status.definition_hash == plan.hash
         revision = workflow.status.revision if workflow is not None and known else 0
-        row = RunRow(hash=plan.hash, revision=revision, params=params, paused=run.spec.state == "Paused")
+        marks = run.spec.secrets
+        if problem := misuse(plan, params, marks):
+            raise RefusedRunError("SecretInCondition", problem)
+        row = RunRow(hash=plan.hash, revision=revision, params=params, secrets=marks, paused=run.spec.state == "Paused")
         timeout = run.spec.timeout or spec.timeout
         if timeout:
             row.deadline = self._clock.now() + timedelta(seconds=parse_duration(timeout))
         return plan, row, earlier
+
+    async def _params_of(self, run: WorkflowRun, spec: WorkflowSpec, is_rerun: bool) -> dict[str, Any]:
+        """With defaults, and with marks for values of secrets, which are checked as what they stand for."""
+        params, errors = resolve(spec.params, run.spec.params, "spec.params")
+        if run.spec.secrets:
+            try:
+                held = await self._effects.held_by(run.spec.secrets, run.metadata.namespace)
+            except TaskFailedError as error:
+                raise RefusedRunError(error.reason, error.message) from error
+            _, errors = resolve(spec.params, held.put_in(run.spec.params), "spec.params")
+            hide = redactor_of(held.values)
+            errors = [replace(error, message=hide(error.message)) for error in errors]
+        if errors and not is_rerun:
+            raise RefusedRunError("InvalidParams", "; ".join(f"{error.field}: {error.message}" for error in errors))
+        return params
 
     async def _load(self, run: WorkflowRun, rows: Mapping[str, bytes]) -> Actor:
         row = decode_run(rows[RUN_KEY])
@@ -331,8 +378,8 @@ class WorkflowEngine:
             return known
         actor = Actor(self, self._journal, self._clock, run.key, loaded, run.spec, self._store)
         secrets = plan.secrets()
-        if secrets.paths:
-            actor.redactor = await self._effects.redactor(run.metadata.namespace, secrets)
+        if secrets.paths or loaded.row.secrets:
+            actor.redactor = await self._effects.redactor(run.metadata.namespace, secrets, loaded.row.secrets)
         self._actors[uid] = actor
         if run.spec.workflow_ref:
             self._admission.start(_group(run), uid, run.key)
@@ -402,6 +449,7 @@ class WorkflowEngine:
         uid, known = earlier
         assert run.spec.start_from is not None  # noqa: S101
         row.params = {**known.params, **{name: value for name, value in run.spec.params.items() if name in known.params}}
+        row.secrets = [*known.secrets, *row.secrets]
         row.started_at = self._clock.now()
         nodes = []
         after = ""

@@ -16,7 +16,8 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -31,11 +32,13 @@ from plum_flow.running.actor import Actor
 from plum_flow.running.journal import Journal
 from plum_flow.signing import DELIVERY_HEADER
 from plum_flow.workflow.messages import Changes, Told
-from plum_flow.workflow.rows import shown
+from plum_flow.workflow.rows import NodeRow, RunRow, shown
+from plum_schemas.base import ObjectKey
 from plum_schemas.core import Secret
 from plum_schemas.workflow import NotifyHook
 from plum_schemas.workflowrun import WorkflowRun
 
+from plum_controller.domain.delegation import Telling
 from plum_controller.workflows.stage_control import StageControl
 
 logger = logging.getLogger(__name__)
@@ -76,8 +79,20 @@ class Outbox(Protocol):
     def outgoing(self, actor: Actor, changes: Changes) -> Mapping[str, bytes]:
         """What is to be told of a step, to be stored with it."""
 
+    def merged(self, run: WorkflowRun, hooks: Sequence[NotifyHook], row: RunRow, told: Sequence[Telling]) -> Mapping[str, bytes]:
+        """What is to be told of a run that a node carries out, to be stored with its rows."""
+
     def send(self, outgoing: Mapping[str, bytes]) -> None:
         """It is on disk: tell it. Never waits."""
+
+
+class About(NamedTuple):
+    """The run that is told of."""
+
+    uid: str
+    key: ObjectKey
+    workflow: str
+    row: RunRow
 
 
 class Delivery(msgspec.Struct, rename="camel"):
@@ -130,15 +145,28 @@ class Hooks:
     def outgoing(self, actor: Actor, changes: Changes) -> Mapping[str, bytes]:
         """What is to be told of a step, to be stored with it."""
         found: dict[str, bytes] = {}
+        about = About(actor.run.uid, actor.key, actor.spec.workflow_ref, actor.run.row)
         for told in changes.effects:
             if isinstance(told, Told):
                 for hook in actor.run.plan.spec.hooks:
                     if told.what in hook.on:
-                        self._add(found, actor, hook, self._event(actor, told))
+                        place = actor.run.find(told.key) if told.key else None
+                        row = place[0].rows.get(place[1]) if place is not None else None
+                        self._add(found, about.uid, hook, self._event(about, told, row, self._clock.now()))
         if self.stages is not None:
             for number, (url, body) in enumerate(self.stages.results(actor, changes)):
                 hook = NotifyHook(name=f"stage {number}", on=[], url=url.replace("${{", "$${{"))
-                self._add(found, actor, hook, self._event(actor, Told("StageResult")), body)
+                self._add(found, about.uid, hook, self._event(about, Told("StageResult"), None, self._clock.now()), body)
+        return found
+
+    def merged(self, run: WorkflowRun, hooks: Sequence[NotifyHook], row: RunRow, told: Sequence[Telling]) -> Mapping[str, bytes]:
+        """What is to be told of a run that a node carries out, to be stored with its rows."""
+        found: dict[str, bytes] = {}
+        about = About(run.metadata.uid, run.key, run.spec.workflow_ref, row)
+        for one in told:
+            for hook in hooks:
+                if one.told.what in hook.on:
+                    self._add(found, about.uid, hook, self._event(about, one.told, one.row, one.at or self._clock.now()))
         return found
 
     def send(self, outgoing: Mapping[str, bytes]) -> None:
@@ -151,8 +179,8 @@ class Hooks:
             if place not in self._tasks:
                 self._tasks[place] = asyncio.create_task(self._work(place), name=f"hook-{hook}")
 
-    def _add(self, found: dict[str, bytes], actor: Actor, hook: NotifyHook, event: dict[str, Any], body: Any = None) -> None:
-        place = (actor.run.uid, quote(hook.name, safe=""))
+    def _add(self, found: dict[str, bytes], uid: str, hook: NotifyHook, event: dict[str, Any], body: Any = None) -> None:
+        place = (uid, quote(hook.name, safe=""))
         if len(self._waiting.get(place, ())) + len(found) >= MAX_WAITING:
             self.dropped += 1
             if place not in self._full:
@@ -172,27 +200,25 @@ class Hooks:
         reference = {"apiVersion": WorkflowRun.info.api_version, "kind": "WorkflowRun", "metadata": metadata}
         self._recorder.event(reference, "Warning", "HookFailed", text[:1000])
 
-    def _event(self, actor: Actor, told: Told) -> dict[str, Any]:
+    def _event(self, about: About, told: Told, row: NodeRow | None, at: datetime) -> dict[str, Any]:
         run = {
-            "name": actor.key.name,
-            "namespace": actor.key.namespace,
-            "uid": actor.run.uid,
-            "workflow": actor.spec.workflow_ref,
+            "name": about.key.name,
+            "namespace": about.key.namespace,
+            "uid": about.uid,
+            "workflow": about.workflow,
             "phase": told.phase if told.what == "RunFinished" else "Running",
         }
-        event: dict[str, Any] = {"event": told.what, "time": _text(self._clock.now()), "run": run}
+        event: dict[str, Any] = {"event": told.what, "time": _text(at), "run": run}
         attempt = 0
         if told.key:
             node: dict[str, Any] = {"name": shown(told.key), "phase": told.phase}
-            found = actor.run.find(told.key)
-            row = found[0].rows.get(found[1]) if found is not None else None
             if row is not None:
                 attempt = row.attempt
                 node |= {"type": row.type, "attempt": row.attempt, "reason": row.reason, "message": row.message}
             event["node"] = node
         elif told.what == "RunFinished":
-            run |= {"reason": actor.run.row.reason, "message": actor.run.row.message}
-        identity = f"{actor.run.uid}/{told.what}/{told.key}/{attempt}/{told.phase}"
+            run |= {"reason": about.row.reason, "message": about.row.message}
+        identity = f"{about.uid}/{told.what}/{told.key}/{attempt}/{told.phase}"
         event["id"] = hashlib.sha256(identity.encode()).hexdigest()[:32]
         return event
 

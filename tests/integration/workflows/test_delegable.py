@@ -16,7 +16,7 @@ from tests.support.workflows import Site, echo, on_site
 
 WAITS_FOR_EVENT = {"name": "news", "type": "wait", "wait": {"event": {"type": "news"}}}
 DEEP = {"name": "deep", "type": "subworkflow", "workflowRef": "deeper"}
-MAIL = {"name": "mail", "type": "email", "config": {"to": "a@example.com"}}
+MAIL = {"name": "mail", "type": "email", "config": {"to": "a@example.com", "subject": "s", "text": "t"}}
 
 
 def delegating(name: str = "round", **more: Any) -> dict[str, Any]:
@@ -84,8 +84,8 @@ def test_a_run_of_what_no_machine_can_do_is_refused_when_it_is_made() -> None:
 @pytest.mark.parametrize(
     ("nodes", "place"),
     [
-        ([{"name": "a", "type": "database", "config": {}}], "spec.nodes[0].type"),
-        ([{"name": "a", "type": "llm", "config": {"model": "m"}}], "spec.nodes[0].config.url"),
+        ([{"name": "a", "type": "database", "config": {"url": "sqlite:///a.db", "query": "select 1"}}], "spec.nodes[0].type"),
+        ([{"name": "a", "type": "llm", "config": {"model": "m", "prompt": "p"}}], "spec.nodes[0].config.url"),
         ([{"name": "a", "taskRef": "builtin.kv"}], "spec.nodes[0].taskRef"),
         ([{"name": "a", "type": "wait", "wait": {"condition": "true"}}], "spec.nodes[0].wait.condition"),
         ([delegating("other")], "spec.nodes[0].delegate"),

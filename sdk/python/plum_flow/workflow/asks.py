@@ -9,6 +9,7 @@ import msgspec
 from plum_schemas.workflowrun import RunCommand
 
 from plum_flow.workflow import controls
+from plum_flow.workflow.graph import DefinitionPlan, NodePlan
 from plum_flow.workflow.messages import Abort, Ask, Refused
 from plum_flow.workflow.phases import (
     ACTIVE,
@@ -48,7 +49,8 @@ def refusal(run: Run, command: RunCommand, groups: Sequence[str] = ()) -> str | 
     try:
         _, places = _check(run, command)
         if command.action in ("Approve", "Reject"):
-            _check_approver(*places[0], command, groups)
+            scope, index = places[0]
+            _check_approver(scope.graph.nodes[index], command, groups)
     except AskError as error:
         return str(error)
     return None
@@ -90,8 +92,21 @@ def _check(run: Run, command: RunCommand) -> tuple[str, list[tuple[Scope, int]]]
     return control, [found]
 
 
-def _check_approver(scope: Scope, index: int, command: RunCommand, groups: Sequence[str]) -> None:
-    wait = scope.graph.nodes[index].node.wait
+def approver_refusal(plan: DefinitionPlan, command: RunCommand, groups: Sequence[str]) -> str | None:
+    """Why whoever asks may not answer for a node of a run that goes on elsewhere. All else is judged there."""
+    if command.action not in ("Approve", "Reject"):
+        return None
+    name = command.node.rpartition(":")[2].rpartition(".")[2].partition("[")[0]
+    try:
+        for node in (node for graph in plan.graphs() for node in graph.walk() if node.name == name):
+            _check_approver(node, command, groups)
+    except AskError as error:
+        return str(error)
+    return None
+
+
+def _check_approver(node: NodePlan, command: RunCommand, groups: Sequence[str]) -> None:
+    wait = node.node.wait
     approvers = wait.approval.approvers if wait is not None and wait.approval is not None else []
     if approvers and command.requested_by not in approvers and not set(groups) & set(approvers):
         who = command.requested_by or "somebody unknown"

@@ -1,0 +1,90 @@
+"""Runs inside of a delegated run: begun, named and given their first rows by the node, as the controller would do it.
+
+node of type subworkflow --begin--> Head(parent, uid that follows from parent and name), first row
+the way there, when it can be reached: `Merge.runs` of the run around it; from then on a delegated run like any other
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from plum_flow.running.actor import Actor
+from plum_flow.running.made import metadata_of
+from plum_flow.running.names import CARRIED_ANNOTATION, DEPTH_LABEL, MAX_DEPTH
+from plum_flow.workflow.messages import Execute
+from plum_flow.workflow.params import resolve
+from plum_flow.workflow.rows import RUN_KEY, RunRow, encode
+from plum_schemas.durations import parse_duration
+from plum_schemas.node_types import Delegate
+from plum_schemas.workflowrun import WorkflowRun, WorkflowRunSpec, WorkflowRunStatus
+
+from plum_agent.workflows.store import Ending, Head
+
+TOKEN = 1
+"""Of runs inside: only the node that has the run around them ever has them."""
+
+
+def uid_of(parent: str, name: str) -> str:
+    """The same whenever it is worked out: a run inside is begun once."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{parent}/{name}"))
+
+
+def begin(
+    parent: Head, actor: Actor, effect: Execute, params: Mapping[str, Any], node: str, now: datetime
+) -> tuple[Head, dict[str, bytes]] | Ending:
+    """The run of a node of type subworkflow, and its rows; or why there can be none."""
+    name = effect.node.node.workflow_ref
+    found = parent.bundle.workflows.get(name)
+    if found is None:
+        return Ending(
+            phase="Failed", reason="WorkflowMissing", message=f"there was no Workflow {name} when the run was delegated"
+        )
+    depth = int(actor.run.facts.get("depth") or 0) + 1
+    if depth > MAX_DEPTH:
+        text = f"workflows are nested more than {MAX_DEPTH} deep: does {name} call itself?"
+        return Ending(phase="Failed", reason="NestedTooDeep", message=text)
+    spec = found.definition
+    values, errors = resolve(spec.params, dict(params), "params")
+    if errors:
+        text = "; ".join(f"{error.field}: {error.message}" for error in errors)
+        return Ending(phase="Failed", reason="InvalidParams", message=text)
+    metadata = metadata_of(actor, effect)
+    metadata.labels[DEPTH_LABEL] = str(depth)
+    metadata.annotations[CARRIED_ANNOTATION] = node
+    metadata = msgspec.structs.replace(
+        metadata, uid=uid_of(parent.uid, effect.name), creation_timestamp=now.replace(microsecond=0)
+    )
+    run_spec = WorkflowRunSpec(
+        workflow_ref=name, params=dict(params), timeout=effect.node.node.timeout, priority=actor.spec.priority,
+        triggered_by=f"run/{actor.key.name}", delegate=Delegate(node_name=node),
+    )  # fmt: skip
+    status = WorkflowRunStatus(
+        phase="Running", node=node, fencing_token=TOKEN, definition_hash=found.definition_hash, revision=found.revision,
+        started_at=now.replace(microsecond=0),
+    )  # fmt: skip
+    row = RunRow(hash=found.definition_hash, revision=found.revision, params=values)
+    timeout = run_spec.timeout or spec.timeout
+    if timeout:
+        row.deadline = now + timedelta(seconds=parse_duration(timeout))
+    head = Head(
+        run=WorkflowRun(metadata=metadata, spec=run_spec, status=status),
+        bundle=bundle_inside(parent, name), token=TOKEN, parent=parent.uid,
+    )  # fmt: skip
+    return head, {RUN_KEY: encode(row)}
+
+
+def bundle_inside(parent: Head, workflow: str) -> Any:
+    """What a run of a workflow inside has: all that the run around it was given, and another definition."""
+    found = parent.bundle.workflows[workflow]
+    return msgspec.structs.replace(
+        parent.bundle, definition=found.definition, definition_hash=found.definition_hash, params={}, rows={}
+    )
+
+
+def ending_of(row: RunRow) -> Ending:
+    """How a run has ended, for the run around it."""
+    return Ending(phase=row.phase, reason=row.reason, message=row.message, outputs=row.outputs)
