@@ -51,7 +51,7 @@ WORDS = {
         "timeline": "时间线",
         "failed": "失败",
         "again": "从这里重新运行",
-        "rerun": "重试失败",
+        "rerun": "重试失败项",
     },
 }
 

@@ -31,6 +31,7 @@ export default {
   table: 'Table of {what}',
   staleSince: 'Not live since {time}',
   refused: 'You may not see this',
+  actions: 'Actions',
   tryAgain: 'Try again',
   unreachable: 'The controller cannot be reached',
   close: 'Close',

@@ -33,6 +33,7 @@ const zh: typeof en = {
   table: '{what} 表',
   staleSince: '自 {time} 起未更新',
   refused: '您无权查看',
+  actions: '操作',
   tryAgain: '重试',
   unreachable: '无法连接控制器',
   close: '关闭',

@@ -26,8 +26,9 @@ const look = EditorView.theme({
   '.cm-changedLine': { backgroundColor: 'var(--tone-ok-soft) !important' },
   '.cm-deletedChunk': { backgroundColor: 'var(--tone-bad-soft) !important' },
   '.cm-merge-a .cm-changedLine': { backgroundColor: 'var(--tone-bad-soft) !important' },
-  '.cm-changedText': { background: 'color-mix(in srgb, var(--tone-ok) 28%, transparent) !important' },
-  '.cm-deletedText, .cm-merge-a .cm-changedText': { background: 'color-mix(in srgb, var(--tone-bad) 26%, transparent) !important' },
+  // Drawn below the words: a stronger ground would take their contrast.
+  '.cm-changedText': { background: 'none !important', borderBottom: '2px solid var(--tone-ok)' },
+  '.cm-deletedText, .cm-merge-a .cm-changedText': { background: 'none !important', borderBottom: '2px solid var(--tone-bad)' },
   '.cm-collapsedLines': { color: 'var(--plum-text-3)', background: 'var(--plum-sunken)', padding: '3px 12px' },
 })
 

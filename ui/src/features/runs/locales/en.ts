@@ -14,7 +14,7 @@ export default {
     pause: '{node}: paused', resume: '{node}: resumed', cancel: '{node}: canceled', retry: '{node} is tried again.', rerun: '{node} runs again, with all after it.', skip: '{node} is skipped.', markSucceeded: '{node} counts as succeeded.', markFailed: '{node} counts as failed.', cancelNode: '{node} is being canceled.',
     approve: '{node} is approved.', reject: '{node} is rejected.',
   },
-  refusedRun: '{control}: the run is {phase}; possible when it is {allowed}.', refusedNode: '{control}: the node is {phase}; possible when it is {allowed}.',
+  listComma: ', ', refusedRun: '{control}: the run is {phase}; possible when it is {allowed}.', refusedNode: '{control}: the node is {phase}; possible when it is {allowed}.',
   graphOf: 'Graph of run {name}', iteration: 'iteration {n}', iterationOf: '{n} of {total}', attempt: 'attempt {n}', iterationLabel: 'Iteration', notPinned: 'The run has not begun: it is pinned to a definition when it starts.', critical: 'Critical path', nothingStarted: 'Nothing has started yet.',
   startedAt: 'Started', attempts: 'Attempts', messageColumn: 'Message', nodePanel: 'Node {name}', output: 'Output', input: 'Input', logs: 'Log', due: 'Goes on', iterations: 'Iterations', reused: 'Taken over from an earlier run', controls: 'What can be done',
   message: 'Message (for the record)', markOutput: 'Output when marked as succeeded (JSON)', notNow: 'Not possible now', endedHint: 'The run has ended: running again makes a new run that takes over what stays.', inputGiven: 'As it was given, with expressions filled in.', inputWritten: 'As it is written; the engine does this itself.',

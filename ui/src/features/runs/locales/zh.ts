@@ -11,11 +11,11 @@ const messages: typeof en = {
   params: '参数', outputs: '输出', commands: '人的操作', again: '新的运行接管了已成功的部分：{name}', asked: {
     pause: '运行暂停：不再启动新节点。', resume: '运行继续。', cancel: '正在取消运行。', retry: '失败的部分正在重试。', rerun: '重新运行。', skip: '已跳过。', markSucceeded: '已标记。', markFailed: '已标记。', cancelNode: '已取消。', approve: '已批准。', reject: '已拒绝。',
   },
-  control: { pause: '暂停', resume: '恢复', cancel: '取消运行', retry: '重试失败', rerun: '重新运行', rerunFrom: '从这里重新运行', skip: '跳过', markSucceeded: '标记为成功', markFailed: '标记为失败', cancelNode: '取消此节点', approve: '批准', reject: '拒绝' },
+  control: { pause: '暂停', resume: '恢复', cancel: '取消运行', retry: '重试失败项', rerun: '重新运行', rerunFrom: '从这里重新运行', skip: '跳过', markSucceeded: '标记为成功', markFailed: '标记为失败', cancelNode: '取消此节点', approve: '批准', reject: '拒绝' },
   done: {
     pause: '{node}：已暂停', resume: '{node}：已恢复', cancel: '{node}：已取消', retry: '{node} 正在重试。', rerun: '{node} 及其后的节点重新运行。', skip: '{node} 已跳过。', markSucceeded: '{node} 视为成功。', markFailed: '{node} 视为失败。', cancelNode: '正在取消 {node}。', approve: '{node} 已批准。', reject: '{node} 已拒绝。',
   },
-  refusedRun: '{control}：运行处于 {phase}；仅在 {allowed} 时可用。', refusedNode: '{control}：节点处于 {phase}；仅在 {allowed} 时可用。',
+  listComma: '、', refusedRun: '{control}：运行状态为“{phase}”，仅在{allowed}时可用。', refusedNode: '{control}：节点状态为“{phase}”，仅在{allowed}时可用。',
   graphOf: '运行 {name} 的图', iteration: '第 {n} 次迭代', iterationOf: '{n} / {total}', attempt: '第 {n} 次尝试', iterationLabel: '迭代', notPinned: '运行尚未开始：启动时才会固定定义。', critical: '关键路径', nothingStarted: '还没有节点开始。',
   startedAt: '开始', attempts: '尝试', messageColumn: '消息', nodePanel: '节点 {name}', output: '输出', input: '输入', logs: '日志', due: '继续于', iterations: '迭代', reused: '取自之前的运行', controls: '可以做什么',
   message: '留言（留作记录）', markOutput: '标记为成功时的输出（JSON）', notNow: '现在不可用', endedHint: '运行已结束：重新运行会产生新的运行，并接管保留的结果。', inputGiven: '实际给出的内容，表达式已填入。', inputWritten: '按定义所写；由引擎自己执行。',
