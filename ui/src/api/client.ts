@@ -10,8 +10,11 @@ const UNSAFE = new Set(['POST', 'PUT', 'PATCH', 'DELETE'])
 export const FIELD_MANAGER = 'plum-ui'
 /** Objects in the first answer of a list: more than a screen shows, and few enough to be there at once. */
 export const FIRST_CHUNK = 200
-/** Objects in the further answers. */
-export const CHUNK = 1000
+/** Characters that a further answer should have: few answers, and none that keeps the page from drawing for long. */
+const CHUNK_LENGTH = 3_000_000
+/** Objects in a further answer, at least and at most. */
+const SMALLEST_CHUNK = 200
+const LARGEST_CHUNK = 5000
 
 let csrfToken = ''
 let onUnauthenticated: () => void = () => {}
@@ -72,9 +75,14 @@ export async function fetchRaw(method: string, path: string, options: RequestOpt
 }
 
 export async function request<T = unknown>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+  return (await measured<T>(method, path, options)).value
+}
+
+/** An answer and how long its text was. */
+async function measured<T>(method: string, path: string, options: RequestOptions): Promise<{ value: T; length: number }> {
   const response = await fetchRaw(method, path, options)
   const body = await response.text()
-  return (body ? JSON.parse(body) : undefined) as T
+  return { value: (body ? JSON.parse(body) : undefined) as T, length: body.length }
 }
 
 export interface ListOptions {
@@ -103,6 +111,13 @@ function where(kind: KindRef, object: { metadata: { name: string; namespace?: st
   return pathOf(kind, object.metadata.namespace, object.metadata.name, subresource)
 }
 
+type ChunkOptions = ListOptions & { limit?: number; continue?: string }
+
+function chunkOf<T>(kind: KindRef, options: ChunkOptions): Promise<{ value: ObjList<T>; length: number }> {
+  const { namespace, signal, omit, ...rest } = options
+  return measured<ObjList<T>>('GET', pathOf(kind, namespace), { query: { ...rest, omit: omit?.join(',') }, signal })
+}
+
 /** Requests by kind. Names in paths, never in bodies alone. */
 export const api = {
   get: <T = unknown>(path: string, query?: Query, signal?: AbortSignal): Promise<T> => request<T>('GET', path, { query, signal }),
@@ -112,22 +127,21 @@ export const api = {
     request<T>('GET', pathOf(kind, namespace, name), { query, signal }),
 
   /** One chunk of a list. */
-  listChunk: <T = AnyObj>(kind: KindRef, options: ListOptions & { limit?: number; continue?: string } = {}): Promise<ObjList<T>> => {
-    const { namespace, signal, omit, ...rest } = options
-    const query: Query = { ...rest, omit: omit?.join(',') }
-    return request<ObjList<T>>('GET', pathOf(kind, namespace), { query, signal })
-  },
+  listChunk: async <T = AnyObj>(kind: KindRef, options: ChunkOptions = {}): Promise<ObjList<T>> => (await chunkOf<T>(kind, options)).value,
 
-  /** All of it, chunk by chunk. `progress` hears after each chunk. */
+  /** All of it, chunk by chunk, as large as their objects allow. `progress` hears after each chunk. */
   async list<T = AnyObj>(kind: KindRef, options: ListOptions = {}, progress?: (items: T[], remaining: number) => void): Promise<ObjList<T>> {
     let next: string | undefined
+    let limit = FIRST_CHUNK
     const items: T[] = []
     for (;;) {
-      const chunk: ObjList<T> = await api.listChunk<T>(kind, { ...options, limit: next ? CHUNK : FIRST_CHUNK, continue: next })
+      const { value: chunk, length } = await chunkOf<T>(kind, { ...options, limit, continue: next })
       for (const item of chunk.items) items.push(item)
       next = chunk.metadata.continue || undefined
       progress?.(items, chunk.metadata.remainingItemCount ?? 0)
       if (!next) return { ...chunk, items }
+      const each = length / Math.max(1, chunk.items.length)
+      limit = Math.round(Math.max(SMALLEST_CHUNK, Math.min(LARGEST_CHUNK, CHUNK_LENGTH / each)))
     }
   },
 

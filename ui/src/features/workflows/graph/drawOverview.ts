@@ -27,8 +27,8 @@ interface Scene {
   decorations: ReadonlyMap<string, Decoration>
   linkDecorations: ReadonlyMap<string, LinkDecoration>
   selected: ReadonlySet<string>
-  /** Boxes are drawn too; without, only lines: the boxes are elements then. */
-  boxes: boolean
+  /** Boxes that are elements and need no drawing. */
+  elements: ReadonlySet<string>
 }
 
 export function drawOverview(context: CanvasRenderingContext2D, scene: Scene): void {
@@ -61,10 +61,10 @@ export function drawOverview(context: CanvasRenderingContext2D, scene: Scene): v
     for (const link of critical) trace(context, link, model.byId.get(link.from) as Box, model.byId.get(link.to) as Box)
     context.stroke()
   }
-  if (!scene.boxes) return
   const names = view.zoom >= 0.3
   if (names) context.font = '600 15px system-ui, sans-serif'
   for (const box of model.boxes) {
+    if (scene.elements.has(box.id)) continue
     if (box.x > right || box.y > bottom || box.x + box.width < left || box.y + box.height < top) continue
     const decoration = scene.decorations.get(box.id)
     context.fillStyle = colours.fill(box, decoration)
