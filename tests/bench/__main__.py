@@ -1,7 +1,7 @@
 """`make bench`: measures the numbers of docs/architecture.md and prints them beside the goal.
 
     python -m tests.bench [PART ...]   parts: yardstick store objects kv fanout fleet agent links
-                                              services tasks workers workflows together cli
+                                              services tasks workers workflows together ui cli
 
 Every part starts the real programs with a store on disk in a temporary folder and flushes on. No test asserts these
 figures: a busy machine must not fail a build.
@@ -29,6 +29,7 @@ from tests.bench import (
     sync,
     tasks,
     together,
+    ui,
     workers,
     workflows,
 )
@@ -50,6 +51,7 @@ PARTS = {
     "workflows": workflows.measure,
     "sync": sync.measure,
     "together": together.measure,
+    "ui": ui.measure,
     "cli": command.measure,
 }
 

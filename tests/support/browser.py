@@ -146,14 +146,14 @@ def running_browser() -> Iterator[Browser]:
     """Chromium without a window."""
     install({"chromium": "chromium"})
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_chromium(), args=ARGUMENTS, timeout=WAIT_MS * 2)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS, timeout=WAIT_MS * 2)
         try:
             yield browser
         finally:
             browser.close()
 
 
-def _chromium() -> str:
+def chromium() -> str:
     # The wrapper of Debian asks the system for extensions and memory first; the program is what we want.
     for path in ("/usr/lib/chromium/chromium", "/usr/bin/chromium"):
         if os.access(path, os.X_OK):
