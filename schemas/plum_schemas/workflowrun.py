@@ -17,6 +17,7 @@ from plum_schemas.markers import FreeMap, ListMap
 from plum_schemas.node_types import Delegate
 from plum_schemas.reservation import Reservation
 from plum_schemas.scalars import Duration, NonNegative
+from plum_schemas.taskrun import SecretMark
 from plum_schemas.validation import FieldError, exactly_one, forbidden, required
 from plum_schemas.workflow import WorkflowSpec, check_definition, normalize_definition
 
@@ -62,6 +63,8 @@ class WorkflowRunSpec(Struct):
     """A definition of its own, instead of workflowRef."""
     params: FreeMap = {}
     """Parameters."""
+    secrets: Annotated[list[SecretMark], ListMap("marker")] = []
+    """Values that marks in `params` stand for, put in only by whoever executes a node; made of `${{ secrets.NAME.KEY }}`."""
     task_payload: FreeMap = {}
     """Fields that the payload of every task of the run gets, instead of what its node says."""
     state: Literal["Running", "Paused", "Canceled"] = "Running"
@@ -198,4 +201,4 @@ class WorkflowRun(Object):
 
 
 def _what(spec: WorkflowRunSpec) -> tuple[object, ...]:
-    return spec.workflow_ref, spec.definition, spec.params, spec.task_payload, spec.start_from
+    return spec.workflow_ref, spec.definition, spec.params, spec.secrets, spec.task_payload, spec.start_from

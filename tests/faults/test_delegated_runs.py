@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -46,7 +47,15 @@ async def test_a_delegated_run_is_carried_out_on_its_node_and_looks_as_if_it_had
             },
             {"name": "pause", "type": "wait", "wait": {"duration": "100ms"}, "dependsOn": ["again"]},
             step("nap", "builtin.delay", "pause", payload={"seconds": 0.1}),
+            {"name": "sub", "type": "subworkflow", "workflowRef": "secretive", "params": {"token": "is ${{ secrets.key }}"}},
         ]  # fmt: skip
+        await site.task("show", f"cat > {tmp_path}/shown; cat {tmp_path}/shown")
+        shows = [
+            step("show", "show", payload={"token": "${{ params.token }}"}),
+            step("pass", "builtin.echo", payload={"v": "${{ params.token }}"}),
+        ]
+        passed = {"v": "${{ nodes.pass.output.v }}", "p": "${{ params.token }}"}
+        await site.apply("Workflow", "secretive", nodes=shows, params=[{"name": "token"}], outputs=passed)
         outputs = {"value": "${{ nodes.measure.output.value }}", "last": "${{ nodes.again.output.last.i }}"}
 
         hook = {"name": "tell", "url": told.url, "on": ["RunStarted", "NodeStarted", "NodeFinished", "RunFinished"]}
@@ -66,7 +75,12 @@ async def test_a_delegated_run_is_carried_out_on_its_node_and_looks_as_if_it_had
         measured = await site.api.get(TaskRun, f"{inner}-measure", "default")
         assert measured is not None and measured.status.phase == "Succeeded" and measured.status.node == NODE
         assert measured.status.stderr.startswith("measured ") and "***" in measured.status.stderr
-        assert "s3cr3t!" not in msgspec.json.encode(measured).decode(), "what many may read"
+        inside = await site.run(f"{inner}-sub")
+        assert (inside.status.phase, inside.status.outputs) == ("Succeeded", {"v": "is ***", "p": "is ***"}), inside.status
+        shown = await site.api.get(TaskRun, f"{inner}-sub-show", "default")
+        assert json.loads((tmp_path / "shown").read_text())["token"] == "is s3cr3t!"
+        assert shown is not None and json.loads(shown.status.stdout)["token"] == "is ***"
+        assert "s3cr3t!" not in msgspec.json.encode([measured, inside, shown]).decode(), "what many may read"
         assert rows["finally:close"]["output"] == {"phase": "Succeeded"}
         shaky = await site.api.get(TaskRun, f"{inner}-shaky", "default")
         assert shaky is not None and shaky.status.attempt == 2 and len(shaky.status.attempts) == 2

@@ -131,7 +131,8 @@ class Delegated:
         actor = self._actor
         if actor is None or actor.closed or not (actor.run.is_done and actor.ended.is_set()):
             return None
-        return ending_of(actor.run.row)
+        ending = ending_of(actor.run.row)
+        return msgspec.structs.replace(ending, outputs=actor.redactor(ending.outputs)) if actor.redactor else ending
 
     def run_ended(self, inner: Head, ending: Ending) -> None:
         """A run inside of this one has ended."""
@@ -236,7 +237,7 @@ class Delegated:
             run = load(self._plan, head.uid, name, row, nodes, around.clock.now(), facts)
         actor = Actor(self._effects, around.store, around.clock, head.key, run, head.run.spec)
         if head.bundle.secrets:
-            actor.redactor = self._effects.redactor
+            actor.redactor = self._effects.redactor(row.secrets)
         self._actor = actor
         actor.begin()
         actor.steer(head.run.spec if not self._canceled else msgspec.structs.replace(head.run.spec, state="Canceled"))
@@ -351,7 +352,7 @@ class Delegated:
             raise GivenUpError(f"run {self.head.key} has token {found.status.fencing_token}, not {self.head.token}")
         if actor.run.is_done and (not actor.ended.is_set() or around.inner.has(self.head.uid)):
             return  # its end is not on disk yet, or not all that it follows from is told
-        status = status_of(actor.run, found.status, found.metadata.generation, around.clock.now())
+        status = status_of(actor.run, found.status, found.metadata.generation, around.clock.now(), actor.redactor)
         if status != found.status:
             self.head.run = await around.api.write_status(msgspec.structs.replace(found, status=status))
 

@@ -25,10 +25,9 @@ from plum_client.outgoing import OutgoingClient
 from plum_flow.builtins import PURE
 from plum_flow.calls import Call, TaskFailedError, without_waiting
 from plum_flow.expressions import Redactor, UnresolvedError, secret_values
-from plum_flow.expressions.expression import References
 from plum_flow.running.actor import Actor
 from plum_flow.running.made import metadata_of, place_of, task_run_of
-from plum_flow.secret_marks import marked
+from plum_flow.secret_marks import Held, marked, values_of_marks
 from plum_flow.steps.script import script_spec
 from plum_flow.steps.step import BY_REQUEST, Network, Step, run_step
 from plum_flow.workflow import phases
@@ -43,8 +42,8 @@ from plum_agent.workflows.tasks import LocalTasks
 
 logger = logging.getLogger(__name__)
 
-BY_TASK = frozenset({"task", "script"})
-"""Types of nodes that a task carries out; their payloads hold marks instead of the values of secrets."""
+WRITTEN_DOWN = frozenset({"task", "script", "subworkflow"})
+"""Types of nodes that something is made for; what it is given holds marks instead of the values of secrets."""
 RETRY_SECONDS = 1.0
 """Before the disk is asked again that did not take something."""
 
@@ -93,10 +92,10 @@ class Effects:
             for secret in head.bundle.secrets
         }
 
-    @property
-    def redactor(self) -> Redactor:
-        """Hides the values of the secrets that the run was given."""
-        return Redactor(value for keys in self._secrets.values() for value in keys.values())
+    def redactor(self, marks: Sequence[SecretMark]) -> Redactor:
+        """Hides the values of the secrets that the run was given, and the marks of them in its parameters."""
+        values = (value for keys in self._secrets.values() for value in keys.values())
+        return Redactor([*values, *(mark.marker for mark in marks)])
 
     # ---- what the actor tells
 
@@ -132,16 +131,13 @@ class Effects:
 
     def _execute(self, actor: Actor, effect: Execute) -> None:
         node = effect.node
-        marks: list[SecretMark] = []
         try:
-            if node.type in BY_TASK and not node.inline and node.reads.paths_of("secrets"):
-                given, marks = marked(
-                    lambda secrets: node.payload.evaluate({**effect.values, **secrets}), node.reads, self._secrets, token_hex(16)
-                )
-            else:
-                given = node.payload.evaluate({**effect.values, **self._secrets_for(node.reads)})
+            given, marks = self._given(actor, effect)
         except UnresolvedError as error:
             actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
+            return
+        except TaskFailedError as error:
+            actor.done(effect.key, effect.attempt, phases.FAILED, None, error.reason, error.message, retryable=False)
             return
         if node.inline:
             self._compute(actor, effect, {**given["payload"], **actor.spec.task_payload})
@@ -151,15 +147,35 @@ class Effects:
         elif node.type == "script":
             self._script(actor, effect, given, marks)
         elif node.type == "subworkflow":
-            self._spawn(actor, effect.key, effect.attempt, self._begin(actor, effect, given["params"]))
+            self._spawn(actor, effect.key, effect.attempt, self._begin(actor, effect, given["params"], marks))
         elif node.type in BY_REQUEST:
             self._spawn(actor, effect.key, effect.attempt, self._step(actor, effect, given))
         else:
             text = f"a node alone does not carry out nodes of type {node.type}"
             actor.done(effect.key, effect.attempt, phases.FAILED, None, "NotDelegable", text, retryable=False)
 
-    def _secrets_for(self, references: References) -> dict[str, Any]:
-        return {"secrets": secret_values(references, self._secrets)} if references.paths_of("secrets") else {}
+    def _given(self, actor: Actor, effect: Execute) -> tuple[Any, list[SecretMark]]:
+        """What a node is given: marks instead of the values of secrets wherever it is written down, and which they are."""
+        node, reads = effect.node, effect.node.reads
+        reads_secrets = bool(reads.paths_of("secrets"))
+        if not reads_secrets and not actor.run.row.secrets:
+            return node.payload.evaluate(effect.values), []
+        held = self._held(actor, actor.run.row.secrets)
+        true_values = held.put_in(effect.values)
+        if node.type in WRITTEN_DOWN and not node.inline:
+            return marked(
+                lambda more: node.payload.evaluate({**effect.values, **more}), reads,
+                self._secrets if reads_secrets else {}, token_hex(16),
+                held, lambda more: node.payload.evaluate({**true_values, **more}),
+            )  # fmt: skip
+        secrets = secret_values(reads, self._secrets) if reads_secrets else {}
+        return node.payload.evaluate({**true_values, "secrets": secrets}), []
+
+    def _held(self, actor: Actor, marks: Sequence[SecretMark]) -> Held:
+        if not marks:
+            return Held()
+        given = {secret.metadata.name: secret for secret in self._bundle.secrets}
+        return Held(marks, values_of_marks(marks, actor.key.namespace, given))
 
     def _compute(self, actor: Actor, effect: Execute, payload: Mapping[str, Any]) -> None:
         """A builtin that waits for nothing."""
@@ -226,14 +242,14 @@ class Effects:
 
     # ---- runs inside
 
-    async def _begin(self, actor: Actor, effect: Execute, params: Mapping[str, Any]) -> None:
+    async def _begin(self, actor: Actor, effect: Execute, params: Mapping[str, Any], marks: Sequence[SecretMark]) -> None:
         """Begin the run of a node, or take up that it was begun, or has ended, before."""
         uid = uid_of(actor.run.uid, effect.name)
         while True:
             try:
                 known, ending = await self._inner.ending_of(uid)
                 if not known:
-                    made = begin(self._head, actor, effect, params, self._node, self._clock.now())
+                    made = begin(self._head, actor, effect, params, self._held(actor, marks), self._node, self._clock.now())
                     if isinstance(made, Ending):
                         ending = made
                     else:

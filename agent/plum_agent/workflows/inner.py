@@ -15,8 +15,11 @@ import msgspec
 from plum_flow.running.actor import Actor
 from plum_flow.running.made import metadata_of
 from plum_flow.running.names import CARRIED_ANNOTATION, DEPTH_LABEL, MAX_DEPTH
+from plum_flow.secret_marks import Held
+from plum_flow.workflow.graph import compile_definition
+from plum_flow.workflow.marked_params import misuse
 from plum_flow.workflow.messages import Execute
-from plum_flow.workflow.params import resolve
+from plum_flow.workflow.params import begin_with
 from plum_flow.workflow.rows import RUN_KEY, RunRow, encode
 from plum_schemas.durations import parse_duration
 from plum_schemas.node_types import Delegate
@@ -34,7 +37,7 @@ def uid_of(parent: str, name: str) -> str:
 
 
 def begin(
-    parent: Head, actor: Actor, effect: Execute, params: Mapping[str, Any], node: str, now: datetime
+    parent: Head, actor: Actor, effect: Execute, params: Mapping[str, Any], held: Held, node: str, now: datetime
 ) -> tuple[Head, dict[str, bytes]] | Ending:
     """The run of a node of type subworkflow, and its rows; or why there can be none."""
     name = effect.node.node.workflow_ref
@@ -48,10 +51,11 @@ def begin(
         text = f"workflows are nested more than {MAX_DEPTH} deep: does {name} call itself?"
         return Ending(phase="Failed", reason="NestedTooDeep", message=text)
     spec = found.definition
-    values, errors = resolve(spec.params, dict(params), "params")
-    if errors:
-        text = "; ".join(f"{error.field}: {error.message}" for error in errors)
-        return Ending(phase="Failed", reason="InvalidParams", message=text)
+    values, problem = begin_with(spec.params, params, held, "params")
+    if problem:
+        return Ending(phase="Failed", reason="InvalidParams", message=problem)
+    if held.marks and (problem := misuse(compile_definition(spec), values, held.marks)):
+        return Ending(phase="Failed", reason="SecretInCondition", message=problem)
     metadata = metadata_of(actor, effect)
     metadata.labels[DEPTH_LABEL] = str(depth)
     metadata.annotations[CARRIED_ANNOTATION] = node
@@ -59,14 +63,14 @@ def begin(
         metadata, uid=uid_of(parent.uid, effect.name), creation_timestamp=now.replace(microsecond=0)
     )
     run_spec = WorkflowRunSpec(
-        workflow_ref=name, params=dict(params), timeout=effect.node.node.timeout, priority=actor.spec.priority,
-        triggered_by=f"run/{actor.key.name}", delegate=Delegate(node_name=node),
+        workflow_ref=name, params=dict(params), secrets=list(held.marks), timeout=effect.node.node.timeout,
+        priority=actor.spec.priority, triggered_by=f"run/{actor.key.name}", delegate=Delegate(node_name=node),
     )  # fmt: skip
     status = WorkflowRunStatus(
         phase="Running", node=node, fencing_token=TOKEN, definition_hash=found.definition_hash, revision=found.revision,
         started_at=now.replace(microsecond=0),
     )  # fmt: skip
-    row = RunRow(hash=found.definition_hash, revision=found.revision, params=values)
+    row = RunRow(hash=found.definition_hash, revision=found.revision, params=values, secrets=list(held.marks))
     timeout = run_spec.timeout or spec.timeout
     if timeout:
         row.deadline = now + timedelta(seconds=parse_duration(timeout))

@@ -1,6 +1,6 @@
 """Concurrency keys of tasks in delegated runs: all of them on one node share a limit, whichever run they are of.
 
-    new task + those that go on -> placed -> admitted | Queued, until a place is free | Failed (Reject); Replace: older ones go
+new task + those that go on -> placed -> admitted | Queued, until a place is free | Failed (Reject); Replace: older ones go
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from plum_flow.expressions.secret_values import secret_names
 from plum_flow.http_call import NAMES
 from plum_flow.running.journal import DEFINITION_KEY, DEFINITIONS, MERGES
 from plum_flow.workflow.graph import compile_definition, definition_hash
-from plum_flow.workflow.rows import RUN_KEY
+from plum_flow.workflow.rows import RUN_KEY, decode_run
 from plum_schemas.base import ObjectKey
 from plum_schemas.core import ConfigMap, Secret
 from plum_schemas.taskdefinition import TaskDefinition, TaskDefinitionSpec
@@ -99,6 +99,7 @@ class RunDelegation:
         named = {name for one in specs for name in task_names(one)}
         tasks = {name: task for name in sorted(named) if (task := self._task(key.namespace, name)) is not None}
         secrets, config_maps = _names(specs, tasks.values())
+        secrets |= {mark.name for mark in decode_run(rows[RUN_KEY]).secrets}
         bundle = Bundle(
             definition=spec,
             definition_hash=run.status.definition_hash,

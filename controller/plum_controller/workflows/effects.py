@@ -36,7 +36,7 @@ from plum_flow.expressions.secret_values import secret_names
 from plum_flow.running.actor import Actor
 from plum_flow.running.made import metadata_of, place_of, task_run_of
 from plum_flow.running.names import DEPTH_LABEL, MAX_DEPTH
-from plum_flow.secret_marks import marked
+from plum_flow.secret_marks import Held, marked, values_of_marks
 from plum_flow.workflow import phases
 from plum_flow.workflow.graph import NodePlan
 from plum_flow.workflow.messages import Abort, Await, Effect, Execute, Refused
@@ -53,6 +53,8 @@ from plum_controller.workflows.waiting import Waiter
 
 logger = logging.getLogger(__name__)
 
+STOP = "/stop"
+"""Behind the key of a node: the work of ending what was made for it."""
 RETRY_SECONDS = 0.5
 """Before the API is asked again that did not answer."""
 
@@ -97,7 +99,7 @@ class Effects:
     # ---- starting
 
     def _execute(self, actor: Actor, effect: Execute) -> None:
-        if effect.node.inline and not effect.node.reads.paths_of("secrets"):
+        if effect.node.inline and not effect.node.reads.paths_of("secrets") and not actor.run.row.secrets:
             try:
                 payload = with_own(actor, effect.node.payload.evaluate(effect.values)["payload"])
             except UnresolvedError as error:
@@ -123,34 +125,48 @@ class Effects:
 
     async def _carry(self, actor: Actor, effect: Execute) -> None:
         """Fill in the expressions, then hand the node to whoever carries it out."""
-        marks: list[SecretMark] = []
         try:
-            if effect.node.reads.paths_of("secrets") and (effect.node.type in BY_TASK_RUN and not effect.node.inline):
-                given, marks = await self._marked(actor, effect)
-            else:
-                given = effect.node.payload.evaluate({**effect.values, **await self._secrets(actor, effect.node.reads)})
+            given, marks = await self._given(actor, effect)
         except UnresolvedError as error:
             actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
+            return
+        except TaskFailedError as error:
+            actor.done(effect.key, effect.attempt, phases.FAILED, None, error.reason, error.message, retryable=error.retryable)
             return
         if effect.node.inline:
             self._compute(actor, effect, with_own(actor, given["payload"]))
         elif effect.node.type == "task":
             await self._make_task_run(actor, effect, with_own(actor, given["payload"]), marks)
         elif effect.node.type == "subworkflow":
-            await self._make_run(actor, effect, given["params"])
+            await self._make_run(actor, effect, given["params"], marks)
         else:
             await self._step(actor, effect, given, marks)
 
-    async def _marked(self, actor: Actor, effect: Execute) -> tuple[Any, list[SecretMark]]:
-        """What goes into a TaskRun, which many may read: marks instead of the values of secrets."""
-        reads = effect.node.reads
-        values = await self.read_secrets(actor.key.namespace, reads)
-        return marked(lambda secrets: effect.node.payload.evaluate({**effect.values, **secrets}), reads, values, token_hex(16))
+    async def _given(self, actor: Actor, effect: Execute) -> tuple[Any, list[SecretMark]]:
+        """What a node is given. Objects, which many may read, get marks instead of the values of secrets, and name them.
 
-    async def _secrets(self, actor: Actor, references: References) -> dict[str, Any]:
-        if not references.paths_of("secrets"):
-            return {}
-        return {"secrets": secret_values(references, await self.read_secrets(actor.key.namespace, references))}
+        Raises `UnresolvedError`, `TaskFailedError` for a Secret that is not there.
+        """
+        node, reads = effect.node, effect.node.reads
+        reads_secrets = bool(reads.paths_of("secrets"))
+        if not reads_secrets and not actor.run.row.secrets:
+            return node.payload.evaluate(effect.values), []
+        held = await self.held_by(actor.run.row.secrets, actor.key.namespace)
+        true_values = held.put_in(effect.values)
+        secrets = await self.read_secrets(actor.key.namespace, reads) if reads_secrets else {}
+        if node.type in BY_OBJECT and not node.inline:
+            return marked(
+                lambda more: node.payload.evaluate({**effect.values, **more}), reads, secrets, token_hex(16),
+                held, lambda more: node.payload.evaluate({**true_values, **more}),
+            )  # fmt: skip
+        return node.payload.evaluate({**true_values, "secrets": secret_values(reads, secrets)}), []
+
+    async def held_by(self, marks: Sequence[SecretMark], namespace: str) -> Held:
+        """Marks with their values. Raises `TaskFailedError` for a Secret that is not there."""
+        if not marks:
+            return Held()
+        secrets = {name: await self._api.get(Secret, name, namespace) for name in {mark.name for mark in marks}}
+        return Held(marks, values_of_marks(marks, namespace, secrets))
 
     async def read_secrets(self, namespace: str, references: References) -> dict[str, dict[str, str]]:
         """Keys and values of the Secrets that are named. Raises `UnresolvedError`."""
@@ -161,10 +177,14 @@ class Effects:
                 found[name] = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in secret.data.items()}
         return found
 
-    async def redactor(self, namespace: str, references: References) -> Redactor:
-        """What hides the values of the Secrets that a definition names."""
-        secrets = await self.read_secrets(namespace, references)
-        return Redactor(value for keys in secrets.values() for value in keys.values())
+    async def redactor(self, namespace: str, references: References, marks: Sequence[SecretMark]) -> Redactor:
+        """What hides the values of the Secrets that a definition names, and that stand in the parameters of its run."""
+        hidden = [value for keys in (await self.read_secrets(namespace, references)).values() for value in keys.values()]
+        for mark in marks:
+            secret = await self._api.get(Secret, mark.name, namespace)
+            encoded = secret.data.get(mark.key) if secret is not None else None
+            hidden += [mark.marker, *([base64.b64decode(encoded).decode("utf-8", "replace")] if encoded is not None else [])]
+        return Redactor(hidden)
 
     # ---- task runs
 
@@ -219,7 +239,7 @@ class Effects:
 
     # ---- runs inside of runs
 
-    async def _make_run(self, actor: Actor, effect: Execute, params: Mapping[str, Any]) -> None:
+    async def _make_run(self, actor: Actor, effect: Execute, params: Mapping[str, Any], marks: Sequence[SecretMark]) -> None:
         key = ObjectKey(actor.key.namespace, effect.name)
         found = self._runs.get(key) if effect.again else None
         if found is None:
@@ -231,8 +251,9 @@ class Effects:
             metadata = metadata_of(actor, effect)
             metadata.labels[DEPTH_LABEL] = str(depth)
             spec = WorkflowRunSpec(
-                workflow_ref=effect.node.node.workflow_ref, params=dict(params), timeout=effect.node.node.timeout,
-                priority=actor.spec.priority, triggered_by=f"run/{actor.key.name}", delegate=effect.node.node.delegate,
+                workflow_ref=effect.node.node.workflow_ref, params=dict(params), secrets=list(marks),
+                timeout=effect.node.node.timeout, priority=actor.spec.priority,
+                triggered_by=f"run/{actor.key.name}", delegate=effect.node.node.delegate,
             )  # fmt: skip
             if not await self._create(actor, effect, WorkflowRun(metadata=metadata, spec=spec)):
                 return
@@ -322,10 +343,8 @@ class Effects:
         except asyncio.CancelledError:
             raise
         except (ApiError, UnresolvedError) as error:
-            actor.done(key, attempt, phases.FAILED, None, type(error).__name__.removesuffix("Error"), str(error))
-        except Exception as error:
-            logger.exception("node failed in the controller", extra={"key": str(actor.key), "node": key})
-            actor.done(key, attempt, phases.FAILED, None, "Error", f"{type(error).__name__}: {error}")
+            node = key.removesuffix(STOP)
+            actor.done(node, attempt, phases.FAILED, None, type(error).__name__.removesuffix("Error"), str(error))
 
     # ---- stopping
 
@@ -341,7 +360,7 @@ class Effects:
                 task.add_done_callback(lambda _: self._aborted.discard(place))
             task.cancel()
         if made:
-            self._spawn(actor, f"{effect.key}/stop", effect.attempt, self._stop_made(actor, effect))
+            self._spawn(actor, effect.key + STOP, effect.attempt, self._stop_made(actor, effect))
         elif effect.told:
             actor.done(effect.key, effect.attempt, phases.CANCELED, None, "Canceled", "")
 
@@ -355,20 +374,29 @@ class Effects:
                 if found is None or place_of(found) != (effect.key, effect.attempt):
                     continue
                 stopped = True
-                patch = {"spec": {"canceled": True}} if info is TaskRun else {"spec": {"state": "Canceled"}}
-                try:
-                    await self._api.patch(info, key, patch)
-                except NotFoundError:
-                    stopped = False
+                stopped = await self._cancel(info, key)
         if not stopped and effect.told:
             waiting = actor.under_way.get((effect.key, effect.attempt))
             if waiting is not None:  # it is being made now
                 waiting.cancel()
             actor.done(effect.key, effect.attempt, phases.CANCELED, None, "Canceled", "")
 
+    async def _cancel(self, info: type[TaskRun] | type[WorkflowRun], key: ObjectKey) -> bool:
+        """Whether it is there to be stopped."""
+        patch = {"spec": {"canceled": True}} if info is TaskRun else {"spec": {"state": "Canceled"}}
+        while True:
+            try:
+                await self._api.patch(info, key, patch)
+                return True
+            except NotFoundError:
+                return False
+            except (ApiUnavailableError, TooManyRequestsError) as error:
+                logger.warning("object cannot be cancelled yet", extra={"key": str(key), "error": error.message})
+                await asyncio.sleep(RETRY_SECONDS)
 
-BY_TASK_RUN = frozenset({"task", "script", "agent"})
-"""Types of nodes that a TaskRun carries out."""
+
+BY_OBJECT = frozenset({"task", "script", "agent", "subworkflow"})
+"""Types of nodes that an object is made for: what they are given can be read there."""
 
 
 def with_own(actor: Actor, payload: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -379,5 +407,6 @@ def with_own(actor: Actor, payload: Mapping[str, Any]) -> Mapping[str, Any]:
 def _forget(actor: Actor, key: str, attempt: int, task: asyncio.Task[None]) -> None:
     if actor.under_way.get((key, attempt)) is task:
         del actor.under_way[key, attempt]
-    if not task.cancelled():
-        task.exception()
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("node broke off in the controller", extra={"key": str(actor.key), "node": key}, exc_info=error)
+        actor.done(key.removesuffix(STOP), attempt, phases.FAILED, None, "Error", f"{type(error).__name__}: {error}")

@@ -20,6 +20,7 @@ from plum_client.controller import Controller, Watch
 from plum_client.errors import NotFoundError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
+from plum_flow.calls import TaskFailedError
 from plum_flow.expressions import ExpressionError
 from plum_flow.running.actor import Actor
 from plum_flow.running.journal import MERGES, RUNS, space_of
@@ -28,8 +29,9 @@ from plum_flow.running.statuses import ended_early
 from plum_flow.workflow.asks import approver_refusal, refusal
 from plum_flow.workflow.graph import DefinitionPlan
 from plum_flow.workflow.loading import load
+from plum_flow.workflow.marked_params import misuse
 from plum_flow.workflow.messages import Changes, Effect, Execute, Refused, Told
-from plum_flow.workflow.params import resolve
+from plum_flow.workflow.params import begin_with
 from plum_flow.workflow.reuse import reused_rows
 from plum_flow.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
 from plum_flow.workflow.state import Run
@@ -330,7 +332,13 @@ class WorkflowEngine:
         spec, earlier = await self._definition_of(run)
         if run.spec.workflow_ref and not await self._admit(run, spec):
             return None
-        params = await self._params_of(run, spec, earlier is not None)
+        try:
+            held = await self._effects.held_by(run.spec.secrets, run.metadata.namespace)
+        except TaskFailedError as error:
+            raise RefusedRunError(error.reason, error.message) from error
+        params, problem = begin_with(spec.params, run.spec.params, held, "spec.params")
+        if problem and earlier is None:
+            raise RefusedRunError("InvalidParams", problem)
         try:
             plan = await self._definitions.pin(spec)
         except (ExpressionError, KeyError, ValueError) as error:
@@ -338,29 +346,14 @@ class WorkflowEngine:
         workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
         known = workflow is not None and workflow.status.definition_hash == plan.hash
         revision = workflow.status.revision if workflow is not None and known else 0
-        marks = run.spec.secrets
-        if problem := misuse(plan, params, marks):
+        if problem := misuse(plan, params, held.marks):
             raise RefusedRunError("SecretInCondition", problem)
-        row = RunRow(hash=plan.hash, revision=revision, params=params, secrets=marks, paused=run.spec.state == "Paused")
+        paused = run.spec.state == "Paused"
+        row = RunRow(hash=plan.hash, revision=revision, params=params, secrets=run.spec.secrets, paused=paused)
         timeout = run.spec.timeout or spec.timeout
         if timeout:
             row.deadline = self._clock.now() + timedelta(seconds=parse_duration(timeout))
         return plan, row, earlier
-
-    async def _params_of(self, run: WorkflowRun, spec: WorkflowSpec, is_rerun: bool) -> dict[str, Any]:
-        """With defaults, and with marks for values of secrets, which are checked as what they stand for."""
-        params, errors = resolve(spec.params, run.spec.params, "spec.params")
-        if run.spec.secrets:
-            try:
-                held = await self._effects.held_by(run.spec.secrets, run.metadata.namespace)
-            except TaskFailedError as error:
-                raise RefusedRunError(error.reason, error.message) from error
-            _, errors = resolve(spec.params, held.put_in(run.spec.params), "spec.params")
-            hide = redactor_of(held.values)
-            errors = [replace(error, message=hide(error.message)) for error in errors]
-        if errors and not is_rerun:
-            raise RefusedRunError("InvalidParams", "; ".join(f"{error.field}: {error.message}" for error in errors))
-        return params
 
     async def _load(self, run: WorkflowRun, rows: Mapping[str, bytes]) -> Actor:
         row = decode_run(rows[RUN_KEY])

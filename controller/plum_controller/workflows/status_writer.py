@@ -110,7 +110,7 @@ class StatusWriter:
                 raise NotFoundError(f"run {actor.key} is gone")
             if actor.run.is_done and not actor.ended.is_set():
                 await actor.ended.wait()
-            status = status_of(actor.run, run.status, run.metadata.generation, now)
+            status = status_of(actor.run, run.status, run.metadata.generation, now, actor.redactor)
             if status == run.status:
                 return False
             try:

@@ -8,12 +8,10 @@ A definition that is stored may name others that do not exist yet; those are jud
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import msgspec
 from plum_schemas.base import Struct
 from plum_schemas.node_types import WorkflowNode
 from plum_schemas.taskdefinition import BUILTIN_PREFIX, TaskDefinitionSpec
@@ -26,7 +24,6 @@ EXECUTORS = frozenset({"os_process", "container", "http"})
 """What a node can carry out by itself, besides builtins that only compute or wait."""
 STEPS = ("http", "webhook", "llm", "mcp", "script")
 """Steps of the same kind."""
-_SECRET = re.compile(r"\{\{[^}]*\bsecrets\b")
 _PLAIN = frozenset({"branch", "condition", "parallel", "loop", "map"})
 
 
@@ -168,16 +165,9 @@ def _inside(node: WorkflowNode, path: str, known: Known) -> Iterator[FieldError]
     if node.delegate is not None:
         text = "what is inside a delegated run stays on its machine; take this out, or delegate it from outside"
         yield forbidden(f"{path}.delegate", text)
-    if _names_secrets(node.params):
-        text = "a delegated run would show the value of a secret in the parameters of a run; name it in the nodes inside"
-        yield forbidden(f"{path}.params", text)
     if known.complete and node.workflow_ref and known.workflow(node.workflow_ref) is None:
         text = f"there is no Workflow {node.workflow_ref}; what is delegated takes all definitions along"
         yield forbidden(f"{path}.workflowRef", text)
-
-
-def _names_secrets(params: object) -> bool:
-    return _SECRET.search(msgspec.json.encode(params).decode()) is not None
 
 
 def _task(node: WorkflowNode, path: str, known: Known, site: Site | None) -> Iterator[FieldError]:

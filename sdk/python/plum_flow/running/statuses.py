@@ -9,6 +9,7 @@ from plum_client.conditions import set_condition
 from plum_schemas.base import Condition
 from plum_schemas.workflowrun import NodeCounts, RunPhase, WorkflowRunStatus
 
+from plum_flow.expressions import Redactor
 from plum_flow.workflow import phases
 from plum_flow.workflow.settle import shown_name
 from plum_flow.workflow.state import Run
@@ -16,8 +17,10 @@ from plum_flow.workflow.state import Run
 MAX_CURRENT = 20
 
 
-def status_of(run: Run, before: WorkflowRunStatus, generation: int, now: datetime) -> WorkflowRunStatus:
-    """What to write. Equal to `before` when nothing changed."""
+def status_of(
+    run: Run, before: WorkflowRunStatus, generation: int, now: datetime, redactor: Redactor | None = None
+) -> WorkflowRunStatus:
+    """What to write. Equal to `before` when nothing changed. `redactor` hides what stands for secrets in outputs."""
     row, counts = run.row, run.counts
     phase: RunPhase = row.phase if run.is_done else "Paused" if row.paused else "Running"  # type: ignore[assignment]
     found = WorkflowRunStatus(
@@ -37,7 +40,7 @@ def status_of(run: Run, before: WorkflowRunStatus, generation: int, now: datetim
             canceled=counts[phases.CANCELED],
         ),
         current=[shown_name(run, scope, scope.graph.nodes[index]) for scope, index in islice(run.active.values(), MAX_CURRENT)],
-        outputs=row.outputs,
+        outputs=redactor(row.outputs) if redactor else row.outputs,
         observed_commands=row.commands,
         node=before.node,
         fencing_token=before.fencing_token,

@@ -8,6 +8,20 @@ from typing import Any
 from plum_schemas.validation import FieldError, invalid, not_supported, required
 from plum_schemas.workflow import Param, has_type
 
+from plum_flow.secret_marks import Held, redactor_of
+
+
+def begin_with(params: Sequence[Param], given: Mapping[str, Any], held: Held, path: str) -> tuple[dict[str, Any], str]:
+    """The values of all parameters of a run, and in words what is wrong with those that were given.
+
+    Marks stay in place of the values of secrets; what they stand for is checked, and never shown.
+    """
+    values, errors = resolve(params, given, path)
+    if held.marks:
+        _, errors = resolve(params, held.put_in(given), path)
+    text = "; ".join(f"{error.field}: {error.message}" for error in errors)
+    return values, str(redactor_of(held.values)(text)) if held.marks else text
+
 
 def resolve(params: Sequence[Param], given: Mapping[str, Any], path: str) -> tuple[dict[str, Any], list[FieldError]]:
     """The values of all parameters, and what is wrong with those that were given."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from plum_schemas.base import Struct
 from plum_schemas.markers import AnyJson
+from plum_schemas.taskrun import SecretMark
 
 RUN_KEY = "!run"
 DIGITS = 8
@@ -80,6 +81,8 @@ class RunRow(Struct):
     """Commands that were dealt with."""
     params: dict[str, Any] = {}
     """With their defaults."""
+    secrets: list[SecretMark] = []
+    """What stands in `params` instead of values of Secrets."""
     outputs: dict[str, Any] = {}
     counts: dict[str, int] = {}
     """At the end: nodes by phase."""

@@ -2514,6 +2514,14 @@ export interface components {
             /** @description Start without the variable when the object or the key is missing. */
             optional?: boolean;
         };
+        "dev.plum.v1.Secrets": {
+            /** @description Key in it. */
+            key: string;
+            /** @description The text; nothing else in the payload may hold it. */
+            marker: string;
+            /** @description Name of the Secret, in the namespace of the run. */
+            name: string;
+        };
         "dev.plum.v1.SecurityContext": {
             /** @description Programs may gain more rights than their parent, by setuid bits or file capabilities. */
             allowPrivilegeEscalation?: boolean;
@@ -3224,14 +3232,7 @@ export interface components {
                 /** @description Instead of the definition's. */
                 retry?: components["schemas"]["dev.plum.v1.Retry"];
                 /** @description Values that whoever executes it puts into the payload; workflows make these of `${{ secrets.NAME.KEY }}`. */
-                secrets?: {
-                    /** @description Key in it. */
-                    key: string;
-                    /** @description The text; nothing else in the payload may hold it. */
-                    marker: string;
-                    /** @description Name of the Secret, in the namespace of the run. */
-                    name: string;
-                }[];
+                secrets?: components["schemas"]["dev.plum.v1.Secrets"][];
                 /** @description True holds a run that is Queued: it is admitted once this is false again. */
                 suspend?: boolean;
                 /** @description A definition of its own, instead of taskRef. */
@@ -4189,6 +4190,8 @@ export interface components {
                  * @description The time a cron trigger fired for.
                  */
                 scheduledFor?: string;
+                /** @description Values that marks in `params` stand for, put in only by whoever executes a node; made of `${{ secrets.NAME.KEY }}`. */
+                secrets?: components["schemas"]["dev.plum.v1.Secrets"][];
                 /** @description A rerun: take over the results of an earlier run. */
                 startFrom?: {
                     /** @description First node to run again; the failed ones if absent. */
