@@ -146,7 +146,7 @@ class NodeAgent:
         address = self.devices.address
         place = Place(name, shared.facts.address, shared.controller, shared.controller_grpc, shared.devices)
         starter = Starter(
-            place=place if address is None else replace(place, device_address=address.url),
+            place=place if address is None else replace(place, device_address=address.url, device_folder=address.folder_of),
             api=shared.api,
             driver=shared.driver,
             ledger=self.ledger,

@@ -22,7 +22,7 @@ from plum_schemas.template import Mount, Port, Template
 from plum_agent.artifacts.package import PreparedPackage
 from plum_agent.drivers.base import Bind, Container, Published
 from plum_agent.drivers.container_config import OWN
-from plum_agent.environment import Place
+from plum_agent.environment import DEVICES_INSIDE, Place, is_apart
 from plum_agent.errors import RefusedError
 
 APP = "/app"
@@ -100,6 +100,8 @@ def container_of(
     binds += [Bind(path, str(path), read_only=True) for path in defaults.libraries if path.is_dir()]
     binds += [_bind(own, mount, owner or _by_number(template.user)) for mount in template.mounts]
     inside = inside_numbers(template, numbers)
+    if is_apart(template) and (sockets := place.device_folder(metadata.namespace)) is not None:
+        binds.append(Bind(sockets, DEVICES_INSIDE, read_only=True))
     binds += [Bind(path, str(path)) for path in devices if path not in nodes and path.exists()]
     pids = template.resources.limits.get("pids")
     labels = {"instance": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid, "node": place.node}

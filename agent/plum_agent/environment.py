@@ -13,6 +13,7 @@ from pathlib import Path
 
 from plum_client.client import ApiClient
 from plum_schemas.instance import Instance
+from plum_schemas.template import Template
 
 from plum_agent.artifacts.package import PreparedPackage
 from plum_agent.devices import Devices
@@ -20,6 +21,9 @@ from plum_agent.errors import RefusedError
 from plum_agent.references import References
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEVICES_INSIDE = "/.plum/devices"
+"""Where a container sees the folder with the socket."""
+DEVICE_SOCKET = "agent.sock"
 DEPLOYMENT_LABEL = "plum.dev/deployment"
 REVISION_LABEL = "plum.dev/revision"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -42,6 +46,8 @@ class Place:
     """Those of this node."""
     device_address: Callable[[str], str] = lambda namespace: ""
     """Where programs of a namespace speak for devices; empty where they cannot."""
+    device_folder: Callable[[str], Path | None] = lambda namespace: None
+    """The folder with the socket at which containers with a network of their own do. Raises `OSError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +119,7 @@ def environment_of(
         "PLUM_APP_VERSION": what.version,
         "PLUM_NAMESPACE": instance.metadata.namespace,
     }
-    speaks = template.runtime == "process" or template.network == "host"  # the loopback address of a node is its own
-    addresses = {"PLUM_DEVICES": place.device_address(instance.metadata.namespace) if speaks else ""}
+    addresses = {"PLUM_DEVICES": _device_address(instance, place)}
     addresses |= {"CONTROLLER_BASE": place.controller, "CONTROLLER_GRPC_ADDR": place.controller_grpc}
     environment |= {name: value for name, value in addresses.items() if value}
     named = {"PLUM_INSTANCE_ID": instance.metadata.name, "WORKER_NODE_ID": place.node}
@@ -136,6 +141,18 @@ def environment_of(
         elif variable.name in resolved:
             environment[variable.name] = resolved[variable.name]
     return environment | named
+
+
+def is_apart(template: Template) -> bool:
+    """Whether the loopback address of its node is not its own."""
+    return template.runtime == "container" and template.network != "host"
+
+
+def _device_address(instance: Instance, place: Place) -> str:
+    namespace = instance.metadata.namespace
+    if not is_apart(instance.spec.template):
+        return place.device_address(namespace)
+    return f"unix:{DEVICES_INSIDE}/{DEVICE_SOCKET}" if place.device_folder(namespace) is not None else ""
 
 
 def expand(value: str, environment: Mapping[str, str]) -> str:

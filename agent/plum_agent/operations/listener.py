@@ -2,13 +2,17 @@
 
     bytes -> httptools -> Route -> Desk -> JSON, or the lines of a stream
 
-It listens on the loopback address and takes no request of a web page: whoever sends an Origin is refused.
+It listens on the loopback address, and for containers on a socket per namespace. It takes no request of a web page: whoever
+sends an Origin is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
 
@@ -46,6 +50,9 @@ class _Asked:
         self.body = bytearray()
         self.head = 0
         self.done = False
+        self.keep = False
+        """Whether the connection goes on after it. The parser knows only while it reads the end."""
+        self.parser = httptools.HttpRequestParser(self)
 
     def on_url(self, url: bytes) -> None:
         self.target += url
@@ -62,6 +69,7 @@ class _Asked:
 
     def on_message_complete(self) -> None:
         self.done = True
+        self.keep = bool(self.parser.should_keep_alive())
 
     def _count(self, size: int) -> None:
         self.head += size
@@ -79,16 +87,31 @@ class DeviceListener:
 
     async def run(self) -> None:
         """Until cancelled."""
-        server = await asyncio.start_server(self._serve, sock=self._address.listener, backlog=128)
+        servers = [await asyncio.start_server(self._serve, sock=self._address.listener, backlog=128)]
+        starting: set[asyncio.Task[None]] = set()
+
+        async def listen(namespace: str, listener: socket.socket) -> None:
+            servers.append(await asyncio.start_unix_server(partial(self._serve, namespace=namespace), sock=listener))
+
+        def begin(namespace: str, listener: socket.socket) -> None:
+            task = asyncio.get_running_loop().create_task(listen(namespace, listener))
+            starting.add(task)
+            task.add_done_callback(starting.discard)
+
+        self._address.on_socket = begin
+        for known in self._address.sockets.items():
+            begin(*known)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            server.close()
+            for server in servers:
+                server.close()
             for task in list(self._open):
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, namespace: str = "") -> None:
+        """`namespace`: the one of the socket; empty on the loopback address, where it is part of the path."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- the server makes one for each connection
         self._open.add(task)
@@ -96,7 +119,7 @@ class DeviceListener:
             if len(self._open) > MOST_CONNECTIONS:
                 _write(writer, 503, DeviceError(503, "ServiceUnavailable", "too many connections").body(), False)
                 return
-            while await self._one(reader, writer):
+            while await self._one(reader, writer, namespace):
                 pass
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError):
             pass
@@ -106,10 +129,10 @@ class DeviceListener:
             self._open.discard(task)
             writer.close()
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, namespace: str) -> bool:
         """Answer one request. Whether the connection goes on."""
         asked = _Asked()
-        parser = httptools.HttpRequestParser(asked)
+        parser = asked.parser
         try:
             while not asked.done:
                 async with asyncio.timeout(IDLE_SECONDS):
@@ -120,28 +143,31 @@ class DeviceListener:
                     parser.feed_data(data)
                 except httptools.HttpParserCallbackError as error:
                     raise error.__context__ or error from None
-            keep = bool(parser.should_keep_alive())
-            answer = await self._answer(parser.get_method().decode(), asked, reader, writer)
+            route, query = self._route(asked, namespace)
+            answer = await self._answer(parser.get_method().decode(), bytes(asked.body), route, query, reader, writer)
         except DeviceError as error:
-            keep = asked.done and bool(parser.should_keep_alive())
-            _write(writer, error.code, error.body(), keep)
+            _write(writer, error.code, error.body(), asked.keep)
             await writer.drain()
-            return keep
+            return asked.keep
         except httptools.HttpParserError:
             _write(writer, 400, DeviceError(400, "BadRequest", "this is no HTTP request that can be read").body(), False)
             return False
         if answer is None:
             return False
-        _write(writer, 200, answer, keep)
+        _write(writer, 200, answer, asked.keep)
         await writer.drain()
-        return keep
+        return asked.keep
 
     async def _answer(
-        self, method: str, asked: _Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        method: str,
+        body: bytes,
+        route: Route,
+        query: Mapping[str, str],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> bytes | None:
         """The body of an answer; None when a stream was the answer. Raises `DeviceError`."""
-        route, query = self._route(asked)
-        body = bytes(asked.body)
         match method, route.part:
             case "PUT", "":
                 return _encode(await self._desk.announce(route.key, read_announcement(body)))
@@ -155,20 +181,22 @@ class DeviceListener:
                 return None
         raise DeviceError(405, "MethodNotAllowed", f"{method} is not served here; see docs/devices.md")
 
-    def _route(self, asked: _Asked) -> tuple[Route, dict[str, str]]:
+    def _route(self, asked: _Asked, namespace: str) -> tuple[Route, dict[str, str]]:
         if b"origin" in asked.headers:
             raise DeviceError(403, "Forbidden", "requests of web pages are not served here")
         host = asked.headers.get(b"host", b"").partition(b":")[0]
-        if host not in (b"127.0.0.1", b"localhost"):
+        if not namespace and host not in (b"127.0.0.1", b"localhost"):
             raise DeviceError(403, "Forbidden", "this address is called 127.0.0.1 or localhost")
         path, _, query = asked.target.decode("ascii", "replace").partition("?")
-        word, *parts = [unquote(part) for part in path.strip("/").split("/")]
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        word = "" if namespace else parts.pop(0)
         route = route_of(parts[1:]) if parts and parts[0] == "devices" else None
         if route is None:
             raise DeviceError(
                 404, "NotFound", f"nothing is served at {path}; the address is all of PLUM_DEVICES, then /devices/..."
             )
-        if not self._address.allows(word, route.key.namespace):
+        allowed = route.key.namespace == namespace if namespace else self._address.allows(word, route.key.namespace)
+        if not allowed:
             text = f"this address is not that of namespace {route.key.namespace}; use PLUM_DEVICES and PLUM_NAMESPACE as given"
             raise DeviceError(403, "Forbidden", text)
         return route, dict(parse_qsl(query, keep_blank_values=True))

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
@@ -17,6 +18,8 @@ from threading import Thread
 from typing import Any
 
 import msgspec
+import plum_schemas
+import plum_worker
 import pytest
 from plum_schemas.artifact import Artifact, ArtifactSpec, PortMapping
 from plum_schemas.base import ObjectMeta
@@ -26,6 +29,7 @@ from plum_schemas.instance import InstanceStatus
 from plum_schemas.node import Node
 
 from tests.support.agent import NODE, Site, alive, running_site, until, until_async
+from tests.support.devices import ask_for, ended, resource_until
 from tests.support.docker_engine import IMAGE, Engine, own_engine, own_folder, shared_engine
 from tests.support.image_registry import USERS, registry
 
@@ -375,3 +379,25 @@ async def test_an_engine_that_is_killed_and_restarted(tmp_path: Path, own: Path,
             await until_async(lambda: asyncio.to_thread(engine.docker, "ps", "-aq"), lambda done: len(done.stdout.split()) == 1)
             await site.delete("web")
             await site.gone("web")
+
+
+async def test_a_container_with_a_network_of_its_own_speaks_to_the_agent_for_its_device(site: Site, engine: Engine) -> None:
+    """Also to the next agent, and also as a user that is not root."""
+    folders = [sys.prefix, sys.base_prefix, *(str(Path(package.__path__[0]).parent) for package in (plum_worker, plum_schemas))]
+    binds = [(folder, folder) for folder in folders] + [("/usr/lib", "/lib"), ("/usr/lib64", "/lib64"), ("/usr/lib", "/usr/lib")]
+    program = [sys.executable, "-m", "plum_worker.simulator", "valve", "valve-9", "--speed", "20"]
+    mounts = [{"source": source, "target": target, "readOnly": True} for source, target in binds]
+    image = {"runtime": "container", "image": IMAGE, "network": "private", "user": "1234"}
+    env = [{"name": "CONTROLLER_BASE", "value": "http://nowhere.invalid"}]
+    await site.create("pump", program, **image, mounts=mounts, env=env)
+
+    there = await resource_until(site.api, "valve-9", lambda status: status.connection.online)
+    first = await ended(site.api, await ask_for(site.api, "valve-9"))
+    before = await site.running("pump")
+    site.end_agent(signal.SIGKILL)
+    site.start_agent("--engine", f"unix://{engine.socket}")
+    second = await ended(site.api, await ask_for(site.api, "valve-9"))
+
+    assert (there.connection.node, first.phase, second.phase) == (NODE, "Succeeded", "Succeeded")
+    assert second.session == first.session == there.connection.session, "the program went on"
+    assert (await site.running("pump")).pid == before.pid
