@@ -1,6 +1,7 @@
 """The API over HTTP and WebSocket, as an ASGI application.
 
-    uvicorn --scope--> Asgi -- guard, limits, body --> Api.answer --> one write to the connection
+    uvicorn --scope--> Asgi -- Entrance, body -------> Api.answer --> one write to the connection      (whole requests on
+                                                                                      hot paths come by `swift.py` instead)
                             -- watch ---------------> WatchStream --> writes to the connection, from the store's publish
                             -- /agent/v1/connect ---> TunnelHub
                             -- .../exec, portforward -> streaming.serving
@@ -16,48 +17,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from plum_controller.api import classic_stream, device_stream, instance_log, service_stream, streams
-from plum_controller.api.access import GROUP, STREAMED, USER
+from plum_controller.api.access import STREAMED
 from plum_controller.api.api import Api
 from plum_controller.api.artifacts import is_artifacts
-from plum_controller.api.audit import REFUSED
-from plum_controller.api.authentication import PREFIX, certificate_identity
+from plum_controller.api.authentication import certificate_identity
 from plum_controller.api.classic.apps import UPLOAD
 from plum_controller.api.encodings import compressed, inflated, wants_compressed
-from plum_controller.api.identity import ANONYMOUS, LOCAL, Identity
-from plum_controller.api.limits import READING, HostGuard, InFlight, PeerRate
+from plum_controller.api.entrance import Entrance
+from plum_controller.api.heads import Head
+from plum_controller.api.identity import ANONYMOUS, Identity
+from plum_controller.api.limits import READING
 from plum_controller.api.ranges import send_file
-from plum_controller.api.requests import (
-    NO_QUERY,
-    Answer,
-    ApiRequest,
-    WatchAnswer,
-    error_answer,
-    parse_query,
-    split_path,
-)
+from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, error_answer, split_path
 from plum_controller.api.routes import Target
 from plum_controller.api.sockets import Connection, connection_of, ssl_object_of
 from plum_controller.api.streams import Receive, Scope, Send
+from plum_controller.api.swift import HOT, Swift
 from plum_controller.api.tunnel import RevokedError
-from plum_controller.api.ui import sessions
 from plum_controller.api.wire import answer_headers
-from plum_controller.logs import fields
-from plum_controller.resources.errors import ApiStatusError, bad_request, internal, no_such_resource, too_large
+from plum_controller.resources.errors import ApiStatusError, bad_request, no_such_resource, too_large
 from plum_controller.settings import Settings
-from plum_controller.store.errors import StoreError
-
-logger = logging.getLogger(__name__)
 
 Mounted = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 AGENT_PATH = ["agent", "v1", "connect"]
 SECURE = ("https", "wss")
-OWN_TOKEN = PREFIX.encode()
 CERTIFICATE_IDENTITY = "plum.identity"
 """Key in a scope: who the client certificate of the connection names, put there by the protocol."""
 
@@ -72,9 +60,9 @@ class Asgi:
     def __init__(self, api: Api, settings: Settings, docs: Callable[[], Mounted] | None = None) -> None:
         self.api = api
         self.settings = settings
-        self._guard = HostGuard(settings.allowed_hosts)
-        self._in_flight = InFlight(settings.reads_in_flight, settings.writes_in_flight)
-        self._rate = PeerRate(settings.peer_rate)
+        self.entrance = Entrance(api, settings)
+        self.swift = Swift(self.entrance, settings)
+        self._in_flight = self.entrance.in_flight
         self._docs = docs
         self._mounted: Mounted | None = None
         self._loading = asyncio.Lock()
@@ -90,20 +78,9 @@ class Asgi:
     def answer_now(self, scope: Scope) -> Answer | None:
         """The answer to a read that needs no waiting; None when the long way has to be taken. Never raises."""
         path: bytes = scope["raw_path"]
-        is_entry = path.startswith(b"/kv/")
-        if not (is_entry or path.startswith(b"/api")) or scope["query_string"]:
+        if not path.startswith(HOT) or scope["query_string"]:
             return None
-        started = time.perf_counter()
-        try:
-            request = self._head(scope)
-            answer = self.api.kv.answer_now(request) if is_entry else self.api.objects.answer_now(request)
-            if answer is None or wants_compressed(request.headers, len(answer.body)):
-                return None
-        except Exception as error:
-            answer = self._refusal(error, scope)
-            self._note(scope, answer, error)
-        self.api.metrics.observe("GET", answer.status, time.perf_counter() - started)
-        return answer
+        return self.swift.answer_now(path, Head(scope["headers"]), _peer(scope), _shown(scope))
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -182,76 +159,19 @@ class Asgi:
 
     def _head(self, scope: Scope) -> ApiRequest:
         """A request without its body. Raises `ApiStatusError` when it may not be made."""
-        accept = content_type = user_agent = ""
-        host = origin = None
-        rest: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            if name == b"accept":
-                accept = value.decode("latin-1") if not accept else f"{accept},{value.decode('latin-1')}"
-            elif name == b"host":
-                host = value
-            elif name == b"user-agent":
-                user_agent = value.decode("latin-1")
-            elif name == b"content-type":
-                content_type = value.decode("latin-1")
-            elif name == b"origin":
-                origin = value
-            else:
-                rest[name] = value
-        secure = scope.get("scheme") in SECURE
-        self._guard.check(host, origin, any_name=secure)
-        client = scope["client"]
-        peer = client[0] if client else ""
-        self._rate.take(peer)
-        query_string = scope["query_string"]
-        request = ApiRequest(
-            scope["method"],
-            split_path(scope["raw_path"]),
-            parse_query(query_string) if query_string else NO_QUERY,
-            b"",
-            accept,
-            content_type,
-            user_agent,
-            LOCAL,
-            headers=rest,
-            peer=peer,
-            raw_path=scope["raw_path"],
+        head, shown = Head(scope["headers"]), _shown(scope)
+        request = self.entrance.read(
+            scope["method"], scope["raw_path"], scope["query_string"], head, _peer(scope), secure=shown is not None
         )
         scope[REQUEST] = request
-        if secure or b"authorization" in rest or b"cookie" in rest:
-            request.identity = ANONYMOUS
-            request.identity = self._identity(scope, request, host, origin)
-        if USER in rest or GROUP in rest:
-            groups = [value.decode("utf-8", "replace") for name, value in scope["headers"] if name == GROUP]
-            request.impersonator = request.identity.name
-            request.identity = self.api.gate.impersonated(request.identity, rest, groups)
-        if request.path[0] != "session":  # judged where it is answered
-            self.api.gate.check(request)
+        self.entrance.judge(request, head, shown)
         return request
-
-    def _identity(self, scope: Scope, request: ApiRequest, host: bytes | None, origin: bytes | None) -> Identity:
-        """Who makes a request with credentials, or over TLS: a token counts before a cookie, a cookie before a certificate.
-        Raises `ApiStatusError` 401, 403 for what no page of ours sent."""
-        secure, headers = scope.get("scheme") in SECURE, request.headers
-        header = headers.get(b"authorization")
-        # Over plain HTTP on loopback only our own tokens count: clients send whatever their configuration holds.
-        if header is not None and (secure or OWN_TOKEN in header):
-            return self.api.authenticator.bearer(header, request.peer)
-        if b"cookie" in headers and request.path != sessions.PATH:
-            secret = sessions.cookie_of(headers, sessions.cookie_name(secure, host))
-            if secret:
-                same = None if origin is None or host is None else origin.lower().partition(b"://")[2] == host.lower()
-                return sessions.identify(self.api.authenticator, secret, request.method, headers, same)
-        if not secure:
-            return LOCAL
-        shown: Identity = scope.get(CERTIFICATE_IDENTITY, ANONYMOUS)
-        return self.api.authenticator.certified(shown)
 
     async def _ui_file(self, name: str, scope: Scope) -> Answer:
         """A file of the UI, for everybody who may talk to this listener. Raises `ApiStatusError`."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._guard.check(headers.get(b"host"), headers.get(b"origin"), any_name=scope.get("scheme") in SECURE)
-        self._rate.take(scope["client"][0] if scope["client"] else "")
+        self.entrance.guard.check(headers.get(b"host"), headers.get(b"origin"), any_name=scope.get("scheme") in SECURE)
+        self.entrance.rate.take(_peer(scope))
         return await self.api.ui_files.answer(name, headers)
 
     async def _session(self, request: ApiRequest, scope: Scope, receive: Receive) -> Answer:
@@ -291,31 +211,10 @@ class Asgi:
         return b"".join(parts)
 
     def _note(self, scope: Scope, answer: Answer, error: Exception | None = None) -> None:
-        """Tell the audit log of an answer."""
-        request: ApiRequest | None = scope.get(REQUEST)
-        if request is None or (request.method in READING and answer.status not in REFUSED):
-            return
-        reason = error.reason if isinstance(error, ApiStatusError) else ""
-        if request.path[0] == "session":
-            self.api.audit.note_login(request, None, answer.status, reason)
-        else:
-            self.api.audit.note(request, answer.status, reason=reason, revision=answer.revision, body=answer.body)
+        self.entrance.note(scope.get(REQUEST), answer, error)
 
     def _refusal(self, error: Exception, scope: Scope) -> Answer:
-        """What is answered when an answer could not be made."""
-        if isinstance(error, ApiStatusError):
-            if error.code == 429:
-                self.api.metrics.rejected += 1
-            answer = error_answer(error)
-            if error.code == 413:
-                answer.headers += ((b"connection", b"close"),)
-            return answer
-        if isinstance(error, StoreError):
-            logger.warning("store refused", extra=fields(path=scope.get("path"), error=str(error)))
-            status = ApiStatusError(503, "ServiceUnavailable", f"the store does not answer: {error}", {"retryAfterSeconds": 1})
-            return error_answer(status)
-        logger.error("request failed", exc_info=error, extra=fields(method=scope.get("method"), path=scope.get("path")))
-        return error_answer(internal(f"{type(error).__name__}; the server's log has more"))
+        return self.entrance.refusal(error, scope["method"], scope["path"])
 
     async def _serve_artifacts(
         self, request: ApiRequest, scope: Scope, receive: Receive, send: Send, connection: Connection | None
@@ -395,9 +294,13 @@ class Asgi:
                 return
             if request.path[-1] in STREAMED and await self._serve_stream(request, scope, receive, send, None):
                 return
+            target = self._log_target(request)
+            if target is not None:
+                await streams.send_log_messages(self.api, request, target, scope, receive, send)
+                return
             result = await self.api.answer(request)
             if not isinstance(result, WatchAnswer):
-                raise bad_request("only watches and agents speak WebSocket")
+                raise bad_request("only watches, logs, commands and agents speak WebSocket")
             await streams.send_watch_messages(self.api, result.plan, scope, receive, send)
         except ApiStatusError as error:
             self._note(scope, error_answer(error), error)
@@ -413,6 +316,19 @@ class Asgi:
         except (RevokedError, TimeoutError):
             with contextlib.suppress(RuntimeError, OSError):
                 await send({"type": "websocket.close", "code": 1008, "reason": "the credential was revoked or has expired"})
+
+
+def _peer(scope: Scope) -> str:
+    client = scope["client"]
+    return client[0] if client else ""
+
+
+def _shown(scope: Scope) -> Identity | None:
+    """Who a client certificate names; None where there is no TLS."""
+    if scope.get("scheme") not in SECURE:
+        return None
+    shown: Identity = scope.get(CERTIFICATE_IDENTITY, ANONYMOUS)
+    return shown
 
 
 async def _respond(answer: Answer, scope: Scope, send: Send, connection: Connection | None) -> None:

@@ -1,8 +1,9 @@
 """uvicorn's HTTP protocol, with what it lacks: limits on the head of a request and on the time to send it, and a way to
 answer a simple read at once.
 
-    bytes -> httptools -> head complete -> a read out of memory?  yes: answered here, without a task
-                                                                  no:  uvicorn starts the application's task
+    bytes -> a whole request on a hot path?  yes: `swift.py` answers it, without ASGI
+                                             no:  httptools -> head complete -> a read out of memory?  yes: answered here
+                                                                                 no:  uvicorn starts the application's task
 
 The clock of slow senders is one timer for all connections.
 """
@@ -16,8 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from plum_controller.api.asgi import CERTIFICATE_IDENTITY, SECURE, Asgi
 from plum_controller.api.authentication import certificate_identity
+from plum_controller.api.heads import Heads, Plain
 from plum_controller.api.identity import Identity
-from plum_controller.api.sockets import write_answer
+from plum_controller.api.requests import Answer
+from plum_controller.api.sockets import write_answer, write_plain
 from plum_controller.resources.errors import ApiStatusError
 
 SWEEP_SECONDS = 1.0
@@ -28,8 +31,16 @@ LINGER_SECONDS = 2.0
 """How long a refused client may go on sending before the connection is cut."""
 
 
+MOST_HELD = 64 * 1024
+"""Bytes of a request that is held until it is whole. A longer one goes to httptools as it comes."""
+
+
 class Protocol(HttpToolsProtocol):
-    """One connection. `_reading_since` is the loop's time at which the request now being read began, 0 between requests."""
+    """One connection. `_reading_since` is the loop's time at which the request now being read began, 0 between requests.
+
+    A request takes one of two ways, and the next one is not looked at before it is answered: the short one (`_held` while it is
+    not whole, then `_answering`), or uvicorn's (`_in_message` while it is not whole, then a `cycle` that is not complete).
+    """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -45,9 +56,24 @@ class Protocol(HttpToolsProtocol):
         self._certified: Identity | None = None
         """Over TLS: who the client certificate names, or nobody."""
         self._reading_since = self.loop.time()
+        self._in_message = False
+        self._swift = self._application.swift
+        self._heads = Heads()
+        self._peer = ""
+        self._held = b""
+        self._place = -1
+        """Of the request that is held, among those that are in flight."""
+        self._answering = False
+        self._early = b""
+        """What came while the request before it was being answered."""
+        self._last = False
+        """The server stops: no request is taken after this one."""
+        self._active_at = 0.0
+        """Time of the loop at which a request last took the short way."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._peer = self.client[0] if self.client else ""
         if self.scheme in SECURE:
             self._certified = certificate_identity(transport.get_extra_info("ssl_object"))
             if self._certified.node:
@@ -62,9 +88,93 @@ class Protocol(HttpToolsProtocol):
         if self._refusal is not None:
             self._refuse(self._refusal)
             return
+        if self._answering:
+            self._early += data
+            self.flow.pause_reading()
+            return
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if not self._in_message and (self.cycle is None or self.cycle.response_complete) and self._takes_short_way(data):
+            return
+        self._give_up_place()
         super().data_received(data)
 
+    def _takes_short_way(self, data: bytes) -> bool:
+        """Answer a request that is whole, or hold it until it is. False: it is none for this way, and nothing has happened."""
+        if self.flow.write_paused:
+            return False
+        plain = self._heads.read(data)
+        if plain is None:
+            return False
+        self._active_at = self.loop.time()
+        if len(data) != plain.end:
+            return len(data) < plain.end <= MOST_HELD and self._hold(plain, data)
+        place, self._place = self._place, -1
+        since, self._reading_since = self._reading_since, 0.0
+        self._answering = True
+        body = data[plain.body_start :] if plain.head.body_length else b""
+        if not self._swift.begin(plain, body, self._peer, self._certified, place, self.tasks, self._answered):
+            self._answering = False
+            self._place, self._reading_since = place, since
+            return False
+        return True
+
+    def _hold(self, plain: Plain, data: bytes) -> bool:
+        """Wait for the rest of a body. It counts as in flight from now on, as on the other way."""
+        if self._place < 0:
+            self._place = self._swift.enter(plain.method)
+            if self._place < 0:
+                return False
+            self._reading_since = self.loop.time()
+            self._head_bytes, self._head_done = plain.body_start, True
+        self._held = data
+        return True
+
+    def _give_up_place(self) -> None:
+        if self._place >= 0:
+            self._swift.leave(self._place)
+            self._place = -1
+
+    def _answered(self, answer: Answer) -> None:
+        """Write the answer to the request that took the short way, and look at what has come since."""
+        self._answering = False
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if not write_plain(transport, answer, self.server_state.default_headers, keep_alive=not self._last):
+            self.finish()
+            return
+        self._active_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:  # it looks at the time itself, so that requests need not set it anew
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        if self._early:
+            early, self._early = self._early, b""
+            self.flow.resume_reading()
+            self.data_received(early)
+
+    def timeout_keep_alive_handler(self) -> None:
+        left = self._active_at + self.timeout_keep_alive - self.loop.time()
+        if self._answering or self._held or left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(max(left, SWEEP_SECONDS), self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        if self._answering or self._held:
+            self._last = True
+        else:
+            super().shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._give_up_place()
+        self._held = self._early = b""
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        super().connection_lost(exc)
+
     def on_message_begin(self) -> None:
+        self._in_message = True
         self._reading_since = self.loop.time()
         self._head_bytes = 0
         self._head_done = False
@@ -91,6 +201,7 @@ class Protocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._in_message = False
         self._reading_since = 0.0
         super().on_message_complete()
 
@@ -134,7 +245,7 @@ class Protocol(HttpToolsProtocol):
         since = self._reading_since
         if not since or now - since <= limit or self.transport.is_closing():
             return
-        answered = self._head_done and self.cycle.response_complete
+        answered = not self._held and self._head_done and self.cycle.response_complete
         if self._head_bytes and not answered:
             self._refuse(ApiStatusError(408, "Timeout", "the request took too long to arrive"))
         else:

@@ -133,6 +133,16 @@ def write_answer(cycle: Any, answer: Answer, *, with_body: bool = True) -> None:
     cycle.on_response()
 
 
+def write_plain(transport: Any, answer: Answer, default_headers: list[tuple[bytes, bytes]], *, keep_alive: bool) -> bool:
+    """Write a whole answer where there is no request cycle. False when it is the last one of its connection."""
+    if (b"connection", b"close") in answer.headers:
+        keep_alive = False
+        answer.headers = tuple(header for header in answer.headers if header[0] != b"connection")
+    for piece in wire.encode(answer, common_headers(default_headers), keep_alive):
+        transport.write(piece)
+    return keep_alive
+
+
 class QueueSink:
     """Lines in memory until a task takes them."""
 

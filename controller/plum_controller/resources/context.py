@@ -63,6 +63,13 @@ class KeyLocks:
                 self.release(key)
             raise
 
+    def try_acquire(self, key: Key) -> bool:
+        """Acquire a key that nobody holds."""
+        if key in self._held:
+            return False
+        self._held[key] = None
+        return True
+
     def release(self, key: Key) -> None:
         waiting = self._held[key]
         while waiting:
@@ -135,7 +142,21 @@ class Context:
         """Commit; the cache shows it when this returns. Raises `PreconditionError`, or `ApiStatusError` 503."""
         try:
             return await self.store.commit(transaction)
-        except StoreFullError as error:
-            raise unavailable("the disk of the store is full; nothing was written. Free space and try again", 10) from error
-        except (StoreUnavailableError, StoreClosedError) as error:
-            raise unavailable(f"the store does not take writes now; nothing was written: {error}") from error
+        except (StoreFullError, StoreUnavailableError, StoreClosedError) as error:
+            raise self.refusal(error) from error
+
+    def begin(self, transaction: Transaction) -> asyncio.Future[Revision]:
+        """Commit without a task. What the future raises is for `refusal`. Raises `ApiStatusError` 503 at once."""
+        try:
+            return self.store.begin(transaction)
+        except (StoreFullError, StoreUnavailableError, StoreClosedError) as error:
+            raise self.refusal(error) from error
+
+    @staticmethod
+    def refusal(error: Exception) -> Exception:
+        """What a writer is told of an error of the store: `ApiStatusError` 503 where trying again helps."""
+        if isinstance(error, StoreFullError):
+            return unavailable("the disk of the store is full; nothing was written. Free space and try again", 10)
+        if isinstance(error, StoreUnavailableError | StoreClosedError):
+            return unavailable(f"the store does not take writes now; nothing was written: {error}")
+        return error

@@ -9,26 +9,28 @@ an entry has no status, no short forms and no fields to prune, and its only owne
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET
 from plum_schemas.base import ObjectKey
 from plum_schemas.kv import KV, kv_name
 from plum_schemas.validation import FieldError
 
 from plum_controller.resources.context import Context
-from plum_controller.resources.encode import Json, same, tail_of, with_revision
+from plum_controller.resources.encode import Json, with_revision
 from plum_controller.resources.errors import ApiStatusError, Cause, conflict, invalid, not_found
-from plum_controller.resources.fields.tracking import track_update
 from plum_controller.resources.kv_rules import expiry
+from plum_controller.resources.kv_short import Ownership, Parts, encode, fits, is_less, is_same, read_owned, tail
 from plum_controller.resources.namespaces import NAMESPACES, admit_create
 from plum_controller.resources.options import DeleteOptions, WriteOptions
 from plum_controller.resources.transactions import Comparison, Operation, Plan, Transactor
 from plum_controller.store.base import ABSENT, Check, Key, Revision, Transaction, Write
 from plum_controller.store.cache import Entry
-from plum_controller.store.errors import PreconditionError
+from plum_controller.store.errors import PreconditionError, StoreOutcomeError
 
 if TYPE_CHECKING:
     from plum_controller.resources.kinds import ResourceKind
@@ -55,40 +57,10 @@ class _Stored(msgspec.Struct):
     spec: Spec
 
 
-class _Owner(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    manager: str
-    operation: str
-    api_version: str
-    time: str
-    fields_type: str
-    fields_v1: Any = msgspec.field(name="fieldsV1")
-
-
-class _Metadata(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """Of an entry that nobody but its one writer has touched. An entry with more in it does not fit."""
-
-    name: str
-    namespace: str
-    uid: str
-    generation: int
-    creation_timestamp: str
-    managed_fields: list[_Owner]
-    resource_version: str
-
-
-class _Plain(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    api_version: str
-    kind: str
-    metadata: _Metadata
-    spec: Json
-
-
 _decode = msgspec.json.Decoder(_Stored).decode
-_decode_plain = msgspec.json.Decoder(_Plain).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """What must be so for a write to happen. Raising is up to `refuse`."""
 
     exists: bool | None = None
@@ -101,8 +73,7 @@ class Condition:
 NO_CONDITION = Condition()
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """One put."""
 
     namespace: str
@@ -129,6 +100,18 @@ class Stored(NamedTuple):
     changed: bool
 
 
+class _Prepared(NamedTuple):
+    """A put that only has to be committed."""
+
+    transaction: Transaction
+    head: bytes
+    tail: bytes
+    created: bool
+
+    def stored(self, revision: Revision) -> Stored:
+        return Stored(with_revision(self.head, revision, self.tail), revision, self.created, True)
+
+
 class FailedConditionError(Exception):
     """A condition of a write does not hold. The message says which."""
 
@@ -139,8 +122,7 @@ class Entries:
     def __init__(self, context: Context, transactor: Transactor) -> None:
         self._context = context
         self._transactor = transactor
-        self._owned: dict[tuple[str, ...], Json] = {}
-        """Owned fields by the fields of a spec; a handful."""
+        self._made_ownership: Ownership | None = None
 
     @property
     def kind(self) -> ResourceKind:
@@ -158,6 +140,41 @@ class Entries:
             raise not_found(KV.info, key)
         return entry
 
+    def begin(self, put: Put, options: WriteOptions, tell: Callable[[Stored | Exception], None]) -> bool:
+        """Put without a task: `tell` gets what `put` would answer or raise, or `PreconditionError` when somebody was faster,
+        in the moment in which it is on disk. False: this one may have to wait for others, or goes the other way; use `put`.
+
+        Raises what is known at once: `ApiStatusError`, `FailedConditionError`.
+        """
+        context = self._context
+        key = ObjectKey(put.namespace, kv_name(put.key))
+        store_key = Key(RESOURCE, key.namespace, key.name)
+        if not context.locks.try_acquire(store_key):
+            return False
+        future: asyncio.Future[Revision] | None = None
+        try:
+            prepared = self._prepare(put, key, store_key, options)
+            if isinstance(prepared, _Prepared):
+                future = context.begin(prepared.transaction)
+        finally:
+            if future is None:
+                context.locks.release(store_key)
+        if future is not None and isinstance(prepared, _Prepared):
+            future.add_done_callback(partial(self._ended, prepared, store_key, tell))
+        elif isinstance(prepared, Stored):
+            tell(prepared)
+        return prepared is not None
+
+    def _ended(
+        self, prepared: _Prepared, store_key: Key, tell: Callable[[Stored | Exception], None], future: asyncio.Future[Revision]
+    ) -> None:
+        self._context.locks.release(store_key)
+        error = future.exception()
+        if error is None:
+            tell(prepared.stored(future.result()))
+        else:
+            tell(self._context.refusal(error) if isinstance(error, Exception) else StoreOutcomeError(str(error)))
+
     async def put(self, put: Put, options: WriteOptions) -> Stored:
         """Raises `ApiStatusError`, `FailedConditionError`."""
         key = ObjectKey(put.namespace, kv_name(put.key))
@@ -166,13 +183,16 @@ class Entries:
         for _ in range(MAX_ATTEMPTS):
             await locks.acquire(store_key)
             try:
-                stored = await self._put_shortly(put, key, store_key, options)
+                prepared = self._prepare(put, key, store_key, options)
+                if isinstance(prepared, Stored):
+                    return prepared
+                if prepared is not None:
+                    return prepared.stored(await self._context.commit(prepared.transaction))
             except PreconditionError:
                 continue
             finally:
                 locks.release(store_key)
-            if stored is None:
-                stored = await self._put_fully(put, key, store_key, options)
+            stored = await self._put_fully(put, key, store_key, options)
             if stored is not None:
                 return stored
         raise conflict(KV.info, put.key, "it is written by others, again and again")
@@ -208,89 +228,47 @@ class Entries:
 
     # ---- the short way
 
-    async def _put_shortly(self, put: Put, key: ObjectKey, store_key: Key, options: WriteOptions) -> Stored | None:
-        """None: this put needs the other way. Raises `PreconditionError` when somebody was faster."""
+    def _prepare(self, put: Put, key: ObjectKey, store_key: Key, options: WriteOptions) -> _Prepared | Stored | None:
+        """The bytes to commit, or what is there if they change nothing. None: this put needs the other way."""
         context, kind = self._context, self.kind
-        written = context.now()
+        time = context.now()
         entry = context.cache.get(store_key)
         if entry is not None and key_of(entry) != put.key:
             raise conflict(KV.info, put.key, f"its name {key.name} is taken by the key {key_of(entry)!r}")
         checks = self.check(entry, put.condition)
+        manager, ownership = options.field_manager, self._ownership
         if entry is None:
             if put.may_create is not None:
                 put.may_create()
             if context.cache.get(Key(NAMESPACES, "", key.namespace)) is None:
                 return None
             checks = (*checks, admit_create(context, kind, key.namespace, key.name))
-            spec = spec_of(put, None)
-            _refuse_wrong(spec, key)
-            metadata: Json = {
-                "name": key.name,
-                "namespace": key.namespace,
-                "uid": context.new_uid(),
-                "generation": 1,
-                "creationTimestamp": context.now(),
-            }
+            parts = _parts_of(put, key, None)
+            uid, generation, created = context.new_uid(), 1, time
         else:
-            plain = self._plain(entry, options.field_manager)
-            if plain is None:
+            owned = read_owned(entry.value, manager, ownership)
+            if owned is None:
                 return None
-            spec = spec_of(put, plain.spec)
-            if same(spec, plain.spec):
+            metadata, before = owned
+            parts = _parts_of(put, key, before)
+            if is_same(before, parts):
                 return Stored(entry.value, entry.revision, False, False)
-            _refuse_wrong(spec, key)
-            found = plain.metadata
-            if not put.ttl and _only_less(plain.spec, spec):
-                written = found.managed_fields[0].time  # who only takes away has written nothing
-            metadata = {
-                "name": found.name,
-                "namespace": found.namespace,
-                "uid": found.uid,
-                "generation": found.generation + 1,
-                "creationTimestamp": found.creation_timestamp,
-            }
+            if not put.ttl and is_less(before, parts):
+                time = metadata.managed_fields[0].time  # who only takes away has written nothing
+            uid, generation, created = metadata.uid, metadata.generation + 1, metadata.creation_timestamp
         if put.ttl:
-            spec["expiresAt"] = expiry(context.moment(), put.ttl)
-        metadata["managedFields"] = [
-            {
-                "manager": options.field_manager,
-                "operation": "Update",
-                "apiVersion": kind.info.api_version,
-                "time": written,
-                "fieldsType": "FieldsV1",
-                "fieldsV1": self._fields_of(spec),
-            }
-        ]
-        tail = tail_of({"metadata": metadata, "spec": spec})
+            parts.expires_at = expiry(context.moment(), put.ttl)
+        end = tail(key.name, key.namespace, uid, generation, created, manager, time, parts, ownership.of(parts))
         if put.dry_run:
-            return Stored(with_revision(kind.head, 0, tail), 0, entry is None, True)
-        write = Write(store_key, kind.head, tail, ABSENT if entry is None else entry.revision)
-        revision = await context.commit(Transaction((write,), checks))
-        return Stored(with_revision(kind.head, revision, tail), revision, entry is None, True)
+            return Stored(with_revision(kind.head, 0, end), 0, entry is None, True)
+        write = Write(store_key, kind.head, end, ABSENT if entry is None else entry.revision)
+        return _Prepared(Transaction((write,), checks), kind.head, end, entry is None)
 
-    def _plain(self, entry: Entry, manager: str) -> _Plain | None:
-        """The entry, if its metadata is the least there can be and this writer owns all of it."""
-        try:
-            plain = _decode_plain(entry.value)
-        except msgspec.ValidationError:
-            return None
-        owners = plain.metadata.managed_fields
-        if len(owners) != 1 or owners[0].manager != manager or owners[0].operation != "Update":
-            return None
-        return plain if self._fields_of(plain.spec) == owners[0].fields_v1 else None
-
-    def _fields_of(self, spec: Json) -> Json:
-        """What somebody owns who wrote all of a spec."""
-        # Only an object as a value has fields with owners of their own.
-        names = tuple(spec)
-        known = None if isinstance(spec.get("value"), dict) else self._owned.get(names)
-        if known is None:
-            whole: Json = {"metadata": {}, "spec": spec}
-            track_update(None, whole, "", self.kind.info.api_version, "", "", self.kind.fields)
-            known = whole["metadata"]["managedFields"][0]["fieldsV1"]
-            if not isinstance(spec.get("value"), dict):
-                self._owned[names] = known
-        return known
+    @property
+    def _ownership(self) -> Ownership:
+        if self._made_ownership is None:
+            self._made_ownership = Ownership(self.kind.fields)
+        return self._made_ownership
 
     # ---- the other way
 
@@ -376,18 +354,32 @@ def spec_of(put: Put, live: Json | None) -> Json:
     return spec
 
 
-def _only_less(before: Any, after: Any) -> bool:
-    """Whether nothing was added and nothing changed."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return all(name in before and _only_less(before[name], value) for name, value in after.items())
-    return same(before, after)
-
-
 class Typed(NamedTuple):
     """A value with the type that it gives its entry."""
 
     type: str
     value: Any
+
+
+def _parts_of(put: Put, key: ObjectKey, before: Parts | None) -> Parts:
+    """The spec that a put leaves behind, without the time at which it ends. Raises `ApiStatusError`, 422 for what is no entry."""
+    if put.change is None:
+        kind = put.type or (before.type if before is not None and before.type is not UNSET else "")
+        made = put.value(kind)
+    else:
+        kind, made = "", put.change(None if before is None else msgspec.json.decode(encode(before)))
+    if isinstance(made, Typed):
+        kind, made = made
+    parts = Parts(UNSET if key.name == put.key else put.key, kind)
+    if made is not None:  # an absent value is null
+        parts.value = msgspec.Raw(encode(made))
+    if put.ttl:
+        parts.ttl = put.ttl
+    if put.lease:
+        parts.lease = put.lease
+    if not fits(parts, made):
+        _refuse_wrong(msgspec.json.decode(encode(parts)), key)
+    return parts
 
 
 def _refuse_wrong(spec: Json, key: ObjectKey) -> None:

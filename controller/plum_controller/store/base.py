@@ -8,6 +8,7 @@ once, in revision order, after it is durable and before the caller of `commit` g
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -142,6 +143,9 @@ class Store(Protocol):
         Raises `PreconditionError` when a key is not at its expected revision (nothing is written),
         `StoreFullError` or `StoreUnavailableError` when the engine refused (nothing is written), `StoreClosedError`.
         """
+
+    def begin(self, transaction: Transaction) -> asyncio.Future[Revision]:
+        """`commit` for callers that are no coroutine, on the event loop. May also raise at once what `commit` raises."""
 
     def snapshot(self) -> AsyncIterator[Sequence[LogEntry]]:
         """Every live object at `revision`, in key order, in batches."""

@@ -5,6 +5,7 @@ Nothing is durable and nothing waits, so every commit is published before `commi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -71,6 +72,9 @@ class MemoryStore:
         self._listeners.append(listener)
 
     async def commit(self, transaction: Transaction) -> Revision:
+        return self._commit(transaction)
+
+    def _commit(self, transaction: Transaction) -> Revision:
         if not self._open:
             raise StoreClosedError("the store is closed")
         check_form(transaction)
@@ -88,6 +92,11 @@ class MemoryStore:
         for listener in self._listeners:
             listener(entries)
         return self._revision
+
+    def begin(self, transaction: Transaction) -> asyncio.Future[Revision]:
+        future: asyncio.Future[Revision] = asyncio.get_running_loop().create_future()
+        future.set_result(self._commit(transaction))
+        return future
 
     async def snapshot(self) -> AsyncIterator[Sequence[LogEntry]]:
         entries = sorted(self._live.values(), key=lambda entry: entry.key)

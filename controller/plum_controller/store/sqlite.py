@@ -92,9 +92,12 @@ class SqliteStore:
         self._listeners.append(listener)
 
     async def commit(self, transaction: Transaction) -> Revision:
+        return await self.begin(transaction)
+
+    def begin(self, transaction: Transaction) -> asyncio.Future[Revision]:
         if self._writer is None:
             raise StoreClosedError("the store is closed")
-        return await self._writer.commit(transaction)
+        return self._writer.begin(transaction)
 
     async def snapshot(self) -> AsyncIterator[Sequence[LogEntry]]:
         async for piece in self._pieces(self._revision, "", ""):

@@ -1,6 +1,6 @@
 """The one writer: transactions queue, a batch of them becomes one transaction of the engine.
 
-    commit -> waiting -> plan against the heads -> engine thread: write, flush -> publish -> answer
+    begin -> waiting -> plan against the heads -> engine thread: write, flush -> publish -> answer
                  ^                                     |
                  +------ the next batch gathers -------+
 
@@ -86,7 +86,8 @@ class Writer:
         self._row_batches = row_batches
         self._revision = revision
 
-    async def commit(self, transaction: Transaction) -> Revision:
+    def begin(self, transaction: Transaction) -> asyncio.Future[Revision]:
+        """Queue a transaction. Raises `StoreClosedError`, `StoreUnavailableError`; the future raises what comes later."""
         check_form(transaction)
         if self._closed:
             raise StoreClosedError("the store is closed")
@@ -99,7 +100,7 @@ class Writer:
             self._idle.clear()
             # Not at once: whoever else is ready to commit in this round of the event loop joins the batch.
             self._loop.call_soon(self._start_batch)
-        return await future
+        return future
 
     async def close(self) -> None:
         """Finish what was accepted. Safe to repeat."""

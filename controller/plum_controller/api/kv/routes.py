@@ -13,6 +13,7 @@ Whoever may write an entry into a namespace that is not there makes the namespac
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -32,7 +33,7 @@ from plum_controller.api.transactions import Transactions, result_body
 from plum_controller.api.watch import WatchPlan
 from plum_controller.domain.access import Attributes
 from plum_controller.resources.errors import ApiStatusError, bad_request, method_not_allowed
-from plum_controller.resources.kv import Condition, FailedConditionError, Put, Stored, Typed, spec_in
+from plum_controller.resources.kv import NO_CONDITION, Condition, FailedConditionError, Put, Stored, Typed, spec_in
 from plum_controller.resources.kv_index import KeyIndex
 from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
@@ -62,6 +63,21 @@ class KvApi:
         place = place_of(request.raw_path, request.query)
         return self._get(request, place) if place.key else None
 
+    def begin(self, request: ApiRequest, tell: Callable[[Answer | Exception], None]) -> bool:
+        """Put a value without a task: `tell` gets the answer, or the error, in the moment in which it is on disk. False: ask
+        `answer`. Raises `ApiStatusError`."""
+        place = place_of(request.raw_path, request.query)
+        if not place.key:
+            return False
+
+        def ended(result: Stored | Exception) -> None:
+            tell(self._stored(place, result) if isinstance(result, Stored) else result)
+
+        try:
+            return self._entries.begin(self._put_of(request, place), self._options(request), ended)
+        except FailedConditionError as error:
+            raise _failed(place, error) from error
+
     async def answer(self, request: ApiRequest) -> Answer | WatchAnswer:
         """Raises `ApiStatusError`."""
         place = place_of(request.raw_path, request.query)
@@ -70,7 +86,7 @@ class KvApi:
                 return await self._on_entry(request, place)
             return await self._on_namespace(request, place)
         except FailedConditionError as error:
-            raise ApiStatusError(412, "Conflict", f"{place.namespace}/{place.key}: {error}; nothing was written", {}) from error
+            raise _failed(place, error) from error
 
     # ---- one entry
 
@@ -110,22 +126,27 @@ class KvApi:
         return Answer(body, content_type=content_type, headers=headers)
 
     async def _put(self, request: ApiRequest, place: Place) -> Answer:
+        return self._stored(place, await self._entries.put(self._put_of(request, place), self._options(request)))
+
+    def _put_of(self, request: ApiRequest, place: Place) -> Put:
         query = request.query
-        kind = values.check_type(query.get("type", "")) if query else ""
-        ttl = query.get("ttl", "") if query else ""
+        condition, may_create = self._condition(request, place), self._may_create(request, place)
+        if not query:
+            read = values.reader(request.body, request.content_type, "")
+            return Put(place.namespace, place.key, read, condition=condition, may_create=may_create)
+        kind, ttl = values.check_type(query.get("type", "")), query.get("ttl", "")
         check_ttl(ttl)
-        put = Put(
+        return Put(
             place.namespace,
             place.key,
             values.reader(request.body, request.content_type, kind),
             "" if kind == values.AUTO else kind,
             ttl,
-            query.get("lease", "") if query else "",
-            self._condition(request, place),
-            self._may_create(request, place),
-            is_dry_run(query.get("dryRun"), "PutOptions") if query else False,
+            query.get("lease", ""),
+            condition,
+            may_create,
+            is_dry_run(query.get("dryRun"), "PutOptions"),
         )
-        return self._stored(place, await self._entries.put(put, self._options(request)))
 
     async def _add(self, request: ApiRequest, place: Place) -> Answer:
         """Change a number where it is. A new entry begins at 0."""
@@ -255,7 +276,7 @@ class KvApi:
         headers = request.headers
         match, none_match, fence = headers.get(b"if-match"), headers.get(b"if-none-match"), headers.get(b"if-lock")
         if match is None and none_match is None and fence is None:
-            return Condition()
+            return NO_CONDITION
         exists: bool | None = None
         revision = None
         if match is not None:
@@ -307,6 +328,10 @@ class KvApi:
             revision=stored.revision,
             headers=((b"etag", b'"%d"' % stored.revision),),
         )
+
+
+def _failed(place: Place, error: FailedConditionError) -> ApiStatusError:
+    return ApiStatusError(412, "Conflict", f"{place.namespace}/{place.key}: {error}; nothing was written", {})
 
 
 def _names(header: bytes, tag: bytes) -> bool:
