@@ -35,7 +35,7 @@ def row(event: Mapping[str, Any], now: datetime, *, namespace: bool = False) -> 
         seen,
         str(event.get("type") or ""),
         str(event.get("reason") or ""),
-        f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}",
+        f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}".strip("/") or "-",
         message,
     ]
     return [str(event["metadata"].get("namespace") or ""), *cells] if namespace else cells

@@ -176,13 +176,13 @@ def format_rows(
     widths += [0] * (len(titles) - len(widths))
     for row in table:
         for column, text in enumerate(row):
-            widths[column] = max(widths[column], len(text))
+            widths[column] = max(widths[column], terminal.width(text))
     colour = stream is not None and terminal.has_colour(stream)
     lines = []
     for index, row in enumerate(table):
         cells = []
         for column, text in enumerate(row):
-            padded = text if column == len(row) - 1 else text.ljust(widths[column])
+            padded = text if column == len(row) - 1 else text + " " * (widths[column] - terminal.width(text))
             if colour and stream is not None:
                 style = "dim" if headers and index == 0 else terminal.state_style(text)
                 padded = terminal.paint(text, style, stream) + padded[len(text) :] if style else padded

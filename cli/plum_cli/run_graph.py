@@ -24,18 +24,25 @@ SIGNS = {
 }  # fmt: skip
 
 
-def draw(definition: Mapping[str, Any], rows: Mapping[str, Node], now: datetime) -> Iterator[str]:
-    """The lines of all graphs. `rows` by key."""
+HANDLERS = {"onFailure": " (only if the run fails)", "finally": ""}
+"""Graphs that come after the main one, and what is said of them before they begin."""
+
+
+def draw(definition: Mapping[str, Any], rows: Mapping[str, Node], now: datetime, *, ended: bool = False) -> Iterator[str]:
+    """The lines of all graphs. `rows` by key; a handler that a run that has `ended` did not come to was not needed."""
     yield from _graph(definition.get("nodes") or [], "", rows, now)
-    for part in ("onFailure", "finally"):
+    for part, otherwise in HANDLERS.items():
         nodes = (definition.get(part) or {}).get("nodes") or []
-        if nodes:
-            yield f"{part}:"
+        begun = any(row.get("phase") != "Pending" for key, row in rows.items() if key.startswith(f"{part}:"))
+        if nodes and ended and not begun:
+            yield f"{part}: not needed"
+        elif nodes:
+            yield f"{part}:{'' if begun else otherwise}"
             yield from _graph(nodes, f"{part}:", rows, now)
 
 
 def _graph(nodes: Sequence[Node], prefix: str, rows: Mapping[str, Node], now: datetime) -> Iterator[str]:
-    ranks = _ranks(nodes)
+    ranks = ranks_of(nodes)
     children: dict[str, list[Node]] = {}
     roots: list[Node] = []
     for node in nodes:
@@ -60,7 +67,8 @@ def _line(node: Node, parent: str, prefix: str, rows: Mapping[str, Node], now: d
     phase = str(row.get("phase") or "Pending")
     edges = node.get("dependsOn") or []
     outcome = "".join(f"[{edge['on']}] " for edge in edges if edge["node"] == parent and edge.get("on"))
-    text = f"{SIGNS.get(phase, '?')} {outcome}{node['name']}  {phase}"
+    shown = f" ({node['displayName']})" if node.get("displayName") else ""
+    text = f"{SIGNS.get(phase, '?')} {outcome}{node['name']}{shown}  {phase}"
     if node.get("type", "task") not in ("task",):
         text += f"  {node['type']}"
     if row.get("outcome"):
@@ -90,7 +98,7 @@ def _time(row: Node, phase: str, now: datetime) -> str:
     return ""
 
 
-def _ranks(nodes: Sequence[Node]) -> dict[str, int]:
+def ranks_of(nodes: Sequence[Node]) -> dict[str, int]:
     """For each node the length of the longest way to it."""
     before = {node["name"]: [edge["node"] for edge in node.get("dependsOn") or ()] for node in nodes}
     ranks: dict[str, int] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from typing import TextIO
+from unicodedata import combining, east_asian_width
 
 STYLES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "magenta": "35", "cyan": "36", "dim": "2", "bold": "1"}
 PREFIX_COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
@@ -34,6 +35,13 @@ def paint(text: str, style: str, stream: TextIO) -> str:
 def state_style(word: str) -> str:
     """The colour of a state such as `Running`; empty for words that are no state."""
     return next((style for style, words in _STATES.items() if word in words), "")
+
+
+def width(text: str) -> int:
+    """Columns that a text takes: two for each wide letter, such as Chinese ones, none for marks on the letter before."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def note(text: str) -> None:

@@ -51,6 +51,8 @@ def readiness(item: JsonObject) -> Readiness:
         return Readiness(
             False, f"is {phase}: {status.get('message') or status.get('error') or 'no reason was given'}", failed=True
         )
+    if item["kind"] == "WorkflowRun" and phase != "Succeeded":
+        return Readiness(False, _run_text(status, phase))
     for type_ in ("Ready", "Available", "Established", "Succeeded", "Complete"):
         entry = condition(item, type_)
         if entry is not None:
@@ -60,6 +62,15 @@ def readiness(item: JsonObject) -> Readiness:
                 f"{type_}" if done else f"{type_} is {entry.get('status')}: {entry.get('message') or entry.get('reason') or ''}",
             )
     return Readiness(True, phase or "is there")
+
+
+def _run_text(status: JsonObject, phase: str) -> str:
+    """How far a run is, in words."""
+    counts = status.get("counts") or {}
+    going = ", ".join(str(name) for name in (status.get("current") or ())[:3])
+    waits = f", {counts['waiting']} waiting" if counts.get("waiting") else ""
+    text = f"{phase or 'Queued'}: {status['message']}" if status.get("message") else phase or "Queued"
+    return f"{text}{f' ({going}{waits})' if going or waits else ''}".replace("(, ", "(")
 
 
 def _deployment(item: JsonObject) -> Readiness:

@@ -224,7 +224,7 @@ async def watch(args: argparse.Namespace, session: Session) -> int:
 async def add(args: argparse.Namespace, session: Session) -> int:
     """Print the sum."""
     answer = await send(session, "POST", path(session, args.key), {"add": args.by, "fieldManager": "plum"}, b"", {})
-    print(json.dumps(answer["value"]))
+    print(json.dumps(answer["value"], ensure_ascii=False))
     return OK
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plum_cli import arguments
 from plum_cli.errors import OK, CliError, UsageError
+from plum_cli.parameters import parameters, types_of_task, types_of_workflow
 
 if TYPE_CHECKING:
     from plum_cli.session import Session, Target
@@ -42,12 +43,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a parameter; JSON where it is JSON, else text; may be repeated",
+        help="a parameter; a text where one is declared, else JSON where it is JSON; may be repeated",
     )
     parser.add_argument("--payload", metavar="JSON", help="all parameters as one JSON object; --param goes over it")
     arguments.server(parser)
     parser.add_argument(
-        "--wait", action="store_true", help="until it has ended; prints the output of a task; exit code 1 unless it succeeded"
+        "--wait", action="store_true", help="until it has ended; prints output or outputs; exit code 1 unless it succeeded"
     )
     arguments.timeout(parser, "1h", "how long --wait waits")
 
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     kind, _, name = args.what.partition("/")
     if kind.lower() not in RUNS or not name:
         raise UsageError(f"{args.what!r} cannot be run; write task/NAME or workflow/NAME")
-    values = payload(args.payload) | parameters(args.param)
+    values = payload(args.payload)
+    parameters(args.param)  # what is no KEY=VALUE is told before anything is asked
     return session.run(args, lambda connected: start(args, connected, kind.lower(), name, values))
 
 
@@ -76,29 +78,17 @@ def payload(text: str | None) -> dict[str, Any]:
     return value
 
 
-def parameters(texts: list[str]) -> dict[str, Any]:
-    """`zone=7` becomes a number, `name=x` a text. Raises `UsageError`."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise UsageError(f"--param {text!r} is no KEY=VALUE")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
-    return found
-
-
 async def start(args: argparse.Namespace, session: Session, kind: str, name: str, values: dict[str, Any]) -> int:
     """Create the run object and see that somebody carries it out. Raises `CliError`."""
     from plum_cli.session import Target
     from plum_cli.waiting import Waiter
 
     definition_kind, run_kind, reference, field = RUNS[kind]
+    types: dict[str, str] = {}
     if not name.startswith("builtin."):
-        definition = await session.kind(f"{definition_kind.lower()}s.plum.dev")
-        await session.get(Target(definition, name))
+        definition = await session.get(Target(await session.kind(f"{definition_kind.lower()}s.plum.dev"), name))
+        types = types_of_task(definition) if definition_kind == "TaskDefinition" else types_of_workflow(definition)
+    values = values | parameters(args.param, types)
     info = await session.kind(f"{run_kind.lower()}s.plum.dev")
     manifest: dict[str, Any] = {
         "apiVersion": info.api_version,
@@ -121,10 +111,9 @@ async def start(args: argparse.Namespace, session: Session, kind: str, name: str
     code = await waiter.wait(args.timeout)
     if code != OK:
         await waiter.explain_rest()
-    if run_kind == "TaskRun":
-        output = ((await session.get(target)).get("status") or {}).get("output")
-        if output is not None:
-            print(json.dumps(output, indent=2, ensure_ascii=False))
+    output = ((await session.get(target)).get("status") or {}).get("output" if run_kind == "TaskRun" else "outputs")
+    if output is not None and (output or run_kind == "TaskRun"):
+        print(json.dumps(output, indent=2, ensure_ascii=False))
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,10 @@ from plum_cli.main import RUN_ACTIONS
 if TYPE_CHECKING:
     from plum_cli.session import Session
 
-ENDED = frozenset({"Succeeded", "Failed", "Canceled", "Timeout"})
 NODE_ACTIONS = frozenset({"skip", "approve", "reject", "mark"})
+ONLY_WHERE_USED = frozenset({"Node", "Away"})
+"""Columns that are shown when some run has something to say in them."""
 MARKS = {"succeeded": "markSucceeded", "failed": "markFailed", "canceled": "cancelNode"}
-POLL_SECONDS = 0.5
 INNER = 50
 """Runs inside of a run that are looked at, to say where they are."""
 
@@ -33,7 +34,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         A run that has ended stays as it is: retry and rerun start a new one, which takes over results.
         """,
         """
-        plum runs                                     all runs
+        plum runs                                     the newest runs
+        plum runs --workflow inspect-area --phase Failed
         plum run graph inspect-area-x7k2p             the graph, with states
         plum run logs inspect-area-x7k2p -f           what happens, node by node
         plum run pause|resume|cancel inspect-area-x7k2p
@@ -55,6 +57,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="JSON", help="mark, approve: output of the node")
     parser.add_argument("--message", default="", help="why, for people")
     parser.add_argument("--workflow", help="list: only runs of this workflow")
+    parser.add_argument("--phase", metavar="PHASE", help="list: only runs that are so, such as Failed")
+    parser.add_argument(
+        "--limit", type=arguments.count, default=100, metavar="N", help="list: the newest N, 0 for all; default: 100"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="logs: until the run has ended")
     parser.add_argument("-o", dest="form", choices=("table", "json"), default="table", help="nodes: table or json")
     arguments.server(parser)
@@ -77,7 +83,9 @@ async def _act(args: argparse.Namespace, session: Session) -> int:
         case "graph":
             return await _graph(args, session)
         case "logs":
-            return await _logs(args, session)
+            from plum_cli.run_logs import show_logs
+
+            return await show_logs(session, args.name, args.node or "", follow=args.follow)
         case "nodes":
             return await _nodes(args, session)
     return await _control(args, session)
@@ -92,13 +100,31 @@ async def _list(args: argparse.Namespace, session: Session) -> int:
     info = await session.kind("workflowruns.plum.dev")
     query = {"fieldSelector": f"spec.workflowRef={args.workflow}"} if args.workflow else {}
     table = await session.ask(Request("GET", info, session.namespace, query=query, accept=TABLE))
-    view = TableView(TableOptions())
-    rows = view.rows(table)
-    if not rows:
-        print(f"no runs in namespace {session.namespace}; start one with: plum run workflow/NAME")
+    every = sorted(table.get("rows") or (), key=_created, reverse=True)
+    titles = [column["name"] for column in table["columnDefinitions"]]
+    if args.phase:
+        wanted, at = args.phase.lower(), titles.index("Phase")
+        every = [row for row in every if str(row["cells"][at]).lower() == wanted]
+    if not every:
+        what = f" of workflow {args.workflow}" if args.workflow else ""
+        print(f"no runs{what}{f' that are {args.phase}' if args.phase else ''} in namespace {session.namespace}; "
+              "start one with: plum run workflow/NAME")  # fmt: skip
         return OK
-    print("\n".join(view.lines(rows)))
+    shown = every[: args.limit] if args.limit else every
+    columns = [
+        column if column["name"] not in ONLY_WHERE_USED or any(row["cells"][at] for row in shown) else column | {"priority": 1}
+        for at, column in enumerate(table["columnDefinitions"])
+    ]
+    view = TableView(TableOptions())
+    print("\n".join(view.lines(view.rows({"columnDefinitions": columns, "rows": shown}))))
+    if len(shown) < len(every):
+        print(f"{len(every) - len(shown)} older ones with --limit 0", file=sys.stderr)
     return OK
+
+
+def _created(row: dict[str, Any]) -> tuple[str, int]:
+    metadata = (row.get("object") or {}).get("metadata") or {}
+    return str(metadata.get("creationTimestamp") or ""), int(metadata.get("resourceVersion") or 0)
 
 
 async def pages(session: Session, name: str, **query: str) -> AsyncIterator[dict[str, Any]]:
@@ -129,12 +155,13 @@ async def _graph(args: argparse.Namespace, session: Session) -> int:
     from plum_client.explaining.runs import whereabouts
 
     from plum_cli.run_graph import draw
+    from plum_cli.run_logs import ENDED
     from plum_cli.session import Target
 
     item = await session.get(Target(await session.kind("workflowruns.plum.dev"), args.name))
     rows: dict[str, Any] = {}
     definition: dict[str, Any] = {}
-    async for page in pages(session, args.name, definition="true"):
+    async for page in pages(session, args.name, definition="true", iterations="false"):
         definition = page.get("definition") or definition
         rows |= {row["key"]: row for row in page["items"] if "[" not in row["key"]}
     if not definition:
@@ -149,8 +176,10 @@ async def _graph(args: argparse.Namespace, session: Session) -> int:
     inner = await inner_runs(session, rows.values())
     for row in rows.values():
         row["place"] = whereabouts(inner.get(str(row.get("made") or "").partition("/")[2], {}), now)
-    for line in draw(definition, rows, now):
+    for line in draw(definition, rows, now, ended=status.get("phase") in ENDED):
         print(line)
+    if status.get("outputs"):
+        print(f"outputs: {json.dumps(status['outputs'], ensure_ascii=False)}")
     return OK
 
 
@@ -161,7 +190,7 @@ async def _nodes(args: argparse.Namespace, session: Session) -> int:
         row async for page in pages(session, args.name, **({"node": args.node} if args.node else {})) for row in page["items"]
     ]
     if args.form == "json":
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
         return OK
     lines = []
     for row in rows:
@@ -170,46 +199,6 @@ async def _nodes(args: argparse.Namespace, session: Session) -> int:
         lines.append([str(row.get("name")), str(row.get("type", "")), str(row.get("phase")), attempt, finished, text])
     print("\n".join(format_rows(["NODE", "TYPE", "PHASE", "ATTEMPT", "FINISHED", "MESSAGE"], lines)))
     return OK
-
-
-async def _logs(args: argparse.Namespace, session: Session) -> int:
-    """What happened, oldest first; with -f until the run has ended."""
-    from plum_cli.session import Target
-
-    target = Target(await session.kind("workflowruns.plum.dev"), args.name)
-    told: set[tuple[str, Any, Any]] = set()
-    while True:
-        item = await session.get(target)
-        rows = [row async for page in pages(session, args.name) for row in page["items"]]
-        if args.node:
-            rows = [row for row in rows if args.node in (row.get("name"), row.get("key"))]
-        for row in sorted(rows, key=lambda row: str(row.get("finishedAt") or row.get("startedAt") or "~")):
-            at = (row["key"], row.get("phase"), row.get("attempt"))
-            if row.get("phase") == "Pending" or at in told:
-                continue
-            told.add(at)
-            await _tell(row, session)
-        status = item.get("status") or {}
-        if status.get("phase") in ENDED or not args.follow:
-            if not args.node:
-                when, phase = status.get("finishedAt") or "-", status.get("phase", "Queued")
-                print(f"{when:<27} run {args.name}  {phase}  {status.get('message', '')}".rstrip())
-            return OK if status.get("phase") in ("Succeeded", None) or not args.follow else FAILED
-        await asyncio.sleep(POLL_SECONDS)
-
-
-async def _tell(row: dict[str, Any], session: Session) -> None:
-    when = row.get("finishedAt") or row.get("startedAt") or "-"
-    text = row.get("message") or row.get("waitsFor") or ("" if row.get("output") is None else json.dumps(row["output"])[:200])
-    outcome = f" -> {row['outcome']}" if row.get("outcome") else ""
-    print(f"{when:<27} {row.get('name')}  {row.get('phase')}{outcome}  {text}".rstrip())
-    made = str(row.get("made") or "")
-    if made.startswith("TaskRun/") and row.get("phase") in ("Succeeded", "Failed"):
-        found = await session.find(await session.kind("taskruns.plum.dev"), made.partition("/")[2], session.namespace)
-        status = (found or {}).get("status") or {}
-        for stream in ("stdout", "stderr"):
-            for line in str(status.get(stream) or "").splitlines():
-                print(f"    {stream}: {line}")
 
 
 async def _control(args: argparse.Namespace, session: Session) -> int:

@@ -7,10 +7,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from plum_cli import arguments
-from plum_cli.commands.run import parameters
 from plum_cli.errors import FAILED, OK, CliError, UsageError
+from plum_cli.parameters import parameters, types_of_workflow, workflow_types
 
 if TYPE_CHECKING:
+    from plum_cli.manifests import Manifest
     from plum_cli.session import Session
 
 
@@ -20,8 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser,
         """
         Play a run of a workflow by the server's own rules, with a clock that jumps, and print what happens when. Nodes
-        succeed after a second with their payload as output, waits and approvals are met then, unless --result says otherwise:
-        {"output": ..., "seconds": 5}, {"fail": "no signal", "times": 1}, {"never": true}, {"reject": true}.
+        succeed after a second with their payload as output (builtins that only compute do so), waits and approvals are met
+        then, unless --result says otherwise:
+        {"output": ..., "seconds": 5}, {"fail": "no signal", "times": 1}, {"never": true}, {"reject": true}. Retries and
+        timeouts are those of the nodes; secrets stand for themselves.
         """,
         """
         plum simulate workflow -f inspect-area.yaml --param zone=7
@@ -52,27 +55,49 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _simulate(args: argparse.Namespace, session: Session, name: str, results: dict[str, Any]) -> int:
-    body: dict[str, Any] = {"params": parameters(args.param), "results": results}
-    if args.filename:
-        body["definition"], name = _definition(args.filename)
+    from plum_client.errors import ApiUnavailableError, BadRequestError, InvalidObjectError
+
+    manifest = _manifest(args.filename) if args.filename else None
+    types = types_of_workflow(manifest.data) if manifest is not None else await workflow_types(session, name)
+    body: dict[str, Any] = {"params": parameters(args.param, types), "results": results}
+    if manifest is not None:
+        body["definition"], name = manifest.data.get("spec") or {}, manifest.name or "workflow"
     path = f"/apis/plum.dev/v1/namespaces/{session.namespace}/workflows/{name}/simulate"
-    found = await session.raw("POST", path, body=body)
+    try:
+        found = await session.raw("POST", path, body=body)
+    except (BadRequestError, InvalidObjectError) as error:
+        if manifest is None or isinstance(error, ApiUnavailableError):
+            raise
+        await _tell_places(session, manifest, error)
+        raise
     if args.form == "json":
-        print(json.dumps(found, indent=2))
+        print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         _print(found)
     return OK if found["phase"] == "Succeeded" else FAILED
 
 
-def _definition(path: str) -> tuple[Any, str]:
-    """The spec of the one workflow in a file, and its name."""
+async def _tell_places(session: Session, manifest: Manifest, error: Any) -> None:
+    """Raises `ManifestError` when the manifest is what is wrong, with the lines."""
+    from plum_cli.apply import Item
+    from plum_cli.manifests import ManifestError
+    from plum_cli.refusals import by_line, problems_of
+
+    if any(cause.field.startswith(("params", "results")) for cause in error.causes):
+        return
+    item = Item(manifest, await session.kind("workflows.plum.dev"), session.namespace, manifest.data)
+    found = await problems_of(session, item, error)
+    raise ManifestError([problem for problem, _ in sorted(((one, False) for one in found), key=by_line)]) from error
+
+
+def _manifest(path: str) -> Manifest:
+    """The one workflow in a file."""
     from plum_cli.manifests import load_manifests
 
-    loaded = load_manifests([path])
-    found = [manifest.data for manifest in loaded.manifests if manifest.data.get("kind") == "Workflow"]
+    found = [manifest for manifest in load_manifests([path]).manifests if manifest.kind == "Workflow"]
     if len(found) != 1:
         raise CliError(f"{path} holds {len(found)} workflows; simulate one at a time", FAILED)
-    return found[0].get("spec") or {}, str(found[0]["metadata"].get("name") or "workflow")
+    return found[0]
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -82,4 +107,4 @@ def _print(found: dict[str, Any]) -> None:
         print(f"{entry['at']:>9.1f}s  {entry['node']}  {entry['what']}  {more}".rstrip())
     print(f"{found['seconds']:>9.1f}s  {found['phase']}  {found['message']}".rstrip())
     if found["outputs"]:
-        print(f"outputs: {json.dumps(found['outputs'])}")
+        print(f"outputs: {json.dumps(found['outputs'], ensure_ascii=False)}")

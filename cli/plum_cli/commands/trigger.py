@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from plum_cli import arguments
 from plum_cli.errors import OK, CliError, UsageError
+from plum_cli.parameters import parameters, workflow_types
 
 if TYPE_CHECKING:
     from plum_cli.session import Session
@@ -72,7 +73,12 @@ def run(args: argparse.Namespace) -> int:
 
 async def fire(args: argparse.Namespace, session: Session, action: str, name: str) -> int:
     """Start a run."""
-    body: dict[str, Any] = {"params": params(args.param), "data": value(args.data, "--data"), "key": args.key or uuid4().hex[:12]}
+    types: dict[str, str] = {}
+    if args.param:
+        trigger = await session.get(await session.target(["triggers.plum.dev", name]))
+        types = await workflow_types(session, str(trigger["spec"]["workflowRef"]))
+    given = parameters(args.param, types, "")
+    body: dict[str, Any] = {"params": given, "data": value(args.data, "--data"), "key": args.key or uuid4().hex[:12]}
     answer = await session.raw("POST", f"{path(session, name)}/fire", body=body)
     _print(args, answer)
     if not args.wait:
@@ -106,7 +112,7 @@ async def show(args: argparse.Namespace, session: Session, action: str, name: st
     found = await session.get(await session.target(["triggers.plum.dev", name]))
     spec, status = found["spec"], found.get("status") or {}
     if args.output == "json":
-        print(json.dumps(status, indent=2))
+        print(json.dumps(status, indent=2, ensure_ascii=False))
         return OK
     now = datetime.now(UTC)
     ready: dict[str, Any] = next((c for c in status.get("conditions") or () if c["type"] == "Ready"), {})
@@ -149,7 +155,7 @@ async def emit(args: argparse.Namespace, session: Session, action: str, name: st
         },
         "reason": name,
         "type": "Normal",
-        "message": f"sent with {json.dumps(data)}"[:1000] if data is not None else "sent",
+        "message": f"sent with {json.dumps(data, ensure_ascii=False)}"[:1000] if data is not None else "sent",
         "involvedObject": {"namespace": namespace},
         "firstTimestamp": now,
         "lastTimestamp": now,
@@ -179,26 +185,14 @@ async def wait(session: Session, run: str, timeout: float) -> int:
         raise CliError(f"workflowrun/{run} is still {status.get('phase') or 'not started'}", TIMEOUT) from None
     message = f": {status['message']}" if status.get("message") else ""
     print(f"workflowrun/{run} {status['phase']}{message}")
+    if status.get("outputs"):
+        print(json.dumps(status["outputs"], indent=2, ensure_ascii=False))
     return OK if status["phase"] == "Succeeded" else FAILED
 
 
 def path(session: Session, name: str) -> str:
     """The path of a trigger."""
     return f"/apis/plum.dev/v1/namespaces/{session.namespace}/triggers/{name}"
-
-
-def params(texts: list[str]) -> dict[str, Any]:
-    """`NAME=VALUE` arguments: JSON where it is some, else texts. Raises `UsageError`."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, rest = text.partition("=")
-        if not equals or not name:
-            raise UsageError(f"{text!r} is no NAME=VALUE")
-        try:
-            found[name] = json.loads(rest)
-        except ValueError:
-            found[name] = rest
-    return found
 
 
 def value(text: str | None, option: str) -> Any:

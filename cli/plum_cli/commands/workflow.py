@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from plum_cli import arguments
-from plum_cli.commands.run import parameters
 from plum_cli.errors import OK
+from plum_cli.parameters import parameters, workflow_types
 
 if TYPE_CHECKING:
     from plum_cli.session import Session
@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from plum_cli import session
 
     if args.action == "new":
-        values = parameters(args.param)
-        return session.run(args, lambda connected: _new(args, connected, values))
+        return session.run(args, lambda connected: _new(args, connected))
     if args.action != "templates":
         return session.run(
             args, lambda connected: _of_one(args, connected), "plum-rollback" if args.action == "rollback" else "plum"
@@ -78,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     return session.run(args, lambda connected: _templates(args, connected))
 
 
-async def _new(args: argparse.Namespace, session: Session, values: dict[str, Any]) -> int:
+async def _new(args: argparse.Namespace, session: Session) -> int:
+    values = parameters(args.param, await workflow_types(session, args.template) if args.param else None)
     path = f"/apis/plum.dev/v1/namespaces/{session.namespace}/workflows/{args.template}/instantiate"
     made = await session.raw("POST", path, body={"name": args.name, "params": values})
     print(f"workflow.plum.dev/{made['metadata']['name']} created from {args.template}")

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import msgspec
 from plum_flow.workflow.controls import COMMANDS, run_refusal
 from plum_schemas.base import ObjectKey
-from plum_schemas.workflow import Workflow, WorkflowSpec, normalize_definition
+from plum_schemas.workflow import Workflow, WorkflowSpec
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, WorkflowRun
 
 from plum_controller.api import workflow_nodes
@@ -31,7 +31,7 @@ from plum_controller.api.run_delegation import MergeViews, ReadRows, RunDelegati
 from plum_controller.api.workflow_templates import WorkflowTemplates
 from plum_controller.domain.access import Attributes
 from plum_controller.resources.delegation_rules import workflow_errors
-from plum_controller.resources.errors import ApiStatusError, bad_request, method_not_allowed, not_found
+from plum_controller.resources.errors import ApiStatusError, Cause, bad_request, invalid, method_not_allowed, not_found
 from plum_controller.resources.kinds import ResourceKind
 from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
@@ -177,29 +177,36 @@ class WorkflowRuns:
     async def _simulate(self, request: ApiRequest, key: ObjectKey) -> Answer:
         if request.method != "POST":
             raise method_not_allowed(Workflow.info, request.method.lower(), key.name)
-        from plum_flow.workflow.checks import check_definition
         from plum_flow.workflow.params import resolve
-        from plum_flow.workflow.simulate import simulate
+        from plum_flow.workflow.simulate import check_results, simulate
 
         body, _ = read_object(request)
-        given = body.get("definition")
-        if given is not None:
-            normalize_definition(given)
-            try:
-                spec = msgspec.convert(given, WorkflowSpec)
-            except msgspec.ValidationError as error:
-                raise bad_request(f"definition: {error}") from error
-            from plum_schemas.workflow import check_definition as check_shape
+        given, params, results = body.get("definition"), body.get("params") or {}, body.get("results") or {}
+        if not isinstance(params, dict) or not isinstance(results, dict):
+            raise bad_request("params and results must be objects")
+        spec = await self._tried(key, given) if given is not None else self._stored(key)
+        values, problems = resolve(spec.params, params, "params")
+        problems += [*check_results(spec, results), *workflow_errors(self._service.cache, key.namespace, key.name, spec)]
+        if problems:
+            causes = [Cause(error.reason, error.message, error.field) for error in problems]
+            raise invalid(Workflow.info, key.name, causes)
+        return Answer(_encode(simulate(spec, values, results)))
 
-            errors = [*check_shape(spec, "spec"), *check_definition(spec, "spec")]
-        else:
-            entry = self._service.get(self._kind("workflows"), key)
-            spec, errors = msgspec.json.decode(entry, type=Workflow).spec, []
-        errors += workflow_errors(self._service.cache, key.namespace, key.name, spec)
-        params, problems = resolve(spec.params, body.get("params") or {}, "params")
-        if errors or problems:
-            raise bad_request("; ".join(f"{error.field}: {error.message}" for error in [*errors, *problems]))
-        return Answer(_encode(simulate(spec, params, body.get("results") or {})))
+    async def _tried(self, key: ObjectKey, definition: Any) -> WorkflowSpec:
+        """A definition as the server would store it. Raises `ApiStatusError` with everything that is wrong with it."""
+        spec = {**definition, "state": "Active"} if isinstance(definition, dict) else definition
+        made = {
+            "apiVersion": Workflow.info.api_version,
+            "kind": "Workflow",
+            "metadata": {"generateName": f"{key.name[:40]}-", "namespace": key.namespace},
+            "spec": spec,
+        }
+        options = WriteOptions(dry_run=True, field_validation="Strict")
+        outcome = await self._service.create(self._kind("workflows"), key.namespace, made, options)
+        return msgspec.json.decode(outcome.value, type=Workflow).spec
+
+    def _stored(self, key: ObjectKey) -> WorkflowSpec:
+        return msgspec.json.decode(self._service.get(self._kind("workflows"), key), type=Workflow).spec
 
     # ---- inside
 

@@ -77,7 +77,7 @@ def test_disable_enable_emit(plum: Plum, server: RunningServer) -> None:
     ("line", "code", "said"),
     [
         (["trigger", "nowhere"], 3, "not found"),
-        (["trigger", "fire", "nightly", "-p", "n"], 2, "no NAME=VALUE"),
+        (["trigger", "fire", "nightly", "-p", "n"], 2, "is no KEY=VALUE"),
         (["trigger", "emit", "X", "--data", "{"], 2, "--data is no JSON"),
         (["trigger", "backfill", "nightly"], 2, "needs --from"),
         (["trigger", "backfill", "nightly", "--from", "yesterday"], 2, "is no time"),

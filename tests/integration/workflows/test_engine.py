@@ -581,13 +581,22 @@ def test_a_simulation_shows_the_schedule_and_does_nothing() -> None:
         results = {"scan": {"output": {"contacts": 1}, "seconds": 5}, "photo": {"fail": "dark"}}
         found = await site.ask("POST", "workflows/flow/simulate", {"results": results})
 
-        assert (found["phase"], found["seconds"]) == ("Failed", 6.0)
+        assert (found["phase"], found["seconds"]) == ("Failed", 8.0)
         assert [(entry["at"], entry["node"], entry["what"]) for entry in found["schedule"]] == [
             (0.0, "scan", "starts"), (5.0, "scan", "Succeeded"), (5.0, "hit", "Succeeded"), (5.0, "photo", "starts"),
-            (6.0, "photo", "Failed"),
+            (6.0, "photo", "Waiting"), (7.0, "photo", "starts"), (8.0, "photo", "Failed"),
         ]  # fmt: skip
         assert not await site.task_runs()
         with pytest.raises(ApiError, match=r"params\.x"):
             await site.ask("POST", "workflows/flow/simulate", {"params": {"x": 1}})
+        with pytest.raises(InvalidObjectError, match=r"results\.skan"):
+            await site.ask("POST", "workflows/flow/simulate", {"results": {"skan": {}}})
+        wrong = {"nodes": [{"name": "a", "taskref": "builtin.echo"}]}
+        with pytest.raises(ApiError, match=r'unknown field "spec\.nodes\[0\]\.taskref"'):
+            await site.ask("POST", "workflows/new/simulate", {"definition": wrong})
+        draft = {"state": "Draft", "nodes": [echo("a", payload={"x": "${{ params.x }}"})]}
+        with pytest.raises(InvalidObjectError) as caught:
+            await site.ask("POST", "workflows/new/simulate", {"definition": draft})
+        assert [cause.field for cause in caught.value.causes] == ["spec.nodes[0].payload.x"]
 
     on_site(scenario)

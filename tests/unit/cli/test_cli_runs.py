@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from plum_cli.output import format_rows
 from plum_cli.run_graph import draw
+from plum_cli.run_logs import in_order
 from plum_client.explaining.runs import explain_run, whereabouts
 
 NOW = datetime(2026, 1, 1, 0, 1, 0, tzinfo=UTC)
@@ -39,6 +41,49 @@ def test_each_node_is_drawn_once_below_the_last_it_waits_for() -> None:
     ]
 
 
+def test_handlers_say_when_they_come_and_that_they_were_not_needed() -> None:
+    definition = {
+        "nodes": [{"name": "a", "displayName": "扫描"}],
+        "onFailure": {"nodes": [{"name": "back"}]},
+        "finally": {"nodes": [{"name": "clean"}]},
+    }
+    rows = {"a": {"key": "a", "phase": "Succeeded"}, "finally:clean": {"key": "finally:clean", "phase": "Succeeded"}}
+
+    assert list(draw(definition, {}, NOW))[1:] == [
+        "onFailure: (only if the run fails)",
+        ". back  Pending",
+        "finally:",
+        ". clean  Pending",
+    ]
+    assert list(draw(definition, rows, NOW, ended=True)) == [
+        "+ a (扫描)  Succeeded",
+        "onFailure: not needed",
+        "finally:",
+        "+ clean  Succeeded",
+    ]
+    assert "x back  Failed" in list(draw(definition, {"onFailure:back": {"phase": "Failed"}}, NOW, ended=True))
+
+
+def test_what_ended_in_one_step_is_told_in_the_order_of_its_causes() -> None:
+    body = {"nodes": [{"name": "check", "type": "branch"}, {"name": "keep", "dependsOn": [{"node": "check", "on": "true"}]}]}
+    definition = {
+        "nodes": [
+            {"name": "zz"},
+            {"name": "each", "type": "map", "dependsOn": [{"node": "zz"}], "body": body},
+            {"name": "after", "dependsOn": [{"node": "each"}]},
+        ],
+        "finally": {"nodes": [{"name": "aa"}]},
+    }
+    wanted = [
+        "zz", "each[00000000].check", "each[00000000].keep", "each[00000000]", "each[00000001].check", "each[00000001]", "each",
+        "after", "finally:aa",
+    ]  # fmt: skip
+    later = {"key": "each[00000002].check", "finishedAt": "2026-01-01T00:00:02Z"}
+    rows = [{"key": key, "finishedAt": "2026-01-01T00:00:01Z"} for key in sorted(wanted)]
+
+    assert [row["key"] for row in in_order([later, *rows], definition)] == [*wanted, later["key"]]
+
+
 def test_a_long_chain_is_drawn() -> None:
     nodes = [{"name": f"n{i}", "dependsOn": [{"node": f"n{i - 1}"}] if i else []} for i in range(3000)]
 
@@ -47,7 +92,7 @@ def test_a_long_chain_is_drawn() -> None:
 
 def test_a_run_that_goes_on_says_what_waits_for_what() -> None:
     run = {"kind": "WorkflowRun", "metadata": {"name": "r"}, "status": {"phase": "Running", "startedAt": "2026-01-01T00:00:00Z"}}
-    waiting = {"name": "ok", "phase": "Waiting", "startedAt": "2026-01-01T00:00:50Z", "waitsFor": "approval: go?"}
+    waiting = {"name": "ok", "phase": "Waiting", "startedAt": "2026-01-01T00:00:50Z", "waitsFor": "approval: go."}
 
     finding = explain_run(run, [*ROWS.values(), waiting], NOW)
 
@@ -55,7 +100,7 @@ def test_a_run_that_goes_on_says_what_waits_for_what() -> None:
         "WorkflowRun r is running since 60s.",
         "  again runs since 30s, attempt 1.",
         "  close waits for again.",
-        "  ok waits since 10s for approval: go?.",
+        "  ok waits since 10s for approval: go.",
     ]
     assert not finding.settled
 
@@ -95,3 +140,9 @@ def test_a_run_that_ended_says_how() -> None:
         "  bad failed after 2 attempts: no signal.",
     ]
     assert "run a comes first" in explain_run(run(phase="Queued", message="run a comes first"), [], NOW).text
+
+
+def test_columns_stand_under_each_other_whatever_the_letters() -> None:
+    lines = format_rows(["NAME", "STATE"], [["水位报警", "Failed"], ["e\u0301t\u00e9", "Succeeded"], ["plain", "Running"]])
+
+    assert lines == ["NAME       STATE", "水位报警   Failed", "e\u0301t\u00e9        Succeeded", "plain      Running"]

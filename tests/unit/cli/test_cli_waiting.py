@@ -102,3 +102,24 @@ def test_a_drain_is_complete_when_the_condition_says_so() -> None:
 
     node["spec"] = {}
     assert drained(node).failed
+
+
+@pytest.mark.parametrize(
+    ("status", "done", "failed", "text"),
+    [
+        ({}, False, False, "Queued"),
+        ({"phase": "Running", "current": ["scan", "photo"]}, False, False, "Running (scan, photo)"),
+        ({"phase": "Running", "counts": {"waiting": 1}}, False, False, "Running (1 waiting)"),
+        ({"phase": "Running", "message": "a failed; the rest goes on", "current": ["b"], "counts": {"waiting": 2}}, False, False,
+         "Running: a failed; the rest goes on (b, 2 waiting)"),
+        ({"phase": "Failed", "message": "node a failed: dark"}, False, True, "is Failed: node a failed: dark"),
+        ({"phase": "Succeeded", "conditions": [{"type": "Succeeded", "status": "True"}]}, True, False, "Succeeded"),
+    ],
+)  # fmt: skip
+def test_a_run_says_how_far_it_is(status: dict[str, Any], done: bool, failed: bool, text: str) -> None:
+    conditions = status.get("conditions") or [{"type": "Succeeded", "status": "Unknown", "reason": "Running"}]
+    item = {"kind": "WorkflowRun", "metadata": {"name": "r"}, "spec": {}, "status": {**status, "conditions": conditions}}
+
+    found = readiness(item)
+
+    assert (found.done, found.failed, found.text) == (done, failed, text)

@@ -76,9 +76,15 @@ def _node(row: Mapping[str, Any], now: datetime, run_phase: str, inner: Mapping[
         until = f" until {row['dueAt']}" if row.get("dueAt") else ""
         last = f"; the last attempt failed: {row['message']}" if row.get("message") else ""
         since, wanted = age(row.get("startedAt") or "", now), row.get("waitsFor") or "its turn"
-        return Finding(f"{name} waits since {since} for {wanted}{until}{last}.")
+        return Finding(f"{name} waits since {since} for {_plain(wanted)}{until}{last}.")
     if phase == "Pending" and run_phase not in _ENDED:
-        return Finding(f"{name} waits for {row.get('waitsFor') or 'its turn'}.")
+        return Finding(f"{name} waits for {_plain(row.get('waitsFor') or 'its turn')}.")
     if phase == "Failed":
-        return Finding(f"{name} failed after {row.get('attempt', 1)} attempts: {row.get('message') or row.get('reason') or ''}.")
+        attempts, why = int(row.get("attempt") or 1), _plain(row.get("message") or row.get("reason") or "no reason was given")
+        return Finding(f"{name} failed after {attempts} attempts: {why}." if attempts > 1 else f"{name} failed: {why}.")
     return None
+
+
+def _plain(text: str) -> str:
+    """Without the mark at its end: what people ask in approvals becomes part of a sentence."""
+    return text.rstrip(".?!。？！")

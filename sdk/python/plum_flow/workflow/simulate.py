@@ -3,26 +3,35 @@
     simulate(spec, params, {"scan": {"output": {"contacts": 0}, "seconds": 5}, "sweep[1]": {"fail": "no signal"}})
         -> {"phase": ..., "seconds": 12.0, "schedule": [{"at": 0.0, "node": "scan", "what": "starts"}, ...], "outputs": {...}}
 
-A node without a given result succeeds after a second with its payload as output. Waits for events, conditions and people
-are met at once, unless the result says otherwise.
+A node without a given result succeeds after a second with its payload as output; builtins that only compute do so. Waits for
+events, conditions and people are met then, unless the result says otherwise. A secret is its own name. Of tasks, the retries and
+the timeout count that the node itself has; those of their definitions are not looked at.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
+from plum_schemas.taskdefinition import TaskDefinitionSpec
+from plum_schemas.validation import FieldError, invalid
 from plum_schemas.workflow import WorkflowSpec
 from plum_schemas.workflowrun import RunCommand
 
+from plum_flow.builtins import PURE
+from plum_flow.calls import Call, TaskFailedError
 from plum_flow.expressions import UnresolvedError
+from plum_flow.expressions.expression import References
 from plum_flow.workflow import phases
 from plum_flow.workflow.decide import decide
 from plum_flow.workflow.graph import compile_definition
-from plum_flow.workflow.messages import Ask, Await, Begin, Done, Execute, SetState, Tick
+from plum_flow.workflow.messages import Abort, Ask, Await, Begin, Done, Execute, Tick
 from plum_flow.workflow.rows import NodeRow, RunRow, shown
+from plum_flow.workflow.starting import DEFAULT_RETRY, ends_itself, retry_seconds
 from plum_flow.workflow.state import Run
 
 START = datetime(2000, 1, 1, tzinfo=UTC)
@@ -47,8 +56,6 @@ class _Simulation:
         self._run = Run(
             compile_definition(spec), "simulated", "simulated", RunRow(params=params), {"workflow": "", "namespace": ""}
         )
-        if spec.timeout:
-            self._run.row.deadline = None
 
     def play(self) -> dict[str, Any]:
         run = self._run
@@ -71,7 +78,9 @@ class _Simulation:
             return False
         if first is not None and (due is None or first <= due):
             self._now, _, make = heapq.heappop(self._pending)
-            decide(self._run, make(self._now))
+            event = make(self._now)
+            if event is not None:
+                decide(self._run, event)
         else:
             assert due is not None  # noqa: S101
             self._now = max(self._now, due)
@@ -93,29 +102,91 @@ class _Simulation:
                 self._execute(effect)
             elif isinstance(effect, Await):
                 self._meet(effect)
+            elif isinstance(effect, Abort) and effect.told:
+                self._stop(effect)
         for scope, index in list(self._run.active.values()):
             wait = scope.graph.nodes[index].node.wait
             if wait is not None and wait.approval is not None and not self._known(scope.key_of(index)).get("asked"):
                 self._approve(scope.key_of(index))
 
     def _execute(self, effect: Execute) -> None:
-        result = self._known(effect.key)
         try:
-            given = effect.node.payload.evaluate({**effect.values, "secrets": _Anything()})
+            given = effect.node.payload.evaluate({**effect.values, "secrets": _stand_ins(effect.node.reads)})
         except UnresolvedError as error:
             self._later(0.0, lambda now, text=str(error): Done(effect.key, effect.attempt, phases.FAILED, now, None,
                         "ExpressionFailed", text, False))  # fmt: skip
             return
-        fails = result.get("fail")
-        times = int(result.get("times") or 10**9)
-        if fails is not None and effect.attempt <= times:
-            text = str(fails)
-            self._later(
-                _seconds_of(result), lambda now: Done(effect.key, effect.attempt, phases.FAILED, now, None, "Error", text)
-            )
+        if ends_itself(effect.node):
+            self._attempt(effect, given, 1)
             return
-        output = result.get("output", given.get("payload") if effect.node.type == "task" else given)
-        self._later(_seconds_of(result), lambda now: Done(effect.key, effect.attempt, phases.SUCCEEDED, now, output))
+        self._end(effect, given, effect.attempt)
+
+    def _attempt(self, effect: Execute, given: Any, number: int) -> None:
+        """One attempt of a task, which is tried again and stopped in time by whoever carries it out."""
+        policy = effect.node.node.retry or DEFAULT_RETRY
+        why, seconds = self._failure(effect, number)
+        fits = not policy.on or why[0] in policy.on
+        if not why[0] or not fits or number > policy.limit:
+            self._end(effect, given, number)
+            return
+        wait = retry_seconds(policy, number, effect.key)
+
+        def failed(now: datetime) -> None:
+            text = f"attempt {number + 1} of {policy.limit + 1}"
+            self._schedule_unless_over(effect, phases.WAITING, message=why[1], waitsFor=text)
+
+        def again(now: datetime) -> None:
+            if self._schedule_unless_over(effect, "starts"):
+                self._attempt(effect, given, number + 1)
+
+        self._later(seconds, failed)
+        self._later(seconds + wait, again)
+
+    def _end(self, effect: Execute, given: Any, number: int) -> None:
+        """How an attempt ends, unless it never does."""
+        (reason, message), seconds = self._failure(effect, number)
+        result = self._known(effect.key)
+        if effect.node.inline and not reason and "output" not in result:
+            self._compute(effect, given.get("payload") or {}, seconds)
+        elif reason:
+            self._later(
+                seconds,
+                lambda now: Done(effect.key, effect.attempt, phases.FAILED, now, None, reason, message, reason == "Error"),
+            )
+        elif not result.get("never"):
+            output = result.get("output", given.get("payload") if effect.node.type == "task" else given)
+            self._later(seconds, lambda now: Done(effect.key, effect.attempt, phases.SUCCEEDED, now, output))
+
+    def _compute(self, effect: Execute, payload: Mapping[str, Any], seconds: float) -> None:
+        """A builtin that only computes does so here as well."""
+        try:
+            output = _computed(effect.node.node.task_ref, payload, effect.attempt)
+        except TaskFailedError as error:
+            done = Done(effect.key, effect.attempt, phases.FAILED, START, None, error.reason, error.message, error.retryable)
+        else:
+            done = Done(effect.key, effect.attempt, phases.SUCCEEDED, START, output)
+        self._later(seconds, lambda now: done._replace(now=now))
+
+    def _failure(self, effect: Execute, number: int) -> tuple[tuple[str, str], float]:
+        """Reason and message of an attempt that fails, two empty texts of one that does not; and after how long it ends."""
+        result, limit = self._known(effect.key), effect.node.timeout
+        seconds = inf if result.get("never") else _seconds_of(result)
+        if limit is not None and seconds > limit and ends_itself(effect.node):
+            return ("Timeout", f"attempt {number} took longer than its timeout of {effect.node.node.timeout}"), limit
+        if result.get("fail") is not None and number <= int(result.get("times") or 10**9):
+            return ("Error", str(result["fail"])), seconds
+        return ("", ""), seconds
+
+    def _schedule_unless_over(self, effect: Execute, what: str, **more: str) -> bool:
+        """Tell what happens to a task; False if its node has ended meanwhile."""
+        if effect.key not in self._run.active:
+            return False
+        self._schedule.append({"at": self._seconds(), "node": self._name(effect.key), "what": what, **more})
+        return True
+
+    def _stop(self, effect: Abort) -> None:
+        """What runs is asked to stop, and does."""
+        self._later(0.0, lambda now: Done(effect.key, effect.attempt, phases.CANCELED, now, None, "Canceled"))
 
     def _meet(self, effect: Await) -> None:
         result = self._known(effect.key)
@@ -157,14 +228,64 @@ class _Simulation:
         return "it waits for " + ", ".join(self._name(key) for key in self._run.active) if self._run.active else "nothing goes on"
 
 
-class _Anything(dict[str, Any]):
-    """Secrets of a simulation: each is its own name."""
+def check_results(spec: WorkflowSpec, results: Mapping[str, Any]) -> Iterator[FieldError]:
+    """What is wrong with given results: nodes that there are not, words that mean nothing."""
+    names = {node.name for graph in compile_definition(spec).graphs() for node in graph.walk()}
+    for node, result in results.items():
+        path = f"results.{node}"
+        plain = _PLAIN(node)
+        if plain is None or plain[1] not in names:
+            yield invalid(path, node, f"there is no node of this name; there are {', '.join(sorted(names))}")
+            continue
+        if not isinstance(result, Mapping):
+            yield invalid(path, result, "give an object with output, seconds, fail, times, never or reject")
+            continue
+        for word, value in result.items():
+            wanted = RESULT_WORDS.get(word)
+            if wanted is None:
+                yield invalid(f"{path}.{word}", value, f"it means nothing here; there are {', '.join(RESULT_WORDS)}")
+            elif not wanted[0](value):
+                yield invalid(f"{path}.{word}", value, wanted[1])
 
-    def __contains__(self, key: object) -> bool:
-        return True
 
-    def __missing__(self, key: str) -> Any:
-        return f"<secret {key}>"
+def _computed(name: str, payload: Mapping[str, Any], attempt: int) -> Any:
+    """What a builtin gives that waits for nothing. Raises `TaskFailedError`."""
+    call = Call("simulated", "", TaskDefinitionSpec(task=name), payload, attempt=attempt)
+    working = PURE[name](payload, call, lambda: START)
+    try:
+        working.send(None)
+    except StopIteration as done:
+        return done.value
+    working.close()
+    raise AssertionError(f"{name} waits")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+RESULT_WORDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "output": (lambda value: True, ""),
+    "seconds": (_is_number, "use a number of seconds, 0 or more"),
+    "fail": (lambda value: isinstance(value, str), "say why, as a text"),
+    "times": (lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 1, "use a whole number from 1"),
+    "never": (lambda value: isinstance(value, bool), "use true or false"),
+    "reject": (lambda value: isinstance(value, bool), "use true or false"),
+}
+"""What a result may say of a node."""
+_PLAIN = re.compile(r"(?:.*[:.])?([A-Za-z0-9_-]+)(?:\[\d+\])*\Z").match
+
+
+def _stand_ins(references: References) -> dict[str, Any]:
+    """For each secret its own name."""
+    found: dict[str, Any] = {}
+    for path in sorted(references.paths_of("secrets"), key=len):
+        if len(path) == 1:
+            found[path[0]] = f"<secret {path[0]}>"
+        elif path:
+            keys = found.get(path[0])
+            found[path[0]] = {**(keys if isinstance(keys, dict) else {}), path[1]: f"<secret {'.'.join(path)}>"}
+    return found
 
 
 def _seconds_of(result: Mapping[str, Any]) -> float:
@@ -172,4 +293,4 @@ def _seconds_of(result: Mapping[str, Any]) -> float:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else DEFAULT_SECONDS
 
 
-__all__ = ["SetState", "simulate"]
+__all__ = ["check_results", "simulate"]
