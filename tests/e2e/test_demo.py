@@ -8,8 +8,10 @@ import socket
 from pathlib import Path
 
 import pytest
+from plum_schemas.base import ObjectMeta
 from plum_schemas.deployment import Deployment
 from plum_schemas.instance import Instance
+from plum_schemas.operation import Operation, OperationSpec
 
 from tests.support.programs import PROJECT, Program, Sandbox, is_running, sandbox, start_ticks
 
@@ -124,4 +126,12 @@ async def test_the_demo_becomes_available_and_outlives_plum(tmp_path: Path) -> N
             )
 
         await box.until(adopted, what="the same processes are adopted")
+
+        async def operated() -> bool:
+            found = await box.api(dev.url).get(Operation, "warm", "default")
+            return found is not None and found.status.phase == "Succeeded"
+
+        asked = OperationSpec(resource_ref="thermostat-1", method="boost", arguments={"degrees": 1}, not_after="30s")
+        await box.api(dev.url).create(Operation(metadata=ObjectMeta(name="warm", namespace="default"), spec=asked))
+        await box.until(operated, what="the thermostat of the demo is operated")
         assert all(start_ticks(pid or 0) == ticks for pid, ticks in before.values())
