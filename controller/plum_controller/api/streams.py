@@ -31,6 +31,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 AWAY_SECONDS = 1.0
 """Until the agent of a followed Instance is asked again when it was not connected: nothing else tells that it is back."""
+BINARY = "binary.k8s.io"
+"""What Kubernetes calls plain bytes in messages. Those who name nothing get the same."""
 BACKUP_PIECE = 1024 * 1024
 """Bytes of a backup read at once."""
 
@@ -138,8 +140,17 @@ async def send_backup(api: Api, send: Send) -> None:
 
 async def send_watch_messages(api: Api, plan: WatchPlan, scope: Scope, receive: Receive, send: Send) -> None:
     """A watch as one text message per event, for browsers. Raises `ApiStatusError`."""
-    stream = api.hub.open(plan)
     offered = scope.get("subprotocols") or [None]
+    try:
+        stream = api.hub.open(plan)
+    except ApiStatusError as error:
+        if error.code != 410 or not plan.tells_expiry_inside:
+            raise
+        # A browser does not show its page why a WebSocket was refused, and this one it can help itself with.
+        await send({"type": "websocket.accept", "subprotocol": offered[0]})
+        await send({"type": "websocket.send", "text": error_line(error)[:-1].decode()})
+        await send({"type": "websocket.close", "code": 1000})
+        return
     await send({"type": "websocket.accept", "subprotocol": offered[0]})
     sink = QueueSink()
     stream.attach(sink)
@@ -153,6 +164,23 @@ async def send_watch_messages(api: Api, plan: WatchPlan, scope: Scope, receive: 
     finally:
         gone.cancel()
         stream.close()
+
+
+async def send_log_messages(api: Api, request: ApiRequest, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
+    """The same as `send_log` in binary messages: followers in a browser do not use up the few connections that it opens to one
+    host, and WebSockets are counted apart. Raises `ApiStatusError`."""
+
+    async def message(part: MutableMapping[str, Any]) -> None:
+        if part["type"] == "http.response.start":
+            known = BINARY in (scope.get("subprotocols") or ())
+            await send({"type": "websocket.accept", "subprotocol": BINARY if known else None})
+            return
+        if part["body"]:
+            await send({"type": "websocket.send", "bytes": part["body"]})
+        if not part["more_body"]:
+            await send({"type": "websocket.close", "code": 1000})
+
+    await send_log(api, request, target, receive, message)
 
 
 async def wait_for_disconnect(receive: Receive) -> None:

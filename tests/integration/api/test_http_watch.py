@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from plum_client.http_transport import HttpTransport
+from plum_client.websocket import WebSocketClosedError
 
 from tests.support.server import RunningServer, running_server, started_server
 
@@ -219,6 +220,15 @@ async def test_a_revision_that_is_forgotten_is_told_inside_the_stream(server: Ru
     assert (error["type"], error["object"]["code"], error["object"]["reason"]) == ("ERROR", 410, "Expired")
     assert error["object"]["message"].startswith(f"too old resource version: {old} (")
     assert end is None
+
+    # A browser cannot see why a WebSocket is refused, so there it is told inside as well.
+    transport = HttpTransport(server.url)
+    socket = await transport.open_websocket(f"{CONFIGMAPS}?watch=1&resourceVersion={old}")
+    told = json.loads(await asyncio.wait_for(socket.receive(), 15))
+    with pytest.raises(WebSocketClosedError):
+        await asyncio.wait_for(socket.receive(), 15)
+    await transport.close()
+    assert told == error
 
 
 async def test_a_watch_that_is_asked_wrongly_is_refused_before_it_begins(server: RunningServer) -> None:

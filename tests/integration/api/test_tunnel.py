@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from plum_client.errors import ApiError
 from plum_client.http_transport import HttpTransport
-from plum_client.websocket import WebSocket
+from plum_client.websocket import WebSocket, WebSocketClosedError
 
 from tests.support.server import RunningServer, running_server
 
@@ -169,6 +169,33 @@ async def test_a_reader_who_leaves_closes_the_stream_at_the_agent(server: Runnin
         assert await receive(socket) == {"stream": opening["stream"], "close": True}
 
     assert opening["params"]["follow"] is True
+
+
+async def test_a_browser_follows_over_a_websocket_and_leaving_closes_the_stream(server: RunningServer) -> None:
+    await create_instance(server, "seen", "node-s")
+    transport = HttpTransport(server.url)
+
+    async with agent(server, "node-s") as socket:
+        opening = asyncio.create_task(transport.open_websocket(f"{INSTANCES}/seen/log?follow=true"))
+        stream = (await receive(socket))["stream"]
+        await send(socket, {"stream": stream, "opened": True})
+        reader = await asyncio.wait_for(opening, 15)
+        await send(socket, struct.pack(">I", stream) + "grüß dich\n".encode())
+        assert await asyncio.wait_for(reader.receive(), 15) == "grüß dich\n".encode()
+        await reader.close()
+        assert await receive(socket) == {"stream": stream, "close": True}
+
+        again = asyncio.create_task(transport.open_websocket(f"{INSTANCES}/seen/log"))
+        stream = (await receive(socket))["stream"]
+        await send(socket, {"stream": stream, "opened": True})
+        reader = await asyncio.wait_for(again, 15)
+        await send(socket, {"stream": stream, "close": True, "code": 200, "message": ""})
+        with pytest.raises(WebSocketClosedError) as ended:
+            await asyncio.wait_for(reader.receive(), 15)
+    assert ended.value.close_code == 1000
+    with pytest.raises(ApiError):
+        await transport.open_websocket(f"{INSTANCES}/nobody/log")
+    await transport.close()
 
 
 async def test_a_reconnected_agent_takes_the_place_of_its_old_connection(server: RunningServer) -> None:

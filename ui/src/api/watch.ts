@@ -15,6 +15,7 @@ import { api, withQuery, type ListOptions } from './client'
 import { ApiError, isStatus } from './errors'
 import { apiVersionOf, pathOf, type KindRef } from './kinds'
 import { keyOf, type AnyObj } from './objects'
+import { socketAddress } from './socket'
 
 const FIRST_RETRY = 500
 /** Milliseconds. Long enough to spare a controller that starts, short enough to be forgotten. */
@@ -170,8 +171,7 @@ export class LiveCollection<T extends AnyObj = AnyObj> {
     const path = withQuery(pathOf(this.kind, namespace), {
       watch: 'true', allowWatchBookmarks: 'true', resourceVersion: this.collection.resourceVersion, labelSelector, fieldSelector, omit: omit?.join(','),
     })
-    const origin = globalThis.location?.origin ?? 'http://localhost'
-    const socket = this.sockets(origin.replace(/^http/, 'ws') + path)
+    const socket = this.sockets(socketAddress(path))
     this.socket = socket
     let opened = false
     socket.onopen = () => {

@@ -8,8 +8,9 @@
  */
 import { onScopeDispose, ref, shallowRef, watch } from 'vue'
 import type { Ref, ShallowRef } from 'vue'
-import { fetchRaw, kinds, pathOf, request } from '@/api'
+import { kinds, pathOf, request } from '@/api'
 import { ApiError } from '@/api/errors'
+import { openSocket } from '@/api/socket'
 import type { JsonMap } from '../workflows/model/definition'
 import type { Row } from './model/rows'
 
@@ -90,14 +91,9 @@ export function useRunRows(namespace: () => string, name: () => string, version:
       rows.value = next
     }
     try {
-      const response = await fetchRaw('GET', path(), { query: { watch: true, resourceVersion: revision || undefined }, signal: mine.signal })
-      const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
-      let rest = ''
-      for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
-        rest += part.value
-        const lines = rest.split('\n')
-        rest = lines.pop() ?? ''
-        for (const line of lines) {
+      const reader = (await openSocket(path(), { watch: true, resourceVersion: revision || undefined }, { limit: 1 }, mine.signal)).getReader()
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        for (const line of (part.value as string).split('\n')) {
           if (!line.trim()) continue
           const event = JSON.parse(line) as { type: string; object: Row & { kind?: string } }
           if (event.type === 'ADDED' || event.type === 'MODIFIED') pending.push(event.object)
