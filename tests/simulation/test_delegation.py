@@ -251,6 +251,7 @@ def test_a_node_that_is_away_for_too_long_is_given_up_and_what_it_did_does_not_c
             await site.until(
                 lambda: site.api.get(WorkflowRun, key), lambda run: run is not None and run.status.phase == "Running"
             )
+            await site.until(lambda: site.api.list(WorkflowRun, "default"), lambda runs: len(list(runs)) > 2)
             world.cut()
             outer = await site.ended("o")
             assert outer.status.phase == "Failed"
@@ -263,6 +264,36 @@ def test_a_node_that_is_away_for_too_long_is_given_up_and_what_it_did_does_not_c
             assert (after.status.phase, after.status.reason, after.status.outputs) == ("Failed", NODE_LOST, {})
             assert (await site.rows(inner))["pause"]["phase"] in ("Canceled", "Pending")
             assert [run for run in await site.task_runs() if run.status.phase not in ("Succeeded",)] == []
+            runs = await site.api.list(WorkflowRun, "default")
+            inside = [run for run in runs if run.metadata.name not in ("o", inner)]
+            assert inside, "some were begun before the cut"
+            for lost in inside:
+                assert (lost.status.phase, lost.status.reason) in (("Succeeded", ""), ("Failed", NODE_LOST)), lost.status
+            assert any(run.status.reason == NODE_LOST for run in inside)
+            await world.close()
+
+    on_site(scenario)
+
+
+def test_only_those_who_may_answer_do_and_what_makes_no_sense_is_told() -> None:
+    async def scenario(site: Site) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(site, Path(folder), 1)
+            world.link.bad = False
+            await world.start()
+            waits = {"name": "ask", "type": "wait", "wait": {"approval": {"approvers": ["captain"]}}}
+            await site.workflow("inner", nodes=[waits, {"name": "free", "type": "wait", "wait": {"approval": {}}}])
+            await site.run("inner", "r", delegate={"nodeName": NODE})
+            await site.until(lambda: site.rows("r"), lambda rows: rows.get("free", {}).get("phase") == "Waiting")
+
+            with pytest.raises(ApiError, match="may not answer for ask; those who may: captain"):
+                await site.control("r", "approve", node="ask")
+            await site.control("r", "approve", node="free")
+            await site.until(lambda: site.rows("r"), lambda rows: rows["free"]["phase"] == "Succeeded")
+            await site.control("r", "approve", node="free")
+            await site.until(lambda: site.get("r"), lambda run: run.status.observed_commands == 2)
+            await site.control("r", "cancel")
+            assert (await site.ended("r")).status.phase == "Canceled"
             await world.close()
 
     on_site(scenario)

@@ -89,10 +89,6 @@ def test_a_run_of_what_no_machine_can_do_is_refused_when_it_is_made() -> None:
         ([{"name": "a", "taskRef": "builtin.kv"}], "spec.nodes[0].taskRef"),
         ([{"name": "a", "type": "wait", "wait": {"condition": "true"}}], "spec.nodes[0].wait.condition"),
         ([delegating("other")], "spec.nodes[0].delegate"),
-        (
-            [{"name": "a", "type": "subworkflow", "workflowRef": "b", "params": {"key": "${{ secrets.s.k }}"}}],
-            "spec.nodes[0].params",
-        ),
     ],
 )
 def test_what_needs_the_controller_is_named(nodes: list[dict[str, Any]], place: str) -> None:

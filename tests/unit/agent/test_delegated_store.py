@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plum_agent.workflows.store import Head, RunStore
+from plum_agent.workflows.store import Ending, Head, RunStore
 from plum_flow.delegation import Bundle
 from plum_flow.running.journal import space_of
 from plum_schemas.base import ObjectMeta, OwnerReference
+from plum_schemas.core import Secret
 from plum_schemas.taskrun import TaskRun, TaskRunSpec, TaskRunStatus
 from plum_schemas.workflow import WorkflowSpec
 from plum_schemas.workflowrun import WorkflowRun, WorkflowRunSpec
@@ -153,4 +154,50 @@ async def test_a_run_that_is_forgotten_leaves_nothing(tmp_path: Path) -> None:
 
     assert (await store.heads(), await store.going_tasks(), await store.live(SPACE)) == ([], [], [])
     assert msgspec.json.decode(msgspec.json.encode(head()), type=Head).token == 1
+    await store.close()
+
+
+async def test_a_run_inside_is_known_until_the_run_around_it_is_forgotten(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    await store.open()
+    outer = head()
+    await store.put_head(outer, {"!run": b"1"})
+    for uid, parent in (("u-2", UID), ("u-3", "u-2"), ("u-4", UID)):
+        metadata = ObjectMeta(name=uid, namespace="default", uid=uid)
+        bundle = msgspec.structs.replace(outer.bundle, secrets=[Secret(metadata=ObjectMeta(name="s"))])
+        inner = Head(run=msgspec.structs.replace(outer.run, metadata=metadata), bundle=bundle, token=1, parent=parent)
+        await store.put_head(inner, {"!run": b"1"})
+        await store.put_task(uid, task(f"t-{uid}", "Running"))
+    assert await store.inner("u-2") == (True, None)
+    assert await store.inner("u-9") == (False, None)
+    kept = {one.uid: one for one in await store.heads()}
+    assert kept.keys() == {UID, "u-2", "u-3", "u-4"}
+    assert kept["u-2"].bundle.secrets == [], "what it was given is kept once"
+
+    ending = Ending(phase="Succeeded", outputs={"n": 1})
+    await store.end_inner("u-2", ending)
+    await store.close()
+    store = RunStore(tmp_path)
+    await store.open()
+
+    assert await store.inner("u-2") == (True, ending), "none is begun a second time"
+    assert {one.uid for one in await store.heads()} == {UID, "u-3", "u-4"}
+    assert await store.live(space_of("u-2")) == []
+    await store.forget(UID)
+    assert (await store.heads(), await store.going_tasks()) == ([], [])
+    assert [await store.inner(uid) for uid in ("u-2", "u-3", "u-4")] == [(False, None)] * 3
+    await store.close()
+
+
+async def test_the_file_of_an_agent_before_this_one_is_taken_over(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    await store.open()
+    await store.put_head(head(), {"!run": b"1"})
+    await store._do(store._read, "DROP TABLE inner")
+    await store.close()
+
+    store = RunStore(tmp_path)
+    await store.open()
+    assert [one.uid for one in await store.heads()] == [UID]
+    assert await store.inner("u-2") == (False, None)
     await store.close()
