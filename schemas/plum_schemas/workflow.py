@@ -225,6 +225,17 @@ def check_definition(spec: WorkflowSpec, path: str) -> Iterator[FieldError]:
             yield invalid(f"{where}.default", param.default, "must be one of enum")
 
 
+def run_obstacle(spec: WorkflowSpec) -> str:
+    """Why no run of this definition may begin, to be said after its name; empty if one may. Runs of a paused one wait."""
+    if spec.archived:
+        return "is archived"
+    if spec.template:
+        return "is a template: make a workflow from it"
+    if spec.state == "Draft":
+        return "is a draft: set spec.state to Active"
+    return ""
+
+
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),

@@ -149,6 +149,13 @@ class WorkflowRuns:
     async def _again(self, request: ApiRequest, run: WorkflowRun, node: str, body: Json, options: WriteOptions) -> Answer:
         """A new run that takes over results of one that has ended."""
         self._authorize(request, "create", "workflowruns", run.key)
+        definition = await self.nodes.definition(run) if node else None
+        known = [one.name for one in definition.nodes] if definition is not None else [node]
+        if node not in known:
+            text = f"there is no node of this name in the main graph; there are {', '.join(sorted(known))}"
+            raise invalid(
+                WorkflowRun.info, run.metadata.name, [Cause("FieldValueInvalid", f'Invalid value: "{node}": {text}', "node")]
+            )
         spec: Json = {} if run.spec.delegate is None else {"delegate": msgspec.to_builtins(run.spec.delegate)}
         spec |= {"startFrom": {"run": run.metadata.name} | ({"node": node} if node else {}), "triggeredBy": request.user}
         if run.spec.definition is not None:

@@ -14,7 +14,7 @@ from plum_flow.running.names import CARRIED_ANNOTATION
 from plum_flow.workflow.controls import COMMANDS, STATES, run_refusal
 from plum_schemas.taskdefinition import BUILTIN_PREFIX, TaskDefinition
 from plum_schemas.validation import FieldError, invalid
-from plum_schemas.workflow import Workflow, WorkflowSpec
+from plum_schemas.workflow import Workflow, WorkflowSpec, run_obstacle
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
 from plum_controller.resources.delegation_rules import run_errors, stored_errors
@@ -103,6 +103,10 @@ def _run_errors(context: Context, new: Json) -> Iterator[FieldError]:
         key = Key(Workflow.info.resource, str(metadata.get("namespace") or ""), str(spec["workflowRef"]))
         entry = context.cache.get(key)
         definition = _spec_of(decode(entry.value).get("spec")) if entry is not None else None
+        refused = run_obstacle(definition) if definition is not None else ""
+        if refused:
+            yield invalid("spec.workflowRef", spec["workflowRef"], f"this workflow {refused}")
+            return
     if definition is not None and not spec.get("startFrom"):
         path = "spec.definition" if spec.get("definition") is not None else "spec.workflowRef"
         namespace = str(metadata.get("namespace") or "")

@@ -40,7 +40,7 @@ from plum_schemas.durations import parse_duration
 from plum_schemas.node import Node
 from plum_schemas.resource import Resource
 from plum_schemas.taskrun import TaskRun
-from plum_schemas.workflow import Workflow, WorkflowSpec
+from plum_schemas.workflow import Workflow, WorkflowSpec, run_obstacle
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, RunPhase, WorkflowRun, WorkflowRunStatus
 
 from plum_controller.domain.delegation import tellings
@@ -398,7 +398,7 @@ class WorkflowEngine:
         workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
         if workflow is None:
             raise RefusedRunError("WorkflowMissing", f"there is no Workflow {run.spec.workflow_ref}")
-        problem = not_runnable(workflow.spec)
+        problem = run_obstacle(workflow.spec)
         if problem:
             raise RefusedRunError("WorkflowNotRunnable", f"Workflow {run.spec.workflow_ref} {problem}")
         return workflow.spec, None
@@ -558,17 +558,6 @@ class WorkflowEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def not_runnable(spec: WorkflowSpec) -> str:
-    """Why a workflow cannot run; empty if it can."""
-    if spec.archived:
-        return "is archived"
-    if spec.template:
-        return "is a template: make a workflow from it"
-    if spec.state == "Draft":
-        return "is a draft: set spec.state to Active"
-    return ""
 
 
 def _group(run: WorkflowRun) -> Group:
