@@ -2,8 +2,8 @@
 
     error of a dry run --problems_of--> Problem("web.yaml:7", "spec.replica is no field of Deployment; did you mean replicas?")
 
-Decided by the type of the error and its causes. Two texts are read as well, those for unknown and for mistyped fields,
-because a refused apply names them nowhere else.
+Decided by the type of the error and its causes. Three texts are read as well, those for unknown, mistyped and repeated
+ones, because a refused apply names them nowhere else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from plum_client.manifests.refusals import (
     mistyped_fields,
     mistyped_text,
     owner_named,
+    repeated_entries,
     unknown_fields,
     unreadable_fields,
     without_field,
@@ -44,6 +45,7 @@ async def problems_of(session: Session, item: Item, error: ApiError) -> list[Pro
     shapes = [manifest.problem(path, await _unknown_text(session, item, path, error.message)) for path in unknown]
     mistyped = mistyped_fields(error.message)
     shapes += [manifest.problem(path, mistyped_text(item.data, path, wanted)) for path, wanted in mistyped]
+    shapes += [manifest.problem(path, text) for path, text in repeated_entries(error.message, item.data)]
     if shapes:
         return shapes
     conflicts = [cause for cause in error.causes if cause.reason == "FieldManagerConflict"]

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plum_cli.errors import INVALID, NOT_FOUND, CliError
 from plum_cli.manifests import Loaded, ManifestError, load_manifests, load_text
+from plum_client.manifests.refusals import repeated_entries
 
 
 def load(text: str, name: str = "web.yaml") -> Loaded:
@@ -220,3 +221,24 @@ def test_what_was_written_as_json_is_read_as_the_same_value(spec: object) -> Non
 
     assert loaded.problems == []
     assert loaded.manifests[0].data["spec"] == spec
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "shown"),
+    [
+        (".spec.nodes", 6, "spec.nodes[1]"),
+        ('.spec.nodes[name="again"].body.nodes', 8, 'spec.nodes[name="again"].body.nodes[1]'),
+        (".spec.missing", 4, "spec.missing"),
+    ],
+)  # fmt: skip
+def test_an_entry_that_is_there_twice_is_shown_where_it_is_repeated(path: str, line: int, shown: str) -> None:
+    text = (
+        "apiVersion: plum.dev/v1\nkind: Workflow\nmetadata: {name: w}\nspec:\n  nodes: [{name: a, type: task},\n    {name: a},\n"
+        "    {name: again, body: {nodes: [{name: a},\n      {name: a}]}}]\n"
+    )
+    [manifest] = load(text, "flow.yaml").manifests
+
+    refused = f'failed to create typed patch object: {path}: duplicate entries for key [name="a"]'
+    found = [manifest.problem(place, said) for place, said in repeated_entries(refused, manifest.data)]
+
+    assert [str(problem) for problem in found] == [f"flow.yaml:{line}: Workflow w: {shown}: name a is there twice"]

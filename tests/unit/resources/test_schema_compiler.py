@@ -15,6 +15,7 @@ from plum_controller.resources.schema.metadata import OBJECT_META
 from plum_controller.resources.schema.validation import explain, fast_schema
 from plum_controller.resources.schema.values import is_same
 from plum_schemas.crds import load
+from plum_schemas.scalars import DURATION_PATTERN
 
 from tests.support.structural import Choices, Json, object_of, schema_of, value_of
 
@@ -426,6 +427,12 @@ def test_a_required_field_that_is_null_is_missing() -> None:
             "b",
             "FieldValueInvalid",
             "Invalid value: \"b\": spec.x in body should match '^a$'",
+        ),
+        (
+            {"type": "string", "pattern": DURATION_PATTERN},
+            "3 days",
+            "FieldValueInvalid",
+            'Invalid value: "3 days": spec.x in body should be a span of time such as 30s, 5m or 1h30m',
         ),
         (
             {"type": "string", "pattern": "^a$"},

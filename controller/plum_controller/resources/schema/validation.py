@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
+from plum_schemas.scalars import DURATION_PATTERN
 
 from plum_controller.resources.errors import INVALID, NOT_SUPPORTED, REQUIRED, TOO_LONG, TYPE_INVALID, Cause
 from plum_controller.resources.schema.formats import INTEGER_RANGES, STRING_FORMATS
 from plum_controller.resources.schema.values import is_same
 
 TOO_MANY = "FieldValueTooMany"
+_WORDS = {DURATION_PATTERN: "should be a span of time such as 30s, 5m or 1h30m"}
+"""What patterns of Plum's own schemas mean, where the pattern itself says little."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -136,7 +139,8 @@ def _string_problems(value: str, schema: Mapping[str, Any], path: str) -> Iterat
     if "minLength" in schema and len(value) < schema["minLength"]:
         yield _invalid(path, value, f"should be at least {schema['minLength']} chars long")
     if "pattern" in schema and not pattern_check(schema["pattern"])(value):
-        yield _invalid(path, value, f"should match '{schema['pattern']}'")
+        wanted = _WORDS.get(schema["pattern"])
+        yield _invalid(path, value, wanted or f"should match '{schema['pattern']}'")
     check = STRING_FORMATS.get(schema.get("format", ""))
     if check is not None and not check(value):
         yield _wrong_type(path, schema["format"], shown(value))

@@ -87,4 +87,4 @@ def _node(row: Mapping[str, Any], now: datetime, run_phase: str, inner: Mapping[
 
 def _plain(text: str) -> str:
     """Without the mark at its end: what people ask in approvals becomes part of a sentence."""
-    return text.rstrip(".?!。？！")
+    return text.rstrip(".?!\u3002\uff1f\uff01")

@@ -1,7 +1,7 @@
 """Answers of the server about a manifest, taken apart: which fields it does not know, could not read, or leaves to others.
 
-Decided by the type of the error and its causes. Two texts are read as well, those for unknown and for mistyped fields,
-because a refused apply names them nowhere else.
+Decided by the type of the error and its causes. Three texts are read as well, those for unknown, mistyped and repeated
+ones, because a refused apply names them nowhere else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _UNKNOWN = re.compile(
     r'unknown field "([^"]+)"|duplicate field "([^"]+)"|\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): field not declared in schema'
 )
 _MISTYPED = re.compile(r"\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): expected (\w+)(?: \([^)]*\))?, got (.+?)(?: at |, |$)")
+_TWICE = re.compile(r'\.([^\s:]+(?:\[[^\]]*\][^\s:]*)*): duplicate entries for key \[(\w*)="([^"]*)"\]')
 _CONFLICT = re.compile(r'conflicts? with "([^"]+)"')
 _TYPES = {
     "string": "a text (in quotes)",
@@ -48,6 +49,21 @@ def unknown_fields(message: str) -> list[str]:
 def mistyped_fields(message: str) -> list[tuple[str, str]]:
     """Paths of the fields that have the wrong type, each with the type that was expected."""
     return [(path, wanted) for path, wanted, _ in _MISTYPED.findall(message)]
+
+
+def repeated_entries(message: str, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Paths of entries of lists whose key another entry has already, each with a sentence."""
+    found = []
+    for path, key, value in _TWICE.findall(message):
+        lists = [parent[last] for parent, last in find_parents(path, data)]
+        places = [
+            index
+            for index, entry in enumerate(lists[0] if lists and isinstance(lists[0], list) else ())
+            if str(entry.get(key) if key and isinstance(entry, Mapping) else entry) == value
+        ]
+        place = f"{path}[{places[1]}]" if len(places) > 1 else path
+        found.append((place, f"{place}: {f'{key} ' if key else ''}{value} is there twice"))
+    return found
 
 
 def unreadable_fields(message: str) -> list[str]:
@@ -84,6 +100,7 @@ def problems_of(
     kind = manifest.kind
     shapes = [manifest.problem(path, f"{path} is no field of {kind}") for path in unknown_fields(error.message)]
     shapes += [manifest.problem(path, mistyped_text(data, path, wanted)) for path, wanted in mistyped_fields(error.message)]
+    shapes += [manifest.problem(path, text) for path, text in repeated_entries(error.message, data)]
     if shapes:
         return shapes
     conflicts = [cause for cause in error.causes if cause.reason == "FieldManagerConflict"]
