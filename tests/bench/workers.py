@@ -14,6 +14,7 @@ from plum_schemas.base import ObjectMeta
 from plum_schemas.taskdefinition import TaskDefinitionSpec
 from plum_schemas.taskrun import TaskRun, TaskRunSpec
 
+from tests.bench.fleet import until
 from tests.bench.programs import controller
 from tests.bench.table import Row
 from tests.support.raw_worker import RawWorker, raw_worker, succeeded
@@ -21,6 +22,7 @@ from tests.support.raw_worker import RawWorker, raw_worker, succeeded
 SINGLES = 300
 MANY = 2000
 AT_ONCE = 32
+FINISHED = 10_000
 
 
 def make(name: str) -> TaskRun:
@@ -34,17 +36,37 @@ async def measure(data_dir: Path) -> list[Row]:
         api = ApiClient(HttpTransport(program.url), field_manager="bench")
         try:
             async with raw_worker(program.workers, "bench", "default", tasks=["bench"], capacity=64) as worker:
-                return [*await _singles(api, worker), await _many(api, worker)]
+                first, many = await _singles(api, worker, "single"), await _many(api, worker)
+                await _finish_many(api)
+                return [*first, many, (await _singles(api, worker, "later", f", beside {FINISHED:,} finished runs"))[0]]
         finally:
             await api.close()
 
 
-async def _singles(api: ApiClient, worker: RawWorker) -> list[Row]:
+async def _finish_many(api: ApiClient) -> None:
+    """As many finished runs as a namespace keeps: each further one makes an old one go."""
+    numbers = iter(range(FINISHED))
+
+    async def creator() -> None:
+        for number in numbers:
+            spec = TaskRunSpec(task_ref="builtin.echo")
+            await api.create(TaskRun(metadata=ObjectMeta(name=f"old-{number}", namespace="default"), spec=spec))
+
+    await asyncio.gather(*(creator() for _ in range(16)))
+
+    async def done() -> bool:
+        going = await api.list(TaskRun, "default", fields="status.phase!=Succeeded")
+        return not going.items
+
+    await until(done, 120)
+
+
+async def _singles(api: ApiClient, worker: RawWorker, prefix: str, where: str = "") -> list[Row]:
     """One after the other: each run is assigned, then done."""
     assigned, recorded = [], []
     for number in range(SINGLES):
         began = time.perf_counter()
-        creating = asyncio.create_task(api.create(make(f"single-{number}")))
+        creating = asyncio.create_task(api.create(make(f"{prefix}-{number}")))
         assignment = await worker.expect("assignment")
         assigned.append(time.perf_counter() - began)
         await worker.say(result=succeeded(assignment, b"{}"))
@@ -52,7 +74,7 @@ async def _singles(api: ApiClient, worker: RawWorker) -> list[Row]:
         recorded.append(time.perf_counter() - began)
         await creating
     return [
-        Row("task dispatch to a gRPC worker, from the request that creates the run, p50", _p50(assigned), "ms", 5, False),
+        Row(f"task dispatch to a gRPC worker, from the request that creates the run{where}, p50", _p50(assigned), "ms", 5, False),
         Row("the same until its result is on disk, p50", _p50(recorded), "ms", 10, False),
     ]
 

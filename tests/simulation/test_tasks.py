@@ -13,6 +13,7 @@ from plum_client.client import ApiClient
 from plum_client.manager import Manager
 from plum_client.outgoing import OutgoingClient
 from plum_client.simulated import SimulatedClock, SimulatedLoop, run_simulated
+from plum_controller.settings import Settings
 from plum_controller.tasks import execution
 from plum_flow.task_states import TRANSITIONS
 from plum_schemas.taskdefinition import TaskDefinition
@@ -137,6 +138,34 @@ async def story(loop: SimulatedLoop) -> list[Any]:
         if not run.spec.canceled and spec["taskRef"] in ("builtin.echo", "limited", "later"):
             assert status.phase == "Succeeded", (spec, status)
     return sorted(world.phases.items())
+
+
+async def crowded(loop: SimulatedLoop) -> None:
+    """More runs end than are kept, while somebody else deletes some of them too."""
+    kept, made = 10, 150
+    plane = ControlPlane(SimulatedClock(loop), Settings(tasks_kept=kept))
+    await plane.start()
+    api = plane.client("test")
+    plane.start_controllers(lambda manager: execution.add_to(manager, plane.settings, OutgoingClient("*"), random=loop.random))
+    for number in range(made):
+        manifest = {"apiVersion": "plum.dev/v1", "kind": "TaskRun", "metadata": {"name": f"run-{number}", "namespace": "default"}}
+        await api.create({**manifest, "spec": {"taskRef": "builtin.echo"}}, kind=TaskRun.info)
+        await asyncio.sleep(0.01)
+        if number % 7 == 0:
+            await api.delete(TaskRun, key_of(f"run-{number // 2}"))
+
+    async def at_rest() -> bool:
+        return len((await api.list(TaskRun, "default")).items) == kept
+
+    await until(at_rest, 60)
+    left = {run.metadata.name for run in await api.list(TaskRun, "default")}
+    await plane.stop_controllers()
+    await plane.close()
+    assert left == {f"run-{number}" for number in range(made - kept, made)}
+
+
+def test_the_newest_ended_runs_are_kept_and_no_others() -> None:
+    run_simulated(crowded, seed=1)
 
 
 def key_of(name: str) -> Any:
