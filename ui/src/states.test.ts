@@ -40,7 +40,7 @@ describe('states', () => {
 
   it.each([
     [{}, [condition('Ready', 'True')], 'Ready'],
-    [{}, [condition('Ready', 'Unknown')], 'Unknown'],
+    [{}, [condition('Ready', 'Unknown')], 'Silent'],
     [{}, [condition('Ready', 'False')], 'NotReady'],
     [{ unschedulable: true }, [condition('Ready', 'True')], 'Cordoned'],
     [{}, [condition('Ready', 'True'), condition('DiskPressure', 'True')], 'Degraded'],

@@ -30,7 +30,7 @@ type Entry = Tone | [Tone, IconShape]
 /** Kinds that have no phase: what `stateOf` makes of their conditions. */
 export type DerivedState =
   | 'Ready' | 'NotReady' | 'Available' | 'Progressing' | 'Degraded' | 'Paused' | 'Stopped' | 'Stopping' | 'Cordoned' | 'Draining' | 'Drained' | 'Deleting'
-  | 'Active' | 'Draft' | 'Present' | 'Missing' | 'Online' | 'Offline' | 'Failed' | 'Unknown' | 'Pending' | 'Suspended' | 'Differs' | 'RolledBack'
+  | 'Active' | 'Draft' | 'Present' | 'Missing' | 'Online' | 'Offline' | 'Failed' | 'Unknown' | 'Pending' | 'Suspended' | 'Differs' | 'RolledBack' | 'Silent'
 
 /** States of the nodes of a workflow's run. */
 export type RunNodeState =
@@ -75,7 +75,7 @@ const TABLES: Tables = {
     Ready: 'ok', NotReady: 'bad', Available: 'ok', Progressing: 'progress', Degraded: 'bad', Paused: ['attention', 'pause'], Stopped: ['off', 'stop'],
     Stopping: ['progress', 'stop'], Cordoned: ['attention', 'hand'], Draining: ['attention', 'spinner'], Drained: ['off', 'hand'], Deleting: ['progress', 'cross'],
     Active: 'ok', Draft: ['off', 'dash'], Present: ['off', 'dash'], Missing: 'bad', Online: 'ok', Offline: 'bad', Failed: 'bad', Unknown: 'unknown',
-    Pending: 'waiting', Suspended: ['off', 'pause'], Differs: 'attention', RolledBack: ['attention', 'alert'],
+    Pending: 'waiting', Suspended: ['off', 'pause'], Differs: 'attention', RolledBack: ['attention', 'alert'], Silent: 'unknown',
   },
 }
 
@@ -177,7 +177,7 @@ function deploymentState(object: AnyObj): ObjectState {
 
 function nodeState(object: AnyObj): ObjectState {
   const ready = conditionOf(object, 'Ready')
-  if (ready?.status !== 'True') return derived(ready ? (ready.status === 'Unknown' ? 'Unknown' : 'NotReady') : 'Pending', ready)
+  if (ready?.status !== 'True') return derived(ready ? (ready.status === 'Unknown' ? 'Silent' : 'NotReady') : 'Pending', ready)
   if (at(object, 'spec', 'drain')) return derived(conditionOf(object, 'Drained')?.status === 'True' ? 'Drained' : 'Draining', conditionOf(object, 'Drained'))
   if (at(object, 'spec', 'unschedulable') === true) return derived('Cordoned')
   const pressure = conditionsOf(object).find((condition) => NEGATIVE_CONDITIONS.has(condition.type) && condition.status === 'True')

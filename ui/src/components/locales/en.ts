@@ -1,7 +1,7 @@
 export default {
   state: {
     Pending: 'Pending', Scheduled: 'Scheduled', Preparing: 'Preparing', Starting: 'Starting', Running: 'Running', RunningNotReady: 'Not ready', Stopping: 'Stopping',
-    Stopped: 'Stopped', Succeeded: 'Succeeded', Failed: 'Failed', Unknown: 'Unknown', Queued: 'Queued', Timeout: 'Timed out', Canceled: 'Canceled', Paused: 'Paused',
+    Stopped: 'Stopped', Succeeded: 'Succeeded', Failed: 'Failed', Unknown: 'Unknown', Silent: 'Silent', Queued: 'Queued', Timeout: 'Timed out', Canceled: 'Canceled', Paused: 'Paused',
     Delivered: 'Delivered', Accepted: 'Accepted', Expired: 'Expired', Synced: 'In sync', Syncing: 'Applying', Blocked: 'Held', Suspended: 'Suspended',
     Ready: 'Ready', Draining: 'Draining', Drained: 'Drained', Lost: 'Lost', Waiting: 'Waits for you', Retrying: 'Retrying', Skipped: 'Skipped',
     UpstreamFailed: 'Not reached', NotReady: 'Not ready', Available: 'Available', Progressing: 'Rolling out', Degraded: 'Degraded', Cordoned: 'Cordoned',

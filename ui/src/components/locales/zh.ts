@@ -3,7 +3,7 @@ import type en from './en'
 const zh: typeof en = {
   state: {
     Pending: '等待中', Scheduled: '已调度', Preparing: '准备中', Starting: '启动中', Running: '运行中', RunningNotReady: '未就绪', Stopping: '停止中',
-    Stopped: '已停止', Succeeded: '成功', Failed: '失败', Unknown: '未知', Queued: '排队中', Timeout: '超时', Canceled: '已取消', Paused: '已暂停',
+    Stopped: '已停止', Succeeded: '成功', Failed: '失败', Unknown: '未知', Silent: '失联', Queued: '排队中', Timeout: '超时', Canceled: '已取消', Paused: '已暂停',
     Delivered: '已送达', Accepted: '已接受', Expired: '已过期', Synced: '已同步', Syncing: '应用中', Blocked: '已拦截', Suspended: '已挂起',
     Ready: '就绪', Draining: '排空中', Drained: '已排空', Lost: '失联', Waiting: '等待处理', Retrying: '重试中', Skipped: '已跳过',
     UpstreamFailed: '未执行', NotReady: '未就绪', Available: '可用', Progressing: '发布中', Degraded: '降级', Cordoned: '停止调度',

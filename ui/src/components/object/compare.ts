@@ -28,9 +28,9 @@ interface Pair {
 const path = (...names: string[]) => (object: AnyObj): unknown => at(object, ...names)
 const zero = (...names: string[]) => (object: AnyObj): unknown => at(object, ...names) ?? 0
 
+/** Of one that is stopped, instances may be there or not: none of them may run. */
 function wantedReplicas(object: AnyObj): number {
-  if (at(object, 'spec', 'state') === 'Stopped') return 0
-  const replicas = at(object, 'spec', 'replicas')
+  const replicas = at(object, 'spec', 'state') === 'Stopped' ? undefined : at(object, 'spec', 'replicas')
   return typeof replicas === 'number' ? replicas : Number(at(object, 'status', 'replicas') ?? 0)
 }
 
@@ -38,7 +38,7 @@ const PAIRS: Record<string, Pair[]> = {
   Deployment: [
     { field: 'replicas', desired: wantedReplicas, actual: zero('status', 'replicas'), because: 'Progressing' },
     { field: 'updatedReplicas', desired: wantedReplicas, actual: zero('status', 'updatedReplicas'), because: 'Progressing' },
-    { field: 'availableReplicas', desired: wantedReplicas, actual: zero('status', 'availableReplicas'), because: 'Available' },
+    { field: 'availableReplicas', desired: (object) => (at(object, 'spec', 'state') === 'Stopped' ? 0 : wantedReplicas(object)), actual: zero('status', 'availableReplicas'), because: 'Available' },
   ],
   Instance: [
     { field: 'state', desired: path('spec', 'state'), actual: path('status', 'phase'), equal: (desired, actual) => desired === actual || (desired === 'Running' && actual === 'Succeeded'), because: 'Started' },

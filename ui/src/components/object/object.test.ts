@@ -25,6 +25,9 @@ describe('desired beside actual', () => {
 
   it('wants nothing of what is stopped', () => {
     expect(rows(deployment({ replicas: 3, state: 'Stopped' }, { replicas: 0, observedGeneration: 2 }))).toMatchObject({ replicas: false, availableReplicas: false })
+    const stopped = { replicas: 3, updatedReplicas: 3, observedGeneration: 2 }
+    expect(rows(deployment({ replicas: 3, state: 'Stopped' }, { ...stopped, availableReplicas: 0 }))).toMatchObject({ replicas: false, updatedReplicas: false, availableReplicas: false })
+    expect(rows(deployment({ replicas: 3, state: 'Stopped' }, { ...stopped, availableReplicas: 1 }))).toMatchObject({ availableReplicas: true })
   })
 
   it('compares what spec and status of a kind of a user both name', () => {

@@ -58,6 +58,7 @@ export function useDeploymentActions(deployment: Ref<Deployment | undefined>, ta
   async function undo(to: RevisionRow): Promise<boolean> {
     const live = deployment.value
     if (!live) return false
+    if (to.state === 'failed' && !(await confirm(t('deployments.undoFailed.title', { n: to.number }), t('deployments.undoFailed.text'), t('deployments.action.undoTo', { n: to.number })))) return false
     // The whole template is replaced, so that what the newer one added goes; of this object and of no successor of its name.
     const operations = [
       { op: 'test', path: '/metadata/uid', value: live.metadata.uid },

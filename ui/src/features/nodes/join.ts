@@ -10,6 +10,11 @@ export interface JoinToken {
   spec: { user: string; groups: string[]; join: { node?: string }; expiresAt: string; description: string }
 }
 
+/** What the API takes for the name of a node; one with a certificate has at most 52 characters. */
+export function isNodeName(name: string): boolean {
+  return name.length <= 52 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(name)
+}
+
 const LETTERS = '0123456789abcdef'
 
 /** The Token to create. `bytes` are four of chance, for its name. */

@@ -2,7 +2,7 @@ import { webcrypto } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { Condition } from '@/api/objects'
 import { instance, metadata } from '../deployments/testing'
-import { bytesOfPem, controllerAddress, hex, joinLine, joinToken, localLine } from './join'
+import { bytesOfPem, controllerAddress, hex, isNodeName, joinLine, joinToken, localLine } from './join'
 import {
   drainOf,
   drainPatch,
@@ -185,4 +185,9 @@ describe('joining', () => {
     expect(controllerAddress('http://127.0.0.1:8080', 'https://10.0.0.1:8443')).toBe('https://10.0.0.1:8443')
     expect(localLine('', 'http://127.0.0.1:8080')).toContain('--node node-2 ')
   })
+})
+
+describe('the name of a node that is to join', () => {
+  it.each(['edge-7', 'a', 'rack1.north', 'x'.repeat(52)])('may be %s', (name) => expect(isNodeName(name)).toBe(true))
+  it.each(['Bad Name!', '-a', 'a-', 'a..b', 'x'.repeat(53), '; rm'])('may not be %s', (name) => expect(isNodeName(name)).toBe(false))
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Token } from '@/api/types'
-import { groupsOf, isOver, tokenOf, useOf } from './model'
+import { bindingOf, groupsOf, isOver, rolesToGive, tokenOf, useOf } from './model'
 
 const token = (spec: object): Token => ({ apiVersion: 'plum.dev/v1', kind: 'Token', metadata: { name: 't', uid: '1', resourceVersion: '1', creationTimestamp: '' }, spec: { user: 'a', ...spec } }) as unknown as Token
 
@@ -26,4 +26,11 @@ describe('a wanted token', () => {
 
 describe('groups', () => {
   it('are separated by commas and spaces', () => expect(groupsOf('a, b  c,,a')).toEqual(['a', 'b', 'c']))
+})
+
+describe('the role of a new token', () => {
+  it('is one for people, given under one name to each user', () => {
+    expect(rolesToGive(['view', 'system:basic-user', 'edit', 'plum:worker'])).toEqual(['edit', 'view'])
+    expect(bindingOf('vera', 'view')).toMatchObject({ metadata: { name: 'view:vera' }, roleRef: { kind: 'ClusterRole', name: 'view' }, subjects: [{ kind: 'User', name: 'vera' }] })
+  })
 })

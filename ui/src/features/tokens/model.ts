@@ -12,6 +12,11 @@ export function useOf(token: Token): Use {
   return spec.certificate ? 'certificate' : 'token'
 }
 
+/** The node that a token to join with was used by: it is good for nothing else any more. */
+export function usedBy(token: Token): string {
+  return (token.status as { used?: { node?: string } } | undefined)?.used?.node ?? ''
+}
+
 /** Whether it is worth anything at a time. */
 export function isOver(token: Token, now: number): boolean {
   const ends = token.spec.expiresAt
@@ -31,6 +36,22 @@ export interface Wanted {
 /** Names separated by commas or spaces, each once. */
 export function groupsOf(text: string): string[] {
   return [...new Set(text.split(/[\s,;，、]+/).filter(Boolean))]
+}
+
+/** Roles for everything in the cluster that people may be given with a token; those that the system keeps for itself are left out. */
+export function rolesToGive(names: readonly string[]): string[] {
+  return names.filter((name) => !name.includes(':')).sort()
+}
+
+/** What gives a user a role everywhere. One name for user and role, so that a second token of the same user needs no second one. */
+export function bindingOf(user: string, role: string) {
+  return {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'ClusterRoleBinding',
+    metadata: { name: `${role}:${user}` },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: role },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: user }],
+  }
 }
 
 /** The Token to create. `now` in milliseconds. */

@@ -37,6 +37,7 @@ export default {
     deleting: 'It is being deleted.', running: 'It runs already.', stopped: 'It is stopped already.', nothingRuns: 'It is stopped, so there is nothing to restart.', paused: 'It is paused already.', notPaused: 'It is not paused.',
     pausedNoRestart: 'The rollout is paused; resume it first.', pausedNoUndo: 'The rollout is paused, so an undo would change nothing; resume it first.', noEarlier: 'There is no earlier revision to go back to.',
   },
+  undoFailed: { title: 'Go back to revision {n}, which failed?', text: 'Its rollout did not succeed the last time. Choose another one under Revisions, unless what it failed for is mended.' },
   stop: { title: 'Stop {name}?', text: 'Its {n} instances are stopped and stay stopped. Start brings them back.' },
   remove: { title: 'Delete {name}?', text: 'The deployment and its {n} instances are stopped and deleted. This cannot be undone here.' },
   scale: { title: 'Scale {name}', about: 'Nothing that runs is restarted.', replicas: 'Instances', total: 'Together' },

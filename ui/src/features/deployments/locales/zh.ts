@@ -37,6 +37,7 @@ const zh: typeof en = {
     deleting: '正在删除。', running: '已在运行。', stopped: '已经停止。', nothingRuns: '它已停止，没有可重启的实例。', paused: '已经暂停。', notPaused: '并未暂停。', pausedNoRestart: '发布已暂停，请先继续。',
     pausedNoUndo: '发布已暂停，撤销不会生效；请先继续。', noEarlier: '没有可回到的更早版本。',
   },
+  undoFailed: { title: '回到曾经失败的修订 {n}？', text: '它上次发布没有成功。除非原因已排除，否则请在“修订”中另选一个。' },
   stop: { title: '停止 {name}？', text: '其 {n} 个实例将被停止并保持停止。点击“启动”可恢复。' },
   remove: { title: '删除 {name}？', text: '该部署及其 {n} 个实例将被停止并删除，无法在此撤销。' },
   scale: { title: '伸缩 {name}', about: '正在运行的实例不会重启。', replicas: '实例数', total: '合计' },

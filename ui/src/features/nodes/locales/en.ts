@@ -31,8 +31,8 @@ export default {
   },
   remove: { title: 'Forget {name}?', text: 'The node is deleted here. Its agent, when it comes back with a certificate that still counts, makes it again.' },
   drain: {
-    title: 'Drain {name}', about: 'Its {n} instances move to other nodes, as many at once as their deployments allow. Nothing new comes.', deadline: 'Minutes', deadlineHint: 'After them the rest is removed without regard to availability. 0: never.',
-    pinned: 'Also remove what may run only here', under: 'The node is being emptied', done: 'The drain is complete', asked: 'asked for', until: 'availability counts until', left: '{n} instances are still here.', stays: '{n} instances stay: they may run only here.', empty: 'Nothing is left here.',
+    title: 'Drain {name}', about: 'Nothing runs on it. | Its one instance moves to another node. | Its {n} instances move to other nodes, as many at once as their deployments allow.', aboutNew: 'Nothing new comes.', deadline: 'Minutes', deadlineHint: 'After them the rest is removed without regard to availability. 0: never.',
+    pinned: 'Also remove what may run only here', under: 'The node is being emptied', done: 'The drain is complete', asked: 'asked for', until: 'availability counts until', left: 'Nothing is left here. | One instance is still here. | {n} instances are still here.', stays: '{n} instances stay: they may run only here.', empty: 'Nothing is left here.',
   },
   labels: {
     labels: 'Labels', none: 'No labels of your own. Deployments choose nodes by them.', taints: 'Taints', taintsHint: 'None. A taint keeps away what does not tolerate it.', addTaint: 'Taint', key: 'Key', effect: 'Effect', nothing: 'Nothing was changed.', saved: 'Labels and taints are saved',
@@ -40,12 +40,12 @@ export default {
   },
   effects: { NoSchedule: 'nothing new', PreferNoSchedule: 'rather nothing new', NoExecute: 'nothing at all' },
   join: {
-    title: 'Add a node', about: 'A token lets one machine join, once. The machine makes its own key, which never leaves it.', node: 'Name of the node', nodeHint: 'Empty: any new name', ttl: 'Good for', ttls: { 600: '10 minutes', 3600: '1 hour', 86400: '1 day' }, make: 'Make a token',
+    title: 'Add a node', about: 'A token lets one machine join, once. The machine makes its own key, which never leaves it.', node: 'Name of the node', badName: 'Lower case letters, digits, dots and dashes, at most 52; first and last a letter or digit.', taken: 'There is a node {name}. Forget it first, or choose another name.', nodeHint: 'Empty: any new name', ttl: 'Good for', ttls: { 600: '10 minutes', 3600: '1 hour', 86400: '1 day' }, make: 'Make a token',
     run: 'Run this on the machine, where Plum is installed:', once: 'It is shown this once, and good once.', loopback: 'This address is reached from this machine alone. Start the controller with --secure-listen 0.0.0.0:8443 for others.', joined: '{name} has joined:', waiting: 'Waiting for {name} …',
     local: 'Or, to try it on this very machine, without a token:',
   },
   link: {
     title: 'Link to the controller', answers: 'Answers take', network: '{time} of it on the network', loss: 'Sent again', requests: 'Requests', requestsText: '{all}, {failed} without an answer, {retried} sent again', bytes: 'Traffic', bytesText: '{sent} sent, {received} received', breaker: 'State',
-    breakers: { Closed: 'connected', Open: 'the controller does not answer', Probing: 'trying again' }, queued: '{n} statuses wait to be delivered', outages: 'Outages', measured: 'Measured',
+    silent: 'unknown: it does not report', breakers: { Closed: 'connected', Open: 'the controller does not answer', Probing: 'trying again' }, queued: '{n} statuses wait to be delivered', outages: 'Outages', measured: 'Measured',
   },
 }
