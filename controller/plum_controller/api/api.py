@@ -137,7 +137,11 @@ class Api:
         self.devices = DevicesApi()
         self.ui_files = UiFiles(Path(settings.ui_dir) if settings.ui_dir else FOLDER)
         self.sessions = Sessions(service, self.authenticator, self.gate, settings.session_seconds)
-        self.audit = Audit(AuditLog(Path(settings.data_dir) / "audit", settings.audit_bytes), settings.audit_level)
+        self.audit = Audit(
+            AuditLog(Path(settings.data_dir) / "audit", settings.audit_bytes),
+            settings.audit_level,
+            service.registry.require("events"),
+        )
         self.discovery = Discovery(service.registry)
         self.openapi = OpenApi(service.registry, plum_version())
         self.openapi_v2 = OpenApiV2(self.openapi.documents, plum_version())

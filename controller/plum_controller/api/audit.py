@@ -2,6 +2,7 @@
 
     changes, logins, commands, forwarded ports, backups, refusals (401, 403) --> AuditLog
     GET /apis/plum.dev/v1/audit?user=&verb=&resource=&namespace=&name=&outcome=&since=&until=&limit=&continue=    newest first
+    GET /apis/plum.dev/v1/audit?watch=true&resourceVersion=SEQ    what follows record SEQ, as it is written; the same filters
     GET /apis/plum.dev/v1/audit/verification    whether the chain of hashes holds
 
 Not written down, because machines do it all the time and it is nobody's decision: reports of state (`/status`), leases, Events,
@@ -18,13 +19,17 @@ from datetime import UTC, datetime
 import msgspec
 
 from plum_controller.api.access import STREAMED, attributes_of
+from plum_controller.api.computed import OwnLines
 from plum_controller.api.identity import ANONYMOUS, Identity
 from plum_controller.api.limits import READING
-from plum_controller.api.requests import Answer, ApiRequest, flag, number
+from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, flag, number
+from plum_controller.api.watch import WatchHub, WatchPlan, WatchStream
 from plum_controller.audit.log import AuditLog
 from plum_controller.audit.records import Record
 from plum_controller.domain.access import Attributes
-from plum_controller.resources.errors import ApiStatusError, Cause, bad_request, invalid_option
+from plum_controller.resources.errors import ApiStatusError, Cause, bad_request, expired, invalid_option
+from plum_controller.resources.kinds import ResourceKind
+from plum_controller.resources.options import WatchOptions
 
 PATH = ["apis", "plum.dev", "v1", "audit"]
 REFUSED = (401, 403)
@@ -60,9 +65,11 @@ _named = msgspec.json.Decoder(_Named)
 class Audit:
     """Writes requests down and answers questions about them."""
 
-    def __init__(self, log: AuditLog, level: str) -> None:
+    def __init__(self, log: AuditLog, level: str, stand_in: ResourceKind) -> None:
+        """`stand_in`: a plan of a watch names a kind, and records have none; the stream does not look at it."""
         self.log = log
         self._level = level
+        self._stand_in = stand_in
 
     # ---- writing
 
@@ -131,7 +138,7 @@ class Audit:
 
     # ---- reading
 
-    async def answer(self, request: ApiRequest) -> Answer | None:
+    async def answer(self, request: ApiRequest) -> Answer | WatchAnswer | None:
         """None when the path is something else. Raises `ApiStatusError`."""
         if list(request.path[:4]) != PATH or len(request.path) > 5:
             return None
@@ -142,9 +149,9 @@ class Audit:
         if len(request.path) == 5:
             verdict = await asyncio.to_thread(self.log.check)
             return Answer(msgspec.json.encode({"kind": "AuditVerification", "apiVersion": "plum.dev/v1", **verdict._asdict()}))
-        if flag(request.query, "watch"):
-            raise bad_request("the audit log cannot be watched; ask again for records since the last one")
         query = _Query(request)
+        if flag(request.query, "watch"):
+            return self._watch(request, query)
         items = await asyncio.to_thread(query.run, self.log)
         more = str(items[-1].seq) if len(items) == query.limit and items[-1].seq > 1 else ""
         return Answer(
@@ -152,6 +159,77 @@ class Audit:
                 {"kind": "AuditRecordList", "apiVersion": "plum.dev/v1", "metadata": {"continue": more}, "items": items}
             )
         )
+
+    def _watch(self, request: ApiRequest, query: _Query) -> WatchAnswer:
+        for name in ("continue", "until", "limit"):
+            if request.query.get(name):
+                raise bad_request(f"{name} does not go with watch: a watch tells what is yet to come")
+        after = number(request.query, "resourceVersion")
+
+        def make(hub: WatchHub, plan: WatchPlan) -> WatchStream:
+            return AuditStream(hub, plan, self.log, query, after)
+
+        return WatchAnswer(
+            WatchPlan(
+                self._stand_in,
+                WatchOptions(allow_bookmarks=True),
+                timeout_seconds=request.identity.seconds_left(number(request.query, "timeoutSeconds")),
+                credential=request.identity.credential,
+                make=make,
+            )
+        )
+
+
+class AuditStream(OwnLines):
+    """A watch of records: those behind the one that the reader has, then each as it is written."""
+
+    __slots__ = ("_after", "_early", "_log", "_query", "_seq")
+    kind = "AuditRecord"
+
+    def __init__(self, hub: WatchHub, plan: WatchPlan, log: AuditLog, query: _Query, after: int | None) -> None:
+        super().__init__(hub, plan)
+        self._log = log
+        self._query = query
+        self._after = after
+        self._early: list[Record] | None = []
+        """Written while the log was read; None once it has been."""
+        self._seq = after or 0
+
+    def open(self) -> None:
+        self._log.listeners.add(self._added)
+
+    def close(self) -> None:
+        self._log.listeners.discard(self._added)
+        super().close()
+
+    def revision(self) -> str:
+        return str(self._seq)
+
+    async def _run(self) -> None:
+        missed = [] if self._after is None else await asyncio.to_thread(self._query.behind, self._log, self._after)
+        if len(missed) > MOST:
+            self.fail(expired(f"more than {MOST} records were written since {self._after}; list them"))
+            return
+        for record in reversed(missed):
+            self._tell(record)
+        early, self._early = self._early or [], None
+        for record in early:
+            if record.seq > self._seq:
+                self._tell(record)
+        self.bookmark()
+
+    def _added(self, record: Record) -> None:
+        if not self._query.wants(record):
+            return
+        if self._early is None:
+            self._tell(record)
+        else:
+            self._early.append(record)
+
+    def _tell(self, record: Record) -> None:
+        self._seq = record.seq
+        head = {"kind": self.kind, "apiVersion": "plum.dev/v1", "metadata": {"resourceVersion": str(record.seq)}}
+        self._put(b"ADDED", msgspec.json.encode({**head, **msgspec.to_builtins(record)}))
 
 
 class _Query:
@@ -183,6 +261,15 @@ class _Query:
             found.append(record)
             if len(found) == self.limit:
                 break
+        return found
+
+    def behind(self, log: AuditLog, seq: int) -> list[Record]:
+        """What was written after a record, newest first; one more than anybody is given when there is too much."""
+        found: list[Record] = []
+        for record in log.newest(0, lambda one: one.seq <= seq or self.wants(one), self.since):
+            if record.seq <= seq or len(found) > MOST:
+                break
+            found.append(record)
         return found
 
 

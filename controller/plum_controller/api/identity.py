@@ -5,6 +5,7 @@ loopback without credentials -> LOCAL        token, certificate -> Identity     
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -57,6 +58,13 @@ class Identity:
             return None
         namespace, _, name = self.name.removeprefix(ACCOUNT_PREFIX).partition(":")
         return (namespace, name) if namespace and name else None
+
+    def seconds_left(self, asked: float | None) -> float | None:
+        """How long a stream may last: as long as was asked for, and no longer than the credential. None: nobody says."""
+        if not self.expires:
+            return asked
+        left = max(0.1, self.expires - time.time())
+        return min(asked or left, left)
 
     def user_info(self) -> dict[str, object]:
         """As `authentication.k8s.io` shows a user."""

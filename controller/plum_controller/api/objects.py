@@ -11,7 +11,6 @@ Used by the ASGI app and, without any HTTP, by `LocalTransport`. Every refusal i
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -213,10 +212,7 @@ class ObjectsApi:
         include = query.get("includeObject") or "Metadata"
         left_out = omission(query.get("omit", ""), form, "WatchOptions")
         identity = request.identity
-        seconds: float | None = number(query, "timeoutSeconds")
-        if identity.expires:
-            left = max(0.1, identity.expires - time.time())
-            seconds = min(seconds or left, left)
+        seconds = identity.seconds_left(number(query, "timeoutSeconds"))
         return WatchAnswer(WatchPlan(target.kind, options, form, include, seconds, identity.credential, omission=left_out))
 
     # Writing

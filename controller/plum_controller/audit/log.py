@@ -58,6 +58,8 @@ class AuditLog:
         self._flushing: asyncio.Task[None] | None = None
         self._allowance = REFUSALS_PER_SECOND * 5
         self._allowed_at = time.monotonic()
+        self.listeners: set[Callable[[Record], None]] = set()
+        """Told each record once it is written down. They must not raise."""
 
     # ---- writing
 
@@ -84,6 +86,8 @@ class AuditLog:
         self._seq, self._head, self._lost = record.seq, digest, 0
         self._size += len(line)
         self._dirty = True
+        for listener in tuple(self.listeners):
+            listener(record)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="audit-flush")
 

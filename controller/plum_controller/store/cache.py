@@ -55,6 +55,8 @@ class WatchCache:
         self._resources: dict[str, ResourceIndex] = {}
         self._owned: dict[str, set[Key]] = {}
         self._watchers: dict[str, ResourceWatchers] = {}
+        self.observers: set[Callable[[frozenset[str]], None]] = set()
+        """Told the resources of every commit, after its watchers: for what follows from objects of many kinds."""
         self._window = Window(window_changes, window_bytes)
         self._early: list[LogEntry] | None = []
         self._replays: dict[Watcher, asyncio.Task[None]] = {}
@@ -107,6 +109,10 @@ class WatchCache:
         self.delivered = self._revision
         for change in changes:
             change.forget_events()
+        if self.observers:
+            touched = frozenset(change.entry.key.resource for change in changes)
+            for observer in tuple(self.observers):
+                observer(touched)
 
     def get(self, key: Key) -> Entry | None:
         index = self._resources.get(key.resource)

@@ -325,6 +325,26 @@ async def test_browsers_can_watch_over_websocket(server: RunningServer) -> None:
     assert json.loads(message) == {"type": "ADDED", "object": made}
 
 
+async def test_the_audit_log_is_followed_from_any_record_without_gap_or_repetition(server: RunningServer) -> None:
+    audit = "/apis/plum.dev/v1/audit?resource=configmaps&verb=create"
+    for number in range(3):
+        await create(server, f"audited-{number}")
+    known = (await server.get(f"{audit}&limit=3")).json()["items"]
+
+    async with server.watch(f"{audit}&watch=true&resourceVersion={known[-1]['seq']}") as events:
+        await create(server, "audited-3")
+        await patch(server, "audited-3", {"data": {"n": "1"}})
+        await create(server, "audited-4")
+        told = [event["object"] for event in await take(events, 4)]
+
+    assert [record["name"] for record in told] == ["audited-1", "audited-2", "audited-3", "audited-4"]
+    assert [{**known[0], "kind": "AuditRecord"}, {**known[1], "kind": "AuditRecord"}] == [
+        {name: value for name, value in record.items() if name not in ("apiVersion", "metadata")} for record in (told[1], told[0])
+    ]
+    assert [record["metadata"]["resourceVersion"] for record in told] == [str(record["seq"]) for record in told]
+    assert (await server.get(f"{audit}&watch=true&limit=3")).status == 400
+
+
 async def test_stopping_the_server_ends_watches_cleanly(tmp_path: Any) -> None:
     async with running_server(tmp_path, env={"PLUM_CONTROLLERS_ENABLED": "false"}) as server:
         async with server.watch(f"{CONFIGMAPS}?watch=1&allowWatchBookmarks=1") as events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tests.support.server import RunningServer
@@ -43,3 +44,35 @@ async def test_refuse_what_is_not_there_in_the_words_of_the_api(server: RunningS
 
     assert answer.status == 404
     assert answer.json()["reason"] == "NotFound"
+
+
+async def test_a_watch_says_why_again_when_it_says_something_else(server: RunningServer) -> None:
+    body = {
+        "apiVersion": "plum.dev/v1", "kind": "Deployment", "metadata": {"name": "watched"},
+        "spec": {"replicas": 2, "template": {"command": ["sleep", "60"]}},
+    }  # fmt: skip
+    assert (await server.request("POST", DEPLOYMENTS, body)).status == 201
+    said = (await server.get(f"{DEPLOYMENTS}/watched/why")).json()
+
+    async with server.watch(f"{DEPLOYMENTS}/watched/why?watch=true") as events:
+        first = await asyncio.wait_for(events.get(), 20)
+        change = {"spec": {"state": "Stopped"}}
+        path = f"{DEPLOYMENTS}/watched"
+        assert (await server.request("PATCH", path, change, content_type="application/merge-patch+json")).status == 200
+        told = first
+        async with asyncio.timeout(20):
+            while told["object"]["text"] == first["object"]["text"]:
+                told = await events.get()
+        assert (await server.request("DELETE", path)).status == 200
+        async with asyncio.timeout(20):
+            while told is not None and told["type"] != "ERROR":
+                last, told = told, await events.get()
+
+    assert first["type"] == "ADDED"
+    assert first["object"]["text"].partition(" since ")[0] == said["text"].partition(" since ")[0]
+    assert last["type"] == "MODIFIED"
+    assert told["object"]["code"] == 404
+
+
+async def test_a_watch_of_why_refuses_what_is_not_there(server: RunningServer) -> None:
+    assert (await server.get(f"{DEPLOYMENTS}/nobody/why?watch=true")).status == 404
