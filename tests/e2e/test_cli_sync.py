@@ -47,6 +47,7 @@ async def test_every_action_on_a_followed_folder(tmp_path: Path) -> None:
         await sync("now", "fleet")
         assert "held" in await sync("status", "fleet")
         assert (await box.plum("get", "configmaps", "-o", "name")).out.count("configmap/c") == 4
+        assert "was never at 000; its history has" in await sync("rollback", "fleet", "--to", "000", code=3)
         assert "waits for no approval" in await sync("approve", "fleet", code=1)
 
         (fleet / "bad.yaml").write_text("rubbish: [\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -280,7 +281,14 @@ async def rollback(args: argparse.Namespace, session: Session) -> int:
     found = sync.get("status") or {}
     history = [str(entry["revision"]) for entry in found.get("history") or ()]
     if args.to:
-        chosen = [revision for revision in history if revision.startswith(args.to)] or [args.to]
+        chosen = [revision for revision in history if revision.startswith(args.to)]
+        if not chosen and (
+            ((sync.get("spec") or {}).get("source") or {}).get("git") and re.fullmatch("[0-9a-f]{40,64}", args.to)
+        ):
+            chosen = [args.to]  # its repository has more commits than its history
+        if not chosen:
+            known = ", ".join(one[:12] for one in history) or "nothing yet"
+            raise CliError(f"{target} was never at {args.to}; its history has {known}", NOT_FOUND)
         if len(chosen) > 1:
             raise CliError(f"{args.to} begins more than one revision: {', '.join(one[:12] for one in chosen)}")
     else:

@@ -337,6 +337,11 @@ async def test_drift_is_only_reported_until_the_manifest_changes(site: SyncSite)
         return condition(found, "Drifted").status == "True" and len(found.status.drift) == 1
 
     await site.until(told)
+    plan = await site.reconciler.plan(ObjectKey("default", "fleet"))
+    assert plan is not None
+    [change] = plan["changes"]
+    assert (change["action"], change["detail"], change["manager"]) == ("report", "data.x", "kubectl-edit")
+    assert (change["live"]["data"], change["wanted"]["data"]) == ({"x": "mine"}, {"x": "1"})
     await site.restart()
     site.write("1.yaml", config("c1", x="2"))
     await site.has("c1", x="2")

@@ -470,6 +470,12 @@ class Run:
         plan = Plan({}, [], {}, list(found.problems))
         if not found.problems:
             plan = await self._engine.plan(sync, self._state, found, self._inventory)
+        for one in plan.checked.values():
+            if one.action == "report" and one.live is None:  # it was compared before, and is not asked about again
+                one.live = self._live.get(one.item.identity)
+                known = self._state.verified.get(one.item.identity)
+                if known is not None and known.drift is not None:
+                    one.fields, one.manager = list(known.drift.fields), known.drift.manager
         going = Leaving()
         blocked = ""
         if not plan.problems:
