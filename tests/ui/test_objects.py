@@ -102,7 +102,7 @@ def test_the_overview_leads_from_what_differs_to_the_reason(site: UiSite, open_p
     expect(page.get_by_role("heading", level=1)).to_have_text("概览")
     site.apply("broken", BROKEN)
 
-    trouble = page.get_by_role("listitem").filter(has_text="ProgressDeadlineExceeded").first
+    trouble = page.get_by_role("listitem").filter(has_text="发布超时").first
     expect(trouble).to_be_visible(timeout=90_000)  # a rollout has to fail first
     check_accessibility(page)
     trouble.get_by_role("link", name="broken").click()

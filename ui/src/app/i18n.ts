@@ -1,6 +1,7 @@
 /** Languages. Messages of a feature are below its folder's name: `t('deployments.title')`. A language is loaded when it is chosen. */
 
 import { createI18n } from 'vue-i18n'
+import { speak } from '@/words'
 
 export const LANGUAGES = { en: 'English', zh: '中文' } as const
 export type Language = keyof typeof LANGUAGES
@@ -41,7 +42,7 @@ export function preferredLanguage(): Language {
 }
 
 export async function setLanguage(language: Language): Promise<void> {
-  await load(language)
+  await Promise.all([load(language), speak(language)])
   i18n.global.locale.value = language
   localStorage.setItem(KEY, language)
   document.documentElement.lang = language === 'zh' ? 'zh-CN' : 'en'

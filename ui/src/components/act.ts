@@ -4,14 +4,15 @@ import { ElMessage, ElMessageBox, ElNotification } from 'element-plus'
 import { ref, shallowRef, type Ref, type ShallowRef } from 'vue'
 import { ApiError, UnreachableError } from '@/api/errors'
 import { translate } from '@/app/i18n'
+import { say } from '@/words'
 
 /** What went wrong, in one text: the fields that were refused, or the message. */
 export function errorText(error: unknown): string {
   if (error instanceof UnreachableError) return translate('common.unreachable')
   if (error instanceof ApiError && error.causes.length > 0) {
-    return error.causes.map((cause) => [cause.field, cause.message].filter(Boolean).join(': ')).join('\n')
+    return error.causes.map((cause) => [cause.field, say.text(cause.message ?? '')].filter(Boolean).join(': ')).join('\n')
   }
-  return error instanceof Error ? error.message : String(error)
+  return say.text(error instanceof Error ? error.message : String(error))
 }
 
 /** Says what was refused, long enough to be read. */

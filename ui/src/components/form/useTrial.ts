@@ -6,6 +6,7 @@
 import { onScopeDispose, ref, shallowRef, watch, type Ref, type ShallowRef } from 'vue'
 import { ApiError } from '@/api/errors'
 import type { FieldProblem } from '@/components/yaml/document'
+import { say } from '@/words'
 
 /** Milliseconds of quiet before the API is asked. */
 const QUIET = 600
@@ -23,7 +24,7 @@ export interface Trial {
 export function problemsOf(error: unknown, document = 0): FieldProblem[] {
   if (!(error instanceof ApiError)) return []
   const named = error.causes.filter((cause) => cause.message)
-  return named.length ? named.map((cause) => ({ field: cause.field, message: cause.message!, document })) : [{ message: error.message, document }]
+  return named.length ? named.map((cause) => ({ field: cause.field, message: say.text(cause.message!), document })) : [{ message: say.text(error.message), document }]
 }
 
 /** `attempt` asks for one of the values; it is undefined while nobody should be asked. */

@@ -12,6 +12,7 @@ import { editable } from '@/components/yaml/document'
 import { changesBetween, type Change } from './revisions'
 import type { Deployment } from './types'
 import { open } from './yamlEdit'
+import { say } from '@/words'
 
 /** Milliseconds of quiet before the server is asked whether it would take the text. */
 const QUIET = 500
@@ -48,7 +49,7 @@ export function useDraft(first: string, base: ShallowRef<Deployment | undefined>
     const error = refusal.value
     if (!(error instanceof ApiError)) return []
     const causes = error.causes.filter((cause) => cause.message)
-    return causes.length > 0 ? causes.map((cause) => ({ ...(cause.field ? { field: cause.field } : {}), message: cause.message ?? '' })) : [{ message: error.message }]
+    return causes.length > 0 ? causes.map((cause) => ({ ...(cause.field ? { field: cause.field } : {}), message: say.text(cause.message ?? '') })) : [{ message: say.text(error.message) }]
   })
 
   async function write(object: Deployment, dryRun: boolean, signal?: AbortSignal): Promise<Deployment> {

@@ -47,7 +47,8 @@ describe('rows', () => {
     expect(progressOf({ key: 'a', type: 'task' })).toBeNull()
     expect(secondsOf({ key: 'a', startedAt: '2026-01-01T00:00:00Z', finishedAt: '2026-01-01T00:00:02.5Z' }, 0)).toBe(2.5)
     expect(madeOf({ key: 'a', made: 'TaskRun/x-scan' })).toEqual({ kind: 'TaskRun', name: 'x-scan' })
-    expect([0, 0.2, 1.24, 9.96, 59.4, 65, 3700, 90_000].map(shortSeconds)).toEqual(['0s', '200ms', '1.2s', '10s', '59s', '1m05s', '1h01m', '1d01h'])
+    expect([0, 0.2, 1.24, 9.96, 59.4, 65, 3700, 90_000].map((seconds) => shortSeconds(seconds))).toEqual(['0s', '200ms', '1.2s', '10s', '59s', '1m05s', '1h01m', '1d01h'])
+    expect([0.2, 1.24, 65, 3700].map((seconds) => shortSeconds(seconds, 'zh'))).toEqual(['200毫秒', '1.2秒', '1分05秒', '1小时01分'])
   })
 })
 

@@ -4,6 +4,7 @@
  *
  *     key "again[00000002].sweep" --parseKey--> stage main, path [again[2], sweep]        shown: again[2].sweep
  */
+import { i18n } from '@/app/i18n'
 import type { Json } from '@/components/yaml/json'
 import type { Scope } from '../../workflows/model/definition'
 
@@ -122,13 +123,15 @@ export function countPhases(rows: Iterable<Row>): Record<string, number> {
 }
 
 /** Seconds as people read them: 0.2 s, 12 s, 3m 05s, 2h 10m. */
-export function shortSeconds(seconds: number): string {
-  if (seconds < 0.0005) return '0s'
-  if (seconds < 1) return `${Math.round(seconds * 1000)}ms`
-  if (seconds < 10) return `${(Math.round(seconds * 10) / 10).toString()}s`
-  if (seconds < 60) return `${Math.round(seconds)}s`
+export function shortSeconds(seconds: number, language: string = i18n.global.locale.value): string {
+  const [days, hours, minutes, unit, thousandth] = language === 'zh' ? ['天', '小时', '分', '秒', '毫秒'] : ['d', 'h', 'm', 's', 'ms']
+  const two = (count: number): string => String(Math.floor(count)).padStart(2, '0')
+  if (seconds < 0.0005) return `0${unit}`
+  if (seconds < 1) return `${Math.round(seconds * 1000)}${thousandth}`
+  if (seconds < 10) return `${(Math.round(seconds * 10) / 10).toString()}${unit}`
+  if (seconds < 60) return `${Math.round(seconds)}${unit}`
   const whole = Math.round(seconds)
-  if (whole < 3600) return `${Math.floor(whole / 60)}m${String(whole % 60).padStart(2, '0')}s`
-  if (whole < 86_400) return `${Math.floor(whole / 3600)}h${String(Math.floor((whole % 3600) / 60)).padStart(2, '0')}m`
-  return `${Math.floor(whole / 86_400)}d${String(Math.floor((whole % 86_400) / 3600)).padStart(2, '0')}h`
+  if (whole < 3600) return `${Math.floor(whole / 60)}${minutes}${two(whole % 60)}${unit}`
+  if (whole < 86_400) return `${Math.floor(whole / 3600)}${hours}${two((whole % 3600) / 60)}${minutes}`
+  return `${Math.floor(whole / 86_400)}${days}${two((whole % 86_400) / 3600)}${hours}`
 }

@@ -20,6 +20,7 @@ export default {
   value: 'Value',
   source: 'From',
   sources: { default: 'Default', environment: 'Environment', other: 'Flag or .env' },
+  checks: { store: 'store', disk: 'disk', 'open files': 'open files', memory: 'memory', agents: 'agents' },
   meaning: 'Meaning',
   default: 'Default: {value}',
 }

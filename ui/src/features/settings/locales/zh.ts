@@ -22,6 +22,7 @@ export default {
   value: '取值',
   source: '来源',
   sources: { default: '默认', environment: '环境变量', other: '参数或 .env' },
+  checks: { store: '存储', disk: '磁盘', 'open files': '打开的文件', memory: '内存', agents: '代理' },
   meaning: '含义',
   default: '默认值：{value}',
 } satisfies typeof en
