@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from base64 import b64encode
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from plum_client.errors import ApiError
 from plum_flow.delegation import NODE_LOST
 from plum_schemas.base import ObjectKey, ObjectMeta
-from plum_schemas.core import Secret
+from plum_schemas.core import Event, Secret
 from plum_schemas.node import Node
 from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflowrun import WorkflowRun
@@ -229,7 +230,9 @@ async def test_pause_and_cancel_take_effect_when_the_node_can_be_reached(tmp_pat
         cable = site.cable
         await site.task("first", f"echo first >> {tmp_path}/log; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done")
         await site.task("second", f"echo second >> {tmp_path}/log; sleep 1000")
-        inner = await site.start("held", [step("first", "first"), step("second", "second", "first")])
+        await site.apply("Workflow", "deep", nodes=[step("second", "second")])
+        deep = {"name": "deep", "type": "subworkflow", "workflowRef": "deep", "dependsOn": ["first"]}
+        inner = await site.start("held", [step("first", "first"), deep])
         await until(lambda: site.lines("log") == ["first"], SECONDS, "it runs")
 
         await site.api.patch(WorkflowRun, ObjectKey("default", inner), {"spec": {"state": "Paused"}})
@@ -240,9 +243,13 @@ async def test_pause_and_cancel_take_effect_when_the_node_can_be_reached(tmp_pat
         await site.api.patch(WorkflowRun, ObjectKey("default", inner), {"spec": {"state": "Running"}})
         await until(lambda: site.lines("log") == ["first", "second"], SECONDS, "it goes on")
         await site.phase(inner, "Running")
+        inside = await site.phase(f"{inner}-deep", "Running")
+        assert (inside.status.node, inside.metadata.owner_references[0].name) == (NODE, inner)
+        await site.control(inner, action="approve", node="first")
+        await until_async(lambda: site.api.list(Event, "default"), lambda found: refused_in(found, inner), SECONDS)
 
         name = f"run default/{inner}"
-        for deadline, stays in ((600, f"still here: {name}"), (1, f"{name} was delegated to this node")):
+        for deadline, stays in ((600, f"still here: {name}"), (1, f"{name}, {name}-deep were delegated to this node")):
             drain = {"deadlineSeconds": deadline, "requestedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
             await site.api.patch(Node, NODE, {"spec": {"unschedulable": True, "drain": drain}})
             await until_async(lambda: drained(site), lambda said, stays=stays: stays in said, SECONDS)
@@ -257,7 +264,13 @@ async def test_pause_and_cancel_take_effect_when_the_node_can_be_reached(tmp_pat
         cable.heal()
         run, outer = await site.ended(inner), await site.ended("held-1")
         assert (run.status.phase, outer.status.phase) == ("Canceled", "Canceled")
+        assert (await site.ended(f"{inner}-deep")).status.phase == "Canceled", "and what is inside"
         await until(lambda: not site.processes(), SECONDS, "it was ended")
+
+
+def refused_in(events: Iterable[Event], run: str) -> bool:
+    """Whether it was told that a command made no sense where the run goes on."""
+    return any(one.reason == "CommandRefused" and one.involved_object.name == run for one in events)
 
 
 async def drained(site: Edge) -> str:
