@@ -1,8 +1,8 @@
 r"""The worker's side of plum.worker.v1: one stream, opened again whenever it ends, and the leases that outlive it.
 
     Register (with what is held) -> Registered
-    Assignment -> Acknowledge -> Execution -> Result, kept and repeated until Recorded
-    Heartbeat every third of a lease          Cancel, lost -> the attempt is told to stop
+    Assignment, Cancel, Recorded, lost leases -> Holding
+    Heartbeat every third of a lease
 
 Runs in a thread of its own with its own event loop, so that nothing a task does delays a heartbeat. gRPC itself is used through
 its threads, so that an application may use gRPC with asyncio beside it. While the controller is away, tasks go on; their
@@ -16,20 +16,17 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from queue import SimpleQueue
 from random import Random
 from typing import Any
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 from plum_proto.generated.plum.worker.v1 import worker_pb2 as pb
 from plum_proto.generated.plum.worker.v1 import worker_pb2_grpc
 
-from plum_worker.attempts import Ending, Execution, stopped
-from plum_worker.context import Context
 from plum_worker.environment import WorkerOptions
 from plum_worker.functions import TaskFunction
+from plum_worker.holding import STOPS, Holding, seconds_of
 
 logger = logging.getLogger("plum_worker")
 
@@ -38,10 +35,6 @@ SDK = "plum-sdk-python/0.1.0"
 RECONNECT_SECONDS, MAX_RECONNECT_SECONDS = 0.1, 5.0
 """Before the first new attempt, doubling; half of it is chance, so that many workers do not return at once."""
 REGISTER_SECONDS = 15.0
-STOP_SECONDS = 5.0
-"""For a function to return after its time was over; the attempt ends then without it."""
-PROGRESS_SECONDS = 0.2
-"""Between two messages about the progress of one attempt."""
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 REFUSED = frozenset(
     {
@@ -54,31 +47,11 @@ REFUSED = frozenset(
 )
 """Trying again changes nothing; a person must act."""
 
-Pair = tuple[str, int]
 make_stub: Any = worker_pb2_grpc.WorkerServiceStub
 
 
 class WorkerRefusedError(Exception):
     """The controller does not take this worker. The message is the controller's."""
-
-
-@dataclass(slots=True, eq=False)
-class Held:
-    """One attempt that this worker holds."""
-
-    assignment: pb.Assignment
-    context: Context
-    execution: Execution
-    started: bool = False
-    result: pb.Result | None = None
-    """What is handed in until it is recorded."""
-    timer: asyncio.TimerHandle | None = None
-    progress: tuple[float, str] | None = None
-    progress_timer: asyncio.TimerHandle | None = None
-
-    @property
-    def pair(self) -> Pair:
-        return self.assignment.lease.run_uid, self.assignment.lease.fencing_token
 
 
 class Connection:
@@ -94,20 +67,13 @@ class Connection:
         """`user_loop` is where coroutine functions run. `on_registered` is called from the connection's thread."""
         self._options = options
         self._functions = functions
-        self._user_loop = user_loop
         self._on_registered = on_registered
         self._random = Random()  # noqa: S311  spreads reconnects
-        self._held: dict[str, Held] = {}
-        """By uid of the run."""
-        self._busy = 0
-        """Functions that have not returned, also those whose attempt is over."""
+        self._holding = Holding(functions, options.capacity, user_loop, self._send)
         self._session = ""
         self._outbox: SimpleQueue[pb.WorkerMessage | None] | None = None
         """What gRPC sends; None in it ends our half of the stream. None while there is no stream."""
         self._stream_over = asyncio.Event()
-        self._draining = False
-        self._settled = asyncio.Event()
-        """Nothing is held."""
         self._ending: asyncio.Future[None] | None = None
         self._heartbeat_seconds = 5.0
         self._reconnect_after = 0.0
@@ -117,7 +83,6 @@ class Connection:
     async def run(self) -> None:
         """Serve until `stop`. Raises `WorkerRefusedError`."""
         self._ending = asyncio.get_running_loop().create_future()
-        self._settled.set()
         connecting = asyncio.create_task(self._stay_connected())
         try:
             await asyncio.wait([connecting, self._ending], return_when=asyncio.FIRST_COMPLETED)
@@ -129,22 +94,16 @@ class Connection:
 
     async def stop(self) -> None:
         """Take nothing new, finish within the grace, give back the rest, and end `run`."""
-        if self._draining:
+        holding = self._holding
+        if holding.draining:
             return
-        self._draining = True
-        logger.info("worker stops", extra={"holds": len(self._held)})
-        self._send(drain=pb.Drain(reason="the worker stops"))
+        holding.draining = True
+        logger.info("worker stops", extra={"holds": len(holding)})
+        self._send(drain=pb.Drain(reason=STOPS))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.grace_seconds):
-                await self._settled.wait()
-        for held in list(self._held.values()):
-            if held.result is None:
-                held.context.cancellation.cancel("the worker stops")
-        if self._held:
-            await asyncio.sleep(0.2)  # coroutines end at once
-        for held in list(self._held.values()):
-            if held.result is None or held.result.outcome == pb.OUTCOME_CANCELED:
-                self._send(release=pb.Release(lease=held.assignment.lease, reason="WorkerStopped"))
+                await holding.settled.wait()
+        await holding.break_off()
         await self._flush()
         if self._ending is not None and not self._ending.done():
             self._ending.set_result(None)
@@ -250,25 +209,25 @@ class Connection:
             app_name=options.app,
             app_version=options.app_version,
             sdk=SDK,
-            held=[pb.HeldLease(lease=held.assignment.lease, finished=held.result is not None) for held in self._held.values()],
+            held=[pb.HeldLease(lease=held.assignment.lease, finished=held.result is not None) for held in self._holding],
         )
 
     def _registered(self, registered: pb.Registered) -> None:
         self._session = registered.session_id
-        self._heartbeat_seconds = max(0.05, _seconds(registered.heartbeat_interval) or 5.0)
+        self._heartbeat_seconds = max(0.05, seconds_of(registered.heartbeat_interval) or 5.0)
         for lease in registered.lost:
-            self._lost(lease)
-        for held in list(self._held.values()):
+            self._holding.lost(lease)
+        for held in self._holding:
             if held.result is not None:
                 self._send(result=held.result)
         logger.info("worker connected", extra={"address": self._options.address, "session": self._session})
-        if self._draining:
-            self._send(drain=pb.Drain(reason="the worker stops"))
+        if self._holding.draining:
+            self._send(drain=pb.Drain(reason=STOPS))
         self._on_registered()
 
     async def _beat(self) -> None:
         while True:
-            self._send(heartbeat=pb.Heartbeat(held=[held.assignment.lease for held in self._held.values()]))
+            self._send(heartbeat=pb.Heartbeat(held=[held.assignment.lease for held in self._holding]))
             await asyncio.sleep(self._heartbeat_seconds)
 
     def _send(self, **message: Any) -> None:
@@ -279,158 +238,20 @@ class Connection:
     def _handle(self, message: pb.ControllerMessage) -> None:
         match message.WhichOneof("message"):
             case "assignment":
-                self._assigned(message.assignment)
+                self._holding.assigned(message.assignment)
             case "renewed":
                 for lease in message.renewed.held:
-                    self._confirmed(lease)
+                    self._holding.confirmed(lease)
                 for lease in message.renewed.lost:
-                    self._lost(lease)
+                    self._holding.lost(lease)
             case "cancel":
-                held = self._find(message.cancel.lease)
-                if held is not None:
-                    held.context.cancellation.cancel(message.cancel.reason or "cancelled")
-                    if not held.started:
-                        self._finished(held, stopped(held.context), ran=False)
+                self._holding.canceled(message.cancel)
             case "recorded":
-                held = self._find(message.recorded.lease)
-                if held is not None:
-                    self._drop(held)
-                    if not message.recorded.accepted:
-                        extra = {"run": held.assignment.run_name, "why": message.recorded.message}
-                        logger.warning("result was not taken", extra=extra)
+                self._holding.recorded(message.recorded)
             case "go_away":
-                self._reconnect_after = _seconds(message.go_away.reconnect_after) * (0.5 + self._random.random())
+                self._reconnect_after = seconds_of(message.go_away.reconnect_after) * (0.5 + self._random.random())
             case _:
                 pass  # a later version of the protocol
-
-    # ---- attempts
-
-    def _assigned(self, assignment: pb.Assignment) -> None:
-        function = self._functions.get(assignment.task)
-        if function is None or self._draining or self._busy >= self._options.capacity:
-            reason = "UnknownTask" if function is None else "Draining" if self._draining else "NoPlace"
-            self._send(release=pb.Release(lease=assignment.lease, reason=reason))
-            return
-        uid = assignment.lease.run_uid
-        if uid in self._held:  # an earlier lease of the same run, which this one ends
-            self._lost(self._held[uid].assignment.lease)
-        timeout = _seconds(assignment.timeout) if assignment.HasField("timeout") else None
-        context = Context(
-            task=assignment.task,
-            run_name=assignment.run_name,
-            namespace=assignment.namespace,
-            attempt=assignment.attempt,
-            idempotency_key=assignment.idempotency_key,
-            timeout=timeout,
-            priority=assignment.priority,
-            labels=assignment.labels,
-            traceparent=assignment.traceparent,
-            report=lambda fraction, text: self._from_outside(self._progressed, held, fraction, text),
-        )
-        execution = Execution(
-            function, assignment.payload, context, lambda ending: self._from_outside(self._finished, held, ending)
-        )
-        held = Held(assignment, context, execution)
-        self._held[uid] = held
-        self._settled.clear()
-        self._loop = asyncio.get_running_loop()
-        if timeout is not None:
-            held.timer = self._loop.call_later(timeout, self._timed_out, held)
-        self._send(acknowledge=pb.Acknowledge(lease=assignment.lease))
-        if not assignment.at_most_once:
-            self._start(held)
-
-    def _from_outside(self, method: Callable[..., None], *arguments: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the connection has ended
-            self._loop.call_soon_threadsafe(method, *arguments)
-
-    def _start(self, held: Held) -> None:
-        held.started = True
-        self._busy += 1
-        held.execution.start(self._user_loop)
-
-    def _confirmed(self, lease: pb.LeaseKey) -> None:
-        """The controller knows that we hold it: an at-most-once attempt may begin."""
-        held = self._find(lease)
-        if held is not None and not held.started and held.result is None:
-            self._start(held)
-
-    def _finished(self, held: Held, ending: Ending, ran: bool = True) -> None:
-        if ran:
-            self._busy -= 1
-        if self._held.get(held.pair[0]) is not held or held.result is not None:
-            return  # it was over before
-        held.result = _result(held, ending)
-        if self._draining and ending.outcome == "CANCELED" and held.context.cancellation.reason == "the worker stops":
-            return  # given back, by `stop`
-        self._send(result=held.result)
-
-    def _timed_out(self, held: Held) -> None:
-        if self._held.get(held.pair[0]) is not held or held.result is not None:
-            return
-        limit = _seconds(held.assignment.timeout)
-        held.context.cancellation.cancel(f"attempt {held.assignment.attempt} took longer than {limit:g} s", is_timeout=True)
-        if not held.started:
-            self._finished(held, stopped(held.context), ran=False)
-            return
-        held.timer = self._loop.call_later(STOP_SECONDS, self._give_up, held)
-
-    def _give_up(self, held: Held) -> None:
-        if self._held.get(held.pair[0]) is held and held.result is None:
-            logger.warning("task does not stop, its place stays taken", extra={"run": held.assignment.run_name})
-            self._finished(held, stopped(held.context), ran=False)
-
-    def _progressed(self, held: Held, fraction: float, text: str) -> None:
-        held.progress = (fraction, text)
-        if held.progress_timer is None:
-            self._send_progress(held)
-            held.progress_timer = self._loop.call_later(PROGRESS_SECONDS, self._progress_again, held)
-
-    def _progress_again(self, held: Held) -> None:
-        held.progress_timer = None
-        if held.progress is not None and held.result is None:
-            self._progressed(held, *held.progress)
-
-    def _send_progress(self, held: Held) -> None:
-        if held.progress is not None and held.result is None:
-            fraction, text = held.progress
-            held.progress = None
-            self._send(progress=pb.Progress(lease=held.assignment.lease, fraction=fraction, message=text))
-
-    def _lost(self, lease: pb.LeaseKey) -> None:
-        """Another worker has it, or the run has ended: stop, and hand nothing in."""
-        held = self._find(lease)
-        if held is not None:
-            self._drop(held)
-            held.context.cancellation.cancel("the lease was lost")
-            logger.warning("lease was lost", extra={"run": held.assignment.run_name, "attempt": held.assignment.attempt})
-
-    def _drop(self, held: Held) -> None:
-        self._held.pop(held.pair[0], None)
-        for timer in (held.timer, held.progress_timer):
-            if timer is not None:
-                timer.cancel()
-        if not self._held:
-            self._settled.set()
-
-    def _find(self, lease: pb.LeaseKey) -> Held | None:
-        held = self._held.get(lease.run_uid)
-        return held if held is not None and held.pair[1] == lease.fencing_token else None
-
-
-def _result(held: Held, ending: Ending) -> pb.Result:
-    result = pb.Result(
-        lease=held.assignment.lease,
-        outcome=pb.Outcome.Value(f"OUTCOME_{ending.outcome}"),
-        output=ending.output,
-        log_tail=held.context.logger.tail,
-    )
-    if ending.outcome != "SUCCEEDED":
-        failure = pb.Failure(reason=ending.reason, message=ending.message, permanent=ending.permanent)
-        if ending.retry_after is not None:
-            failure.retry_after.CopyFrom(_duration(ending.retry_after))
-        result.failure.CopyFrom(failure)
-    return result
 
 
 def _read(call: Any, loop: asyncio.AbstractEventLoop, incoming: asyncio.Queue[Any]) -> None:
@@ -449,12 +270,3 @@ def _message(item: Any) -> Any:
     if isinstance(item, BaseException):
         raise item
     return item
-
-
-def _seconds(duration: Duration) -> float:
-    return float(duration.seconds + duration.nanos / 1e9)
-
-
-def _duration(seconds: float) -> Duration:
-    whole = int(seconds)
-    return Duration(seconds=whole, nanos=int((seconds - whole) * 1e9))
