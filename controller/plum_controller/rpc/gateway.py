@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +22,6 @@ from plum_client.clock import Clock, SystemClock
 from plum_flow import task_states
 from plum_flow.task_states import TransitionError
 from plum_schemas.base import ObjectKey
-from plum_schemas.durations import parse_duration
 from plum_schemas.taskrun import TaskRun, TaskRunStatus
 
 from plum_controller.domain.task_dispatch import Dispatcher, place_of, waiting_of
@@ -32,11 +30,12 @@ from plum_controller.resources.encode import decode
 from plum_controller.resources.errors import ApiStatusError
 from plum_controller.resources.service import ResourceService
 from plum_controller.rpc.leases import Leases
+from plum_controller.rpc.liveness import Liveness
 from plum_controller.rpc.registering import AlreadyConnectedError, Welcome, hand_over, hello_of, take_over
 from plum_controller.rpc.runs import TASKRUNS, Runs, run_of
 from plum_controller.rpc.sessions import Hello, Link, Session, Timing
 from plum_controller.rpc.waiting import WaitingRuns
-from plum_controller.rpc.worker_objects import FORGET_SECONDS, WORKERS, WorkerObjects, decode_worker
+from plum_controller.rpc.worker_objects import WORKERS, WorkerObjects, decode_worker
 from plum_controller.store.cache import Watcher, WatchEvent
 
 logger = logging.getLogger(__name__)
@@ -67,7 +66,9 @@ class Gateway:
         self._watchers: list[Watcher] = []
         self._locks: dict[ObjectKey, asyncio.Lock] = {}
         self._pumping = False
-        self._ticking: asyncio.Task[None] | None = None
+        self._liveness = Liveness(
+            self.sessions, self.leases, self.objects, self._dispatcher, self._clock, self.timing, self._changed, self.forget
+        )
         self.is_stopping = False
 
     # ---- starting and stopping
@@ -91,9 +92,7 @@ class Gateway:
             if session.link is not None:
                 session.link.go_away("the controller stops", 0.5)
                 session.link.close("the controller stops")
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        await self._liveness.close()
         await self.leases.close()
         await self.objects.close()
 
@@ -141,8 +140,7 @@ class Gateway:
 
     def _put(self, session: Session) -> Session:
         self.sessions[session.key] = session
-        if self._ticking is None:
-            self._ticking = asyncio.create_task(self._tick_for_ever(), name="worker-leases")
+        self._liveness.begin()
         return session
 
     # ---- workers come and go
@@ -357,59 +355,6 @@ class Gateway:
         finally:
             session.reserved -= 1
             self._changed(session)
-
-    # ---- time
-
-    async def _tick_for_ever(self) -> None:
-        seconds = self.timing.tick_seconds
-        last = self._clock.monotonic()
-        while self.sessions:
-            await asyncio.sleep(seconds)
-            now = self._clock.monotonic()
-            late = now - last - seconds
-            last = now
-            for session in list(self.sessions.values()):
-                if late > self.timing.heartbeat_seconds:  # we were stopped, not they: what they sent is still to be read
-                    session.heard_at += late
-                self._tick(session, now)
-        self._ticking = None
-
-    def _tick(self, session: Session, now: float) -> None:
-        caller = session.hello.caller
-        if session.link is not None and caller is not None and caller.expires and caller.expires <= time.time():
-            session.link.close("the token has expired", unauthenticated=True)
-        if session.draining and session.link is None and not session.leases and not session.lost:
-            self._lose(session, "it has ended its work")
-        limit = self._limit(session)
-        silent = now - session.heard_at
-        if limit and silent > limit and not session.lost:
-            self._lose(session, f"it was not heard for {silent:.0f} s")
-        elif session.lost and session.link is None and silent > FORGET_SECONDS:
-            self.leases.spawn(self.objects.forget(session.key))
-            self.forget(session.key, "WorkerLost", "did not come back")
-            return
-        self.leases.tick(session, now)
-        if session.resting_until and session.resting_until <= now:
-            session.resting_until = 0.0
-            self._changed(session)
-
-    def _limit(self, session: Session) -> float:
-        """After how many silent seconds a worker is lost; 0: its connection says whether it is there."""
-        match session.hello.protocol:
-            case "grpc":
-                return self.timing.lease_seconds
-            case "classic":
-                return self.timing.lease_seconds if session.link is None else 0.0
-            case _:
-                return parse_duration(session.hello.ttl) if session.hello.ttl else 0.0
-
-    def _lose(self, session: Session, why: str) -> None:
-        session.lost = True
-        self._dispatcher.set_free(*session.key, 0)
-        if session.hello.protocol != "http":  # a request under way has its own end
-            self.leases.lose_all(session, "WorkerLost", f"worker {session.key.name} is lost: {why}")
-        self.objects.touch(session)
-        logger.info("worker lost", extra=fields(worker=str(session.key), why=why))
 
     def change(self, session: Session, hello: Hello) -> None:
         """A worker that is known by its object has changed."""
