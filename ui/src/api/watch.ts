@@ -17,11 +17,11 @@ import { apiVersionOf, pathOf, type KindRef } from './kinds'
 import { keyOf, type AnyObj } from './objects'
 import { socketAddress } from './socket'
 
-const FIRST_RETRY = 500
+export const FIRST_RETRY = 500
 /** Milliseconds. Long enough to spare a controller that starts, short enough to be forgotten. */
-const LAST_RETRY = 15_000
+export const LAST_RETRY = 15_000
 /** Milliseconds. The controller sends a bookmark each minute; a connection that is silent for longer is not one. */
-const SILENCE = 150_000
+export const SILENCE = 150_000
 /** Milliseconds in which events are collected before they are drawn. */
 const FLUSH = 50
 /** How many times as long as drawing takes it rests between two drawings: with many changes on a slow machine the page still answers. */
@@ -313,7 +313,11 @@ export function acquire<T extends AnyObj>(kind: KindRef, options: ListOptions, k
   return [mine.live.view as Live<T>, release]
 }
 
+/** What else is followed and may be hurried. */
+export const hurries = new Set<() => void>()
+
 /** Connect everything again now, after signing in for instance. */
 export function hurryAll(): void {
   for (const { live } of shared.values()) live.hurry()
+  for (const hurry of hurries) hurry()
 }

@@ -69,6 +69,8 @@ export function subjectOf(record: AuditRecord): string {
   return [record.resource + (record.subresource ? `/${record.subresource}` : ''), place].filter(Boolean).join(' ')
 }
 
-export function readRecords(query: { outcome?: string; user?: string; continue?: string }, signal?: AbortSignal): Promise<Page> {
-  return api.get<Page>(PATH, { ...query, limit: 200 }, signal)
+export type RecordQuery = { outcome?: string; user?: string; namespace?: string }
+
+export function readRecords(query: RecordQuery & { continue?: string }, limit: number, signal?: AbortSignal): Promise<Page> {
+  return api.get<Page>(PATH, { ...query, limit }, signal)
 }
