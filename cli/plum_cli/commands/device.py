@@ -131,7 +131,9 @@ def run(args: argparse.Namespace) -> int:
     return session.run(args, lambda connected: actions[args.action](args, connected), "plum-device")
 
 
-async def table(session: Session, kind: str, query: dict[str, str], empty: str, *, everywhere: bool = False) -> int:
+async def table(
+    session: Session, kind: str, query: dict[str, str], empty: str, *, everywhere: bool = False, sort_by: str = ""
+) -> int:
     """Print the server's table of a kind."""
     from plum_client.transport import Request
 
@@ -141,7 +143,7 @@ async def table(session: Session, kind: str, query: dict[str, str], empty: str, 
     info = await session.kind(kind)
     namespace = session.namespace_of(info, everywhere)
     answer = await session.ask(Request("GET", info, namespace, query=query, accept=TABLE))
-    view = TableView(TableOptions(with_namespace=everywhere))
+    view = TableView(TableOptions(with_namespace=everywhere, sort_by=sort_by))
     rows = view.rows(answer)
     print("\n".join(view.lines(rows)) if rows else empty)
     return OK
@@ -156,7 +158,8 @@ async def listed(args: argparse.Namespace, session: Session) -> int:
 async def operations(args: argparse.Namespace, session: Session) -> int:
     """What devices were asked to do."""
     query = {"fieldSelector": f"spec.resourceRef={args.name}"} if args.name else {}
-    return await table(session, "operations.plum.dev", query, f"no operations in namespace {session.namespace}")
+    empty = f"no operations in namespace {session.namespace}"
+    return await table(session, "operations.plum.dev", query, empty, sort_by=".metadata.creationTimestamp")
 
 
 async def resource(session: Session, name: str) -> dict[str, Any]:

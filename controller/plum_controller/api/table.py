@@ -15,6 +15,8 @@ from plum_schemas.base import KindInfo
 from plum_controller.api.columns import columns_of
 from plum_controller.api.views.columns import COLUMNS
 
+MOST_CHARACTERS = 1000
+"""Of a text in a cell: a value may have a megabyte, and a table is for people."""
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -59,7 +61,7 @@ class Tabulator:
 
     def _row(self, value: bytes, include: str, now: datetime) -> dict[str, Any]:
         decoded = _decode(value)
-        row: dict[str, Any] = {"cells": [column.cell(decoded, now) for column in self.columns]}
+        row: dict[str, Any] = {"cells": [_cut(column.cell(decoded, now)) for column in self.columns]}
         if include == "Object":
             row["object"] = msgspec.Raw(value)
         elif include == "Metadata":
@@ -69,6 +71,10 @@ class Tabulator:
                 "metadata": decoded.get("metadata", {}),
             }
         return row
+
+
+def _cut(cell: Any) -> Any:
+    return f"{cell[:MOST_CHARACTERS]}..." if isinstance(cell, str) and len(cell) > MOST_CHARACTERS else cell
 
 
 class _MetadataOnly(msgspec.Struct):

@@ -232,7 +232,7 @@ async def test_a_batch_is_one_revision_or_nothing(kv: Kv) -> None:
         ("b c", "string", done.json()["revision"]),
     ]
     refused = await kv.post("batch", {"put": [{"key": "c", "value": 1}, {"key": "a", "value": "text"}]})
-    assert refused.status == 422 and "then[1]" in refused.json()["message"]
+    assert refused.status == 422 and "put[1]" in refused.json()["message"]
     assert await kv.keys() == ["a", "b c"]
     many = await kv.post("batch", {"put": [{"key": str(number), "value": 1} for number in range(129)]})
     assert many.status == 400 and "128" in many.json()["message"]
@@ -341,3 +341,42 @@ async def test_wrong_requests_say_what_is_right(kv: Kv) -> None:
     assert (await kv.put("k", "x", if_lock="nonsense")).status == 400
     assert (await kv.put("k", b"\xff")).status == 400
     assert json.loads((await kv.get("none")).body)["reason"] == "NotFound"
+
+
+async def test_a_batch_that_is_wrong_is_told_in_its_own_words(server: RunningServer) -> None:
+    kv = Kv(server, "batch-words")
+    for body, words in [
+        ({"put": [{"key": "a", "value": 1, "type": "int"}, {"value": 2}]}, "put[1] needs a key, which is a text, and a value"),
+        ({"put": [{"key": "a"}]}, "put[0] needs a key, which is a text, and a value"),
+        ({"put": [{"key": "a", "valeu": 1}]}, "put[0].valeu is no field of an entry; use key, value, type, ttl, lease"),
+        ({"put": [{"key": "a", "value": "x", "type": "int"}]}, "put[0]: KV.plum.dev"),
+        ({"putt": []}, "putt is no field of a batch"),
+        ({"delete": [7]}, "delete holds 7; use keys"),
+    ]:
+        answer = await kv.post("batch", body)
+        assert (answer.status in (400, 422), answer.json()["message"][: len(words)]) == (True, words), answer.json()
+    assert await kv.keys() == []
+
+
+async def test_batches_that_delete_the_same_keys_at_once_all_succeed(server: RunningServer) -> None:
+    """What one of them deleted, the others did not find, as if they had come later."""
+    kv = Kv(server, "batch-race")
+    keys = [f"k{number}" for number in range(20)]
+    for _ in range(5):
+        await kv.post("batch", {"put": [{"key": key, "value": 1} for key in keys]})
+
+        answers = await asyncio.gather(*(kv.post("batch", {"delete": [*keys, keys[0]]}) for _ in range(8)))
+
+        assert [answer.status for answer in answers] == [200] * 8
+        assert sum(answer.json()["deleted"] for answer in answers) == len(keys)
+
+
+async def test_a_table_cuts_long_values(server: RunningServer) -> None:
+    kv = Kv(server, "wide")
+    await kv.put("big", "x" * 100_000)
+    table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+
+    answer = await server.request("GET", "/apis/plum.dev/v1/namespaces/wide/kvs", headers=table)
+
+    assert answer.json()["rows"][0]["cells"][2] == "x" * 1000 + "..."
+    assert (await kv.get("big")).body == b"x" * 100_000

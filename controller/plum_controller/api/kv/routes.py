@@ -12,6 +12,7 @@ Whoever may write an entry into a namespace that is not there makes the namespac
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,8 +40,23 @@ from plum_controller.resources.options import WriteOptions
 from plum_controller.resources.service import ResourceService
 from plum_controller.resources.transactions import MAX_OPERATIONS, Plan, Result
 
+BATCH_FIELDS = ("key", "value", "type", "ttl", "lease")
+BATCH_TRIES = 5
+"""Times a batch is tried whose keys to delete go meanwhile."""
 _encode = msgspec.json.Encoder().encode
+_PART = re.compile(r"then\[(\d+)\]( \(put kvs\.plum\.dev [^)]*\))?(?:\.put)?")
 Json = dict[str, Any]
+
+
+def _in_batch(error: ApiStatusError, puts: int) -> ApiStatusError:
+    """The refusal of a transaction in the words of the batch that it was made of."""
+    found = _PART.match(error.message)
+    if found is None:
+        return error
+    number = int(found[1])
+    part = f"put[{number}]" if number < puts else "delete"
+    details = error.details | ({"operation": part} if "operation" in error.details else {})
+    return ApiStatusError(error.code, error.reason, part + error.message[found.end() :], details)
 
 
 class KvApi:
@@ -231,20 +247,29 @@ class KvApi:
         for index, item in enumerate(puts):
             if not isinstance(item, dict):
                 raise bad_request(f"put[{index}] is no object; use {{key, value, type, ttl, lease}}")
+            strange = sorted(item.keys() - BATCH_FIELDS)
+            if strange:
+                raise bad_request(f"put[{index}].{strange[0]} is no field of an entry; use {', '.join(BATCH_FIELDS)}")
+            if not isinstance(item.get("key"), str) or "value" not in item:
+                raise bad_request(f"put[{index}] needs a key, which is a text, and a value")
             then.append({"put": {"namespace": namespace, **item}})
-        live = [key for key in deletes if isinstance(key, str) and self._entries.find(namespace, key) is not None]
-        if len(live) != len(deletes):
-            wrong = next((key for key in deletes if not isinstance(key, str)), None)
-            if wrong is not None:
-                raise bad_request(f"delete holds {wrong!r}; use keys")
-        then += [{"delete": {"namespace": namespace, "key": key}} for key in live]
-        if not then:
-            return Answer(
-                _encode({"namespace": namespace, "put": 0, "deleted": 0, "revision": str(self._service.cache.revision)})
-            )
-        result = await self._run({"then": then}, request, namespace)
-        done = {"namespace": namespace, "put": len(puts), "deleted": len(live), "revision": str(result.revision)}
-        return Answer(_encode(done), revision=result.revision, warnings=tuple(result.warnings))
+        wrong = next((key for key in deletes if not isinstance(key, str)), None)
+        if wrong is not None:
+            raise bad_request(f"delete holds {wrong!r}; use keys")
+        for left in reversed(range(BATCH_TRIES)):
+            live = [key for key in dict.fromkeys(deletes) if self._entries.find(namespace, key) is not None]
+            parts = [*then, *({"delete": {"namespace": namespace, "key": key}} for key in live)]
+            if not parts:
+                break
+            try:
+                result = await self._run({"then": parts}, request, namespace)
+            except ApiStatusError as error:
+                if error.code == 404 and left:
+                    continue  # one of those to be deleted went meanwhile
+                raise _in_batch(error, len(puts)) from error
+            done = {"namespace": namespace, "put": len(puts), "deleted": len(live), "revision": str(result.revision)}
+            return Answer(_encode(done), revision=result.revision, warnings=tuple(result.warnings))
+        return Answer(_encode({"namespace": namespace, "put": 0, "deleted": 0, "revision": str(self._service.cache.revision)}))
 
     async def _transaction(self, request: ApiRequest, namespace: str) -> Answer:
         body, _ = read_object(request)
