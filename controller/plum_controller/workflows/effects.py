@@ -10,10 +10,8 @@ waits for events, conditions    a `Waiter`
 from __future__ import annotations
 
 import asyncio
-import base64
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from secrets import token_hex
 from typing import Any
 
 from plum_client.client import ApiClient
@@ -30,23 +28,20 @@ from plum_client.errors import (
 )
 from plum_client.informer import Informer
 from plum_flow.calls import Call, Surroundings, TaskFailedError, without_waiting
-from plum_flow.expressions import Redactor, UnresolvedError, secret_values
-from plum_flow.expressions.expression import References
-from plum_flow.expressions.secret_values import secret_names
+from plum_flow.expressions import UnresolvedError
 from plum_flow.running.actor import Actor
 from plum_flow.running.made import metadata_of, place_of, task_run_of
 from plum_flow.running.names import DEPTH_LABEL, MAX_DEPTH
-from plum_flow.secret_marks import Held, marked, values_of_marks
 from plum_flow.workflow import phases
 from plum_flow.workflow.graph import NodePlan
 from plum_flow.workflow.messages import Abort, Await, Effect, Execute, Refused
 from plum_schemas.base import ObjectKey
-from plum_schemas.core import Secret
 from plum_schemas.taskdefinition import TaskDefinition, TaskDefinitionSpec
 from plum_schemas.taskrun import TERMINAL_PHASES, SecretMark, TaskRun
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun, WorkflowRunSpec
 
 from plum_controller.tasks.builtins import run_builtin
+from plum_controller.workflows.given import Given
 from plum_controller.workflows.stage_control import StageControl
 from plum_controller.workflows.steps import Step, StepRunner
 from plum_controller.workflows.waiting import Waiter
@@ -79,6 +74,7 @@ class Effects:
         self._refused = refused
         self._around = Surroundings(api, clock.now)
         self._waiter = Waiter(api)
+        self.given = Given(api)
         self.stages: StageControl | None = None
         self._aborted: set[tuple[str, str, int]] = set()
         """Steps under way whose end is not wanted any more: uid of the run, node, attempt."""
@@ -126,7 +122,7 @@ class Effects:
     async def _carry(self, actor: Actor, effect: Execute) -> None:
         """Fill in the expressions, then hand the node to whoever carries it out."""
         try:
-            given, marks = await self._given(actor, effect)
+            given, marks = await self.given.of(actor, effect)
         except UnresolvedError as error:
             actor.done(effect.key, effect.attempt, phases.FAILED, None, "ExpressionFailed", str(error), retryable=False)
             return
@@ -141,50 +137,6 @@ class Effects:
             await self._make_run(actor, effect, given["params"], marks)
         else:
             await self._step(actor, effect, given, marks)
-
-    async def _given(self, actor: Actor, effect: Execute) -> tuple[Any, list[SecretMark]]:
-        """What a node is given. Objects, which many may read, get marks instead of the values of secrets, and name them.
-
-        Raises `UnresolvedError`, `TaskFailedError` for a Secret that is not there.
-        """
-        node, reads = effect.node, effect.node.reads
-        reads_secrets = bool(reads.paths_of("secrets"))
-        if not reads_secrets and not actor.run.row.secrets:
-            return node.payload.evaluate(effect.values), []
-        held = await self.held_by(actor.run.row.secrets, actor.key.namespace)
-        true_values = held.put_in(effect.values)
-        secrets = await self.read_secrets(actor.key.namespace, reads) if reads_secrets else {}
-        if node.type in BY_OBJECT and not node.inline:
-            return marked(
-                lambda more: node.payload.evaluate({**effect.values, **more}), reads, secrets, token_hex(16),
-                held, lambda more: node.payload.evaluate({**true_values, **more}),
-            )  # fmt: skip
-        return node.payload.evaluate({**true_values, "secrets": secret_values(reads, secrets)}), []
-
-    async def held_by(self, marks: Sequence[SecretMark], namespace: str) -> Held:
-        """Marks with their values. Raises `TaskFailedError` for a Secret that is not there."""
-        if not marks:
-            return Held()
-        secrets = {name: await self._api.get(Secret, name, namespace) for name in {mark.name for mark in marks}}
-        return Held(marks, values_of_marks(marks, namespace, secrets))
-
-    async def read_secrets(self, namespace: str, references: References) -> dict[str, dict[str, str]]:
-        """Keys and values of the Secrets that are named. Raises `UnresolvedError`."""
-        found: dict[str, dict[str, str]] = {}
-        for name in secret_names(references):
-            secret = await self._api.get(Secret, name, namespace)
-            if secret is not None:
-                found[name] = {key: base64.b64decode(value).decode("utf-8", "replace") for key, value in secret.data.items()}
-        return found
-
-    async def redactor(self, namespace: str, references: References, marks: Sequence[SecretMark]) -> Redactor:
-        """What hides the values of the Secrets that a definition names, and that stand in the parameters of its run."""
-        hidden = [value for keys in (await self.read_secrets(namespace, references)).values() for value in keys.values()]
-        for mark in marks:
-            secret = await self._api.get(Secret, mark.name, namespace)
-            encoded = secret.data.get(mark.key) if secret is not None else None
-            hidden += [mark.marker, *([base64.b64decode(encoded).decode("utf-8", "replace")] if encoded is not None else [])]
-        return Redactor(hidden)
 
     # ---- task runs
 
@@ -393,10 +345,6 @@ class Effects:
             except (ApiUnavailableError, TooManyRequestsError) as error:
                 logger.warning("object cannot be cancelled yet", extra={"key": str(key), "error": error.message})
                 await asyncio.sleep(RETRY_SECONDS)
-
-
-BY_OBJECT = frozenset({"task", "script", "agent", "subworkflow"})
-"""Types of nodes that an object is made for: what they are given can be read there."""
 
 
 def with_own(actor: Actor, payload: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -333,7 +333,7 @@ class WorkflowEngine:
         if run.spec.workflow_ref and not await self._admit(run, spec):
             return None
         try:
-            held = await self._effects.held_by(run.spec.secrets, run.metadata.namespace)
+            held = await self._effects.given.held_by(run.spec.secrets, run.metadata.namespace)
         except TaskFailedError as error:
             raise RefusedRunError(error.reason, error.message) from error
         params, problem = begin_with(spec.params, run.spec.params, held, "spec.params")
@@ -372,7 +372,7 @@ class WorkflowEngine:
         actor = Actor(self, self._journal, self._clock, run.key, loaded, run.spec, self._store)
         secrets = plan.secrets()
         if secrets.paths or loaded.row.secrets:
-            actor.redactor = await self._effects.redactor(run.metadata.namespace, secrets, loaded.row.secrets)
+            actor.redactor = await self._effects.given.redactor(run.metadata.namespace, secrets, loaded.row.secrets)
         self._actors[uid] = actor
         if run.spec.workflow_ref:
             self._admission.start(_group(run), uid, run.key)
