@@ -122,6 +122,8 @@ export function makeWords(tables: Tables, spans = true): Words {
     if (found !== undefined) return found
     const lead = /^\s*([:;,]) /.exec(text)
     if (lead) return LEADS[lead[1]!]! + part(bare.slice(2), depth + 1)
+    const about = /^([\w.-]+): ([\s\S]+)$/.exec(bare)
+    if (about) return `${about[1]}：${part(about[2]!, depth + 1)}`
     return inParts(bare, depth)
   }
 

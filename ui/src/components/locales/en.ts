@@ -91,6 +91,7 @@ export default {
     maximum: '{field} is {value}; at most {expected} is expected.', pattern: '{field} is {value}; it has to match {expected}.',
     length: '{field} is {value}; its length has to be {expected}.', items: '{field} has {value} entries; {expected} are expected.',
   },
+  bulk: { left: 'Left as they are: {names} ({why})', refused: '{n} were refused' },
   form: {
     label: 'Form', view: 'View', views: { form: 'Form', both: 'Both', yaml: 'YAML' }, required: 'required', preset: '{value} (default)', unset: 'not set', choose: 'Choose or type', noneThere: 'None is there.',
     notThere: 'There is no {kind} called {name} yet.', anyYaml: 'Any value, as YAML', items: '{n} entries | {n} entry | {n} entries', given: 'set', problems: '{n} problems | {n} problem | {n} problems',

@@ -93,6 +93,7 @@ const zh: typeof en = {
     maximum: '{field} 的值为 {value}，不得大于 {expected}。', pattern: '{field} 的值为 {value}，必须匹配 {expected}。',
     length: '{field} 的值为 {value}，长度应为 {expected}。', items: '{field} 有 {value} 项，应为 {expected} 项。',
   },
+  bulk: { left: '保持不变：{names}（{why}）', refused: '{n} 个被拒绝' },
   form: {
     label: '表单', view: '视图', views: { form: '表单', both: '并排', yaml: 'YAML' }, required: '必填', preset: '{value}（默认）', unset: '未设置', choose: '选择或输入', noneThere: '没有可选项。',
     notThere: '还没有名为 {name} 的 {kind}。', anyYaml: '任意值，用 YAML 书写', items: '{n} 项 | {n} 项 | {n} 项', given: '已设置', problems: '{n} 个问题 | {n} 个问题 | {n} 个问题',

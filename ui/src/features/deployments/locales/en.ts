@@ -33,6 +33,7 @@ export default {
     start: '{name} starts', stop: '{name} stops', restart: 'All instances of {name} are being replaced', pause: 'The rollout of {name} is paused', resume: 'The rollout of {name} goes on', scale: '{name} was scaled',
     undo: '{name} goes back to revision {n}', remove: '{name} is being deleted',
   },
+  bulk: { scale: 'Scale {n} deployment | Scale {n} deployments', stop: 'Stop {n} deployment? | Stop {n} deployments?', stopText: 'Their instances are stopped and stay so until they are started again.', done: { start: '{name}: starting', stop: '{name}: stopping', restart: '{name}: restarting', pause: '{name}: paused', resume: '{name}: going on', scale: '{name}: scaled' }, byNode: 'Its nodes have their own numbers.' },
   blocked: {
     deleting: 'It is being deleted.', running: 'It runs already.', stopped: 'It is stopped already.', nothingRuns: 'It is stopped, so there is nothing to restart.', paused: 'It is paused already.', notPaused: 'It is not paused.',
     pausedNoRestart: 'The rollout is paused; resume it first.', pausedNoUndo: 'The rollout is paused, so an undo would change nothing; resume it first.', noEarlier: 'There is no earlier revision to go back to.',

@@ -33,6 +33,7 @@ const zh: typeof en = {
   done: {
     start: '{name} 正在启动', stop: '{name} 正在停止', restart: '正在替换 {name} 的所有实例', pause: '{name} 的发布已暂停', resume: '{name} 的发布继续进行', scale: '{name} 已伸缩', undo: '{name} 将回到版本 {n}', remove: '正在删除 {name}',
   },
+  bulk: { scale: '伸缩 {n} 个部署 | 伸缩 {n} 个部署', stop: '停止 {n} 个部署？ | 停止 {n} 个部署？', stopText: '其实例将被停止，再次启动之前保持停止。', done: { start: '{name}：正在启动', stop: '{name}：正在停止', restart: '{name}：正在重启', pause: '{name}：已暂停', resume: '{name}：继续', scale: '{name}：已伸缩' }, byNode: '它按节点指定数量。' },
   blocked: {
     deleting: '正在删除。', running: '已在运行。', stopped: '已经停止。', nothingRuns: '它已停止，没有可重启的实例。', paused: '已经暂停。', notPaused: '并未暂停。', pausedNoRestart: '发布已暂停，请先继续。',
     pausedNoUndo: '发布已暂停，撤销不会生效；请先继续。', noEarlier: '没有可回到的更早版本。',

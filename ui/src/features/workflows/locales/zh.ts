@@ -33,7 +33,7 @@ const messages: typeof en = {
   },
   does: {
     task: '运行任务定义或内置任务。', branch: '从多条路中选一条。', condition: '为真走一条路，为假走另一条。', parallel: '让后面的节点并行运行，同时最多若干个。', loop: '重复循环体：按次数、当条件成立时，或直到条件成立。', map: '对列表的每一项运行一次循环体。',
-    subworkflow: '运行另一个工作流。', wait: '等待时间、事件、条件或人。', http: '发送请求。', script: '在节点上运行脚本或程序。', agent: '交给已注册的工作者执行。', llm: '询问语言模型。', mcp: '调用 MCP 服务器的工具。', database: '执行 SQL。', email: '发送邮件。', webhook: '发送签名事件。', operation: '让设备执行操作。',
+    subworkflow: '运行另一个工作流。', wait: '等待时间、事件、条件或人。', http: '发送请求。', script: '在节点上运行脚本或程序。', agent: '交给已注册的工作进程执行。', llm: '询问语言模型。', mcp: '调用 MCP 服务器的工具。', database: '执行 SQL。', email: '发送邮件。', webhook: '发送签名事件。', operation: '让设备执行操作。',
   },
   wait: { approval: '人的批准', duration: '一段时间', until: '某个时刻', event: '事件', condition: '条件' },
   rule: {
