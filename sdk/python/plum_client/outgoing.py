@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import ip_address
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import httptools
 
@@ -27,6 +27,8 @@ MAX_HEADER_BYTES = 64 * 1024
 """Of the head of an answer."""
 SETTING = "PLUM_OUTGOING_ALLOW"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ASCII = "".join(map(chr, range(33, 127)))
+"""Characters of a URL that are sent as they are, `%` among them: what is encoded already stays so."""
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
 _PIECE = 65_536
 
@@ -165,7 +167,18 @@ def split_url(url: str) -> SplitResult:
         raise OutgoingError("BadUrl", f"{url!r} is no URL that can be called; write http://HOST/PATH or https://HOST/PATH")
     if parts.username is not None:
         raise OutgoingError("BadUrl", "a URL with a user and password is refused; send an Authorization header from a Secret")
-    return parts
+    return parts if url.isascii() else _in_ascii(url, parts)
+
+
+def _in_ascii(url: str, parts: SplitResult) -> SplitResult:
+    """As it goes over the wire: letters outside ASCII as %XX, in the name of the host by the rules for names."""
+    host = str(parts.hostname)
+    try:
+        host = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError as error:
+        raise OutgoingError("BadUrl", f"{url!r} is no URL that can be called: {error}") from error
+    netloc = f"{f'[{host}]' if ':' in host else host}{f':{parts.port}' if parts.port is not None else ''}"
+    return parts._replace(netloc=netloc, path=quote(parts.path, safe=_ASCII), query=quote(parts.query, safe=_ASCII))
 
 
 def _request_bytes(method: str, parts: SplitResult, headers: Mapping[str, str], body: bytes, user_agent: str) -> bytes:
@@ -179,16 +192,16 @@ def _request_bytes(method: str, parts: SplitResult, headers: Mapping[str, str], 
             continue
         if any(char in "\r\n\0" for char in name + value) or not name or any(char in " :\t" for char in name):
             raise OutgoingError("BadUrl", f"the header {name!r} holds a character that ends headers; remove it")
+        if any(ord(char) > 255 for char in name + value):
+            text = f"the header {name!r} holds characters that headers cannot carry; encode them, or send them in the body"
+            raise OutgoingError("BadUrl", text)
         lines.append(f"{name}: {value}")
     if "user-agent" not in given:
         lines.append(f"User-Agent: {user_agent}")
     if body or method in ("POST", "PUT", "PATCH"):
         lines.append(f"Content-Length: {len(body)}")
     lines.append("Connection: close")
-    try:
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii" if not headers else "latin-1") + body
-    except UnicodeEncodeError as error:
-        raise OutgoingError("BadUrl", "the URL or a header holds characters outside ASCII; encode them as %XX") from error
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
 
 
 @dataclass(slots=True)

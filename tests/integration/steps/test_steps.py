@@ -53,6 +53,16 @@ async def test_http_sends_what_it_is_told_and_gives_back_what_comes(around: Arou
     assert (output["status"], output["body"], output["headers"]["x-a"]) == (200, {"n": 3}, "b")
 
 
+async def test_addresses_may_hold_any_letters_and_headers_may_not(around: Around) -> None:
+    async with http_site(lambda asked: Reply({"n": 3}, headers={"X-A": "b"})) as site:
+        await run(around, "http", url=f"{site.url}/港口/a%20b?城=上海&x=%E4")
+        error = await failure(around, "http", url=site.url, headers={"X-City": "上海"})
+
+    assert [asked.path for asked in site.asked] == ["/%E6%B8%AF%E5%8F%A3/a%20b?%E5%9F%8E=%E4%B8%8A%E6%B5%B7&x=%E4"]
+    assert (error.reason, error.retryable) == ("BadUrl", False)
+    assert "the header 'X-City' holds characters that headers cannot carry" in error.message
+
+
 async def test_http_fails_for_an_answer_that_is_not_expected(around: Around) -> None:
     async with http_site(lambda asked: Reply(b"busy", 503)) as site:
         error = await failure(around, "http", url=site.url)

@@ -26,7 +26,7 @@ NAMES = names_of(
 VALUES: dict[str, Any] = {
     "params": {"zone": 7, "name": "north", "tags": ["a", "b"], "none": None},
     "nodes": {"scan": {"output": {"contacts": 3, "by": {"x": [1, 2]}}}, "find-all": {"output": {"n": 1.5}}, "2nd": {"output": 2}},
-    "steps": {"pull": {"output": {"body": {"rows": 4}}}},
+    "steps": {"pull": {"output": {"body": {"rows": 4}, "体": {"城市": "上海", "x1城": 2}}}},
     "loop": {"i": 2},
     "item": {"id": "x"},
     "run": {"id": "r-1"},
@@ -63,6 +63,9 @@ VALUES: dict[str, Any] = {
         ('${{ duration("90s") }}', "90s"),
         ('${{ timestamp("2026-01-02T03:04:05Z") }}', "2026-01-02T03:04:05Z"),
         ('${{ kv("plant", "level") > 80 }}', True),
+        ("${{ steps.pull.output.体.城市 }}", "上海"),
+        ("{{steps.pull.output.体.x1城}} 个", "2 个"),
+        ("${{ steps.pull.output.体.?没有.orValue('无.体') }}", "无.体"),
         ("plain", "plain"),
     ],
 )

@@ -30,6 +30,8 @@ SEPARATOR = "/"
 """Between the arguments of a table in its keys: `kv("plant", "level")` is looked up as `plant/level`."""
 
 _NAMED = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|\b(\w+)\.([A-Za-z0-9_][A-Za-z0-9_-]*)""")
+_FOREIGN = re.compile(r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`)|(\.\??)(?=\w*[^\x00-\x7f])([^\W\d]\w*)""")
+"""A field whose name has letters outside ASCII: CEL itself knows it in backquotes or brackets only."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z").match
 
 
@@ -146,13 +148,14 @@ def as_json(value: Any, depth: int = 0) -> Any:
 
 
 def _escaped(text: str, members: Collection[str]) -> str:
-    """Names that are no identifiers in backquotes: ``nodes.find-all`` as ``nodes.`find-all` ``."""
+    """Names that are no identifiers in backquotes: ``nodes.find-all`` as ``nodes.`find-all` ``, fields in Chinese as well."""
 
     def replace(match: re.Match[str]) -> str:
         name = match[3]
         return match[0] if match[1] or _PLAIN(name) or name not in members else f"{match[2]}.`{name}`"
 
-    return _NAMED.sub(replace, text)
+    text = _NAMED.sub(replace, text)
+    return text if text.isascii() else _FOREIGN.sub(lambda match: match[1] or f"{match[2]}`{match[3]}`", text)
 
 
 def _with_tables(node: Any, tables: frozenset[str]) -> Any:
