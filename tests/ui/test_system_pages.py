@@ -1,4 +1,4 @@
-"""Signing in, and the pages for events, audit log, tokens, syncs and settings: each journey once, as a person makes it."""
+"""The pages for events, audit log, tokens, syncs and settings: each journey once, as a person makes it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.browser import OpenPage, UiSite, check_accessibility, opened_pages, page_errors, running_site
+from tests.support.browser import OpenPage, UiSite, check_accessibility, opened_pages, running_site
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UiSite]:
-    """With TLS as well, where one has to sign in."""
-    with running_site(tmp_path_factory.mktemp("system"), "--secure-listen", "127.0.0.1:0") as running:
+    """Its own: what follows the folder is suspended and rolled back here."""
+    with running_site(tmp_path_factory.mktemp("system")) as running:
         yield running
 
 
@@ -23,54 +23,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UiSite]:
 def open_page(chromium: Browser, site: UiSite, tmp_path: Path) -> Iterator[OpenPage]:
     with opened_pages(chromium, lambda: site.url, tmp_path) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def secure_url(site: UiSite) -> str:
-    found = re.search(r"log in\s+(https://\S+?)/ui/login#link=\S+", site.dev.text)
-    assert found, site.dev.text
-    return found[1]
-
-
-def test_a_one_time_link_signs_in_once_and_signing_out_ends_it(site: UiSite, open_page: OpenPage, secure_url: str) -> None:
-    link = site.run("ui", "--as", "lena", "--group", "system:masters").out.strip()
-    path = "/ui/login" + link[link.index("#") :]
-
-    page = open_page(path, url=secure_url)
-    page_errors(page).expect("401")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
-    assert "link=" not in page.url
-    page.goto(f"{secure_url}/ui/settings")
-    expect(page.get_by_text("lena", exact=True)).to_be_visible()
-    page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in to Plum")
-
-    again = open_page(path, url=secure_url)
-    page_errors(again).expect("401")
-    expect(again.get_by_role("alert")).to_contain_text("a link works once")
-
-
-@pytest.mark.parametrize(
-    ("language", "title", "label", "button"),
-    [("en", "Sign in to Plum", "Token", "Sign in"), ("zh", "登录 Plum", "令牌", "登录")],
-)
-def test_a_token_signs_in_and_leads_back(
-    site: UiSite, open_page: OpenPage, secure_url: str, language: str, title: str, label: str, button: str
-) -> None:
-    token = site.run("token", "create", "--user", f"otto-{language}", "--ttl", "1h").out.strip()
-    page = open_page("/ui/events?type=warnings", url=secure_url, language=language)
-    page_errors(page).expect("40[13]")  # nobody at first, and then somebody without a role
-
-    expect(page.get_by_role("heading", level=1)).to_have_text(title)
-    check_accessibility(page)
-    page.get_by_label(label, exact=True).fill("plum_made-up")
-    page.get_by_role("button", name=button, exact=True).click()
-    expect(page.get_by_role("alert")).to_be_visible()
-    page.get_by_label(label, exact=True).fill(token)
-    page.get_by_role("button", name=button, exact=True).click()
-
-    expect(page).to_have_url(f"{secure_url}/ui/events?type=warnings")
-    expect(page.get_by_role("alert")).to_contain_text("cannot list")
 
 
 def test_a_token_is_made_shown_once_and_revoked(open_page: OpenPage) -> None:
