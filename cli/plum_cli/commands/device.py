@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     change = _action(actions, "set", "set what a device should be")
     change.add_argument("name", metavar="NAME")
-    change.add_argument("values", nargs="*", metavar="PROPERTY=VALUE")
+    change.add_argument("values", nargs="*", default=[], metavar="PROPERTY=VALUE")
     change.add_argument(
         "--unset", action="append", default=[], metavar="PROPERTY", help="do not ask for a value; may be repeated"
     )
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     operate = _action(actions, "operate", "ask a device to do something")
     operate.add_argument("name", metavar="NAME")
     operate.add_argument("method", metavar="METHOD")
-    operate.add_argument("values", nargs="*", metavar="ARGUMENT=VALUE")
+    operate.add_argument("values", nargs="*", default=[], metavar="ARGUMENT=VALUE")
     operate.add_argument("--wait", action="store_true", help="until it has ended, and print the result; exit code 1 if it failed")
     operate.add_argument("--not-after", default="", metavar="DURATION", help="it must not begin later than so long from now")
     operate.add_argument("--run-timeout", default="", metavar="DURATION", help="longest time of the execution")

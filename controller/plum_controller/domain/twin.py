@@ -59,6 +59,7 @@ def follow(spec: Json, status: Json, generation: int, now: str) -> None:
         status.pop("delta", None)
     status["observedGeneration"] = generation
     online = bool((status.get("connection") or {}).get("online"))
+    status["connection"] = {**(status.get("connection") or {}), "online": online}  # said, also when it is not: people look for it
     before = {one.get("type"): one for one in status.get("conditions") or ()}
     conditions = [_online(status.get("connection") or {}), _synced(spec, delta, online)]
     for condition in conditions:

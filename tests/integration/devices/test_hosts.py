@@ -391,3 +391,14 @@ async def test_fields_of_an_operation_that_nobody_may_change(programs: tuple[str
     assert (live.status.expires_at, live.status.sequence) == (operation.status.expires_at, operation.status.sequence)
     assert isinstance(live.spec, OperationSpec)
     await api.close()
+
+
+async def test_a_device_that_is_not_there_is_listed_as_that(programs: tuple[str, Path]) -> None:
+    api = ApiClient(HttpTransport(programs[0]), field_manager="test")
+    await api.create(Resource(metadata=ObjectMeta(name="nobody", namespace="default"), spec=ResourceSpec()))
+
+    away = await api.list(Resource, "default", fields="status.connection.online=false")
+    there = await api.list(Resource, "default", fields="status.connection.online=true")
+
+    assert "nobody" in {one.metadata.name for one in away}
+    assert "nobody" not in {one.metadata.name for one in there}
