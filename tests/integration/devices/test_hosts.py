@@ -399,6 +399,7 @@ async def test_a_device_that_is_not_there_is_listed_as_that(programs: tuple[str,
 
     away = await api.list(Resource, "default", fields="status.connection.online=false")
     there = await api.list(Resource, "default", fields="status.connection.online=true")
+    await api.close()
 
     assert "nobody" in {one.metadata.name for one in away}
     assert "nobody" not in {one.metadata.name for one in there}
