@@ -78,6 +78,35 @@ def test_only_hashes_of_sessions_and_links_are_kept(site: Site, visitor: Visitor
         assert text.encode() not in log
 
 
+def test_a_login_gives_a_cookie_of_its_own_whatever_came_with_it(site: Site, visitor: Visitor) -> None:
+    planted = "__Host-plum-session=planted-by-somebody-else-0123456789012345678901234567"
+    visitor.cookie = planted
+    token = token_of(site, "nora")[0]
+    assert visitor.log_in(token=token).status == 201
+    first = visitor.cookie
+    assert visitor.log_in(token=token).status == 201
+
+    assert len({planted, first, visitor.cookie}) == 3
+    assert visitor.ask("GET", "/session", Cookie=planted).status == 401
+
+
+def test_a_token_in_an_address_is_no_login_and_in_no_log(site: Site, visitor: Visitor) -> None:
+    token = token_of(site, "petra", "system:masters")[0]
+
+    for path in (
+        f"/apis?token={token}",
+        f"{CONFIGMAPS}?access_token={token}",
+        f"/session?link={token}",
+        f"/ui/login?link={token}",
+    ):
+        answer = visitor.ask("GET", path)
+        assert answer.status in (401, 429) or (answer.status == 200 and b"<html" in answer.body), path
+    visitor.ask("POST", f"{CONFIGMAPS}?token={token}", {"metadata": {"name": "x"}}, X_Plum_CSRF="1")
+
+    kept = [path for path in site.running.data_dir.rglob("*") if path.is_file()] + [site.running.log]
+    assert not [path for path in kept if token.encode() in path.read_bytes()]
+
+
 def test_a_link_is_good_once(site: Site, visitor: Visitor, ca: Path) -> None:
     link = link_of(site)
 
