@@ -323,7 +323,7 @@ class Delegated:
             self._check()
             await self._send(piece)
             await store.confirm(uid, piece.last)
-        await self._write_status()
+        await self._write_status(ended)
         return ended
 
     async def _send(self, piece: Piece) -> None:
@@ -340,8 +340,9 @@ class Delegated:
         if response.status >= 400:
             raise error_of(response.status, response.body, f"merge workflowrun {key}")
 
-    async def _write_status(self) -> None:
-        """Raises `ConflictError` when somebody else wrote it first."""
+    async def _write_status(self, ended: bool) -> None:
+        """`ended`: it had ended before the last rows were sent, so that all of them are there. Raises `ConflictError` when
+        somebody else wrote it first."""
         actor, around = self._actor, self._around
         if actor is None or actor.closed:
             return
@@ -350,8 +351,8 @@ class Delegated:
             found = self.head.run
         if found.status.fencing_token != self.head.token or found.status.phase in TERMINAL_RUN_PHASES:
             raise GivenUpError(f"run {self.head.key} has token {found.status.fencing_token}, not {self.head.token}")
-        if actor.run.is_done and (not actor.ended.is_set() or around.inner.has(self.head.uid)):
-            return  # its end is not on disk yet, or not all that it follows from is told
+        if actor.run.is_done and not ended:
+            return  # not all that its end follows from is told
         status = status_of(actor.run, found.status, found.metadata.generation, around.clock.now(), actor.redactor)
         if status != found.status:
             self.head.run = await around.api.write_status(msgspec.structs.replace(found, status=status))

@@ -86,7 +86,7 @@ class NodeRuns:
         self._api = api
         self._clock = around.clock
         simulated = not around.driver.keeps_runs
-        self._store = RunStore(directory, inline=simulated)
+        self._store = RunStore(directory, inline=simulated, pause=lambda: around.random.random() / 50)
         self._bundled = BundledApi(api)
         self._outgoing = outgoing
         self._local = LocalTasks(around.node, self._store, around.clock, around.random, self._http, self._secret)

@@ -110,8 +110,10 @@ class RunStore:
     """Methods are coroutines, in the order in which they were called. They raise `sqlite3.Error` when the disk does not take
     it; then nothing of the call was written."""
 
-    def __init__(self, directory: Path, *, inline: bool = False) -> None:
-        """`inline`: without a thread, for simulations."""
+    def __init__(self, directory: Path, *, inline: bool = False, pause: Callable[[], float] = lambda: 0.0) -> None:
+        """`inline`: without a thread, for simulations. `pause`: seconds for which others have their turn then, as while a thread
+        works."""
+        self._pause = pause
         self._path = directory / FILE
         self._thread = None if inline else ThreadPoolExecutor(1, "delegated-runs")
         self._connection: sqlite3.Connection | None = None
@@ -163,7 +165,9 @@ class RunStore:
 
     async def _do(self, work: Callable[..., T], *arguments: Any) -> T:
         if self._thread is None:
-            return work(*arguments)
+            done = work(*arguments)
+            await asyncio.sleep(self._pause())
+            return done
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
 
     def _read(self, statement: str, *values: Any) -> list[Any]:

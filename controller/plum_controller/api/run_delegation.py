@@ -190,19 +190,10 @@ class RunDelegation:
                 raise bad_request(f"workflowrun {name} is not inside of workflowrun {key.name} on node {run.status.node}")
             if definition_hash(inner.definition) != made.status.definition_hash or made.status.phase != "Running":
                 raise bad_request(f"workflowrun {name} is {made.status.phase} and does not say what it executes")
-            body: dict[str, Any] = msgspec.to_builtins(made)
-            status, uid = body.pop("status"), made.metadata.uid
-            for field in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"):
-                body["metadata"].pop(field, None)
-            body |= {"apiVersion": WorkflowRun.info.api_version, "kind": "WorkflowRun"}
-            operations = [
-                Operation("create", kind, made.key, body, WriteOptions(MANAGER, uid=uid)),
-                Operation("patch", kind, made.key, {"status": status}, WriteOptions(MANAGER, subresource="status")),
-            ]
             compare = Comparison(kind, key, revision=str(revision))
 
-            def plan(compare: Comparison = compare, operations: list[Operation] = operations) -> Plan:
-                return Plan([compare], list(operations), [], again=plan)
+            def plan(compare: Comparison = compare) -> Plan:
+                return Plan([compare], self._creation(made), [], again=plan)
 
             try:
                 if (await self._service.transact(plan())).succeeded:
@@ -211,6 +202,19 @@ class RunDelegation:
                 if error.reason != "AlreadyExists":
                     raise
         raise _refused(key.name, f"workflowrun {key.name} is written by others all the time; send this again")
+
+    def _creation(self, made: WorkflowRun) -> list[Operation]:
+        """The object, under the uid that its node gave it, and its status."""
+        kind = self._kind(WorkflowRun)
+        body: dict[str, Any] = msgspec.to_builtins(made)
+        status = body.pop("status")
+        for field in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields"):
+            body["metadata"].pop(field, None)
+        body |= {"apiVersion": WorkflowRun.info.api_version, "kind": "WorkflowRun"}
+        return [
+            Operation("create", kind, made.key, body, WriteOptions(MANAGER, uid=made.metadata.uid)),
+            Operation("patch", kind, made.key, {"status": status}, WriteOptions(MANAGER, subresource="status")),
+        ]
 
     async def _store_rows(self, key: ObjectKey, merge: Merge, views: MergeViews) -> str:
         after = {row.key: _encode(row.value) for row in merge.rows}
