@@ -36,9 +36,10 @@ async def measure(data_dir: Path) -> list[Row]:
         api = ApiClient(HttpTransport(program.url), field_manager="bench")
         try:
             async with raw_worker(program.workers, "bench", "default", tasks=["bench"], capacity=64) as worker:
-                first, many = await _singles(api, worker, "single"), await _many(api, worker)
-                await _finish_many(api)
-                return [*first, many, (await _singles(api, worker, "later", f", beside {FINISHED:,} finished runs"))[0]]
+                rows = [*await _singles(api, worker, "single"), await _many(api, worker)]
+            await _finish_many(api)
+            async with raw_worker(program.workers, "later", "default", tasks=["bench"], capacity=64) as worker:
+                return [*rows, (await _singles(api, worker, "later", f", beside {FINISHED:,} finished runs"))[0]]
         finally:
             await api.close()
 
