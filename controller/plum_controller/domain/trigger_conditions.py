@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from plum_flow.expressions import Expression, ExpressionError, compile_condition
+from plum_flow.expressions.expression import References
 from plum_flow.expressions.template import TABLES
 from plum_schemas.base import ObjectKey
 
@@ -28,7 +29,14 @@ def compile_trigger_condition(text: str) -> Expression:
     return expression
 
 
-def inputs_of(expression: Expression, namespace: str) -> Iterator[tuple[str, str, str, ObjectKey]]:
+class Looking(Protocol):
+    """What looks at objects: an expression, or the part of one that does."""
+
+    text: str
+    references: References
+
+
+def inputs_of(expression: Looking, namespace: str) -> Iterator[tuple[str, str, str, ObjectKey]]:
     """Table, text of the look-up, kind and key of everything an expression looks at. Raises `ExpressionError`."""
     seen = set()
     for path in sorted(expression.references.paths):

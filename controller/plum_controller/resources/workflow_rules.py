@@ -39,7 +39,7 @@ class WorkflowRules(KindRules):
             return ()
         metadata = new.get("metadata") or {}
         place = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
-        return _causes([*_definition_errors(spec, "spec"), *stored_errors(context, *place, spec)])
+        return _causes([*_definition_errors(spec, "spec", place[0]), *stored_errors(context, *place, spec)])
 
 
 class WorkflowRunRules(KindRules):
@@ -98,7 +98,7 @@ def _run_errors(context: Context, new: Json) -> Iterator[FieldError]:
     spec, metadata = new.get("spec") or {}, new.get("metadata") or {}
     definition = _spec_of(spec.get("definition"))
     if definition is not None:
-        yield from _definition_errors(definition, "spec.definition")
+        yield from _definition_errors(definition, "spec.definition", str(metadata.get("namespace") or ""))
     elif spec.get("workflowRef") and not spec.get("startFrom"):
         key = Key(Workflow.info.resource, str(metadata.get("namespace") or ""), str(spec["workflowRef"]))
         entry = context.cache.get(key)
@@ -137,11 +137,14 @@ def _missing(context: Context, namespace: str, spec: WorkflowSpec, path: str) ->
             yield invalid(path, name, text)
 
 
-def _definition_errors(spec: WorkflowSpec, path: str) -> Iterator[FieldError]:
+def _definition_errors(spec: WorkflowSpec, path: str, namespace: str) -> Iterator[FieldError]:
     # Expressions are not loaded before somebody writes a workflow.
     from plum_flow.workflow.checks import check_definition
 
-    return check_definition(spec, path)
+    from plum_controller.domain.wait_reach import reach_errors
+
+    yield from check_definition(spec, path)
+    yield from reach_errors(spec, path, namespace)
 
 
 def _refuse(name: str, control: str, phase: str, *, in_place: bool = False) -> None:

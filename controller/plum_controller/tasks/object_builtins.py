@@ -28,8 +28,9 @@ from plum_schemas.deployment import Deployment
 from plum_schemas.durations import parse_duration
 
 FIELD_MANAGER = "plum-workflow"
-REFUSED_KINDS = frozenset({"Secret", "Token", "ServiceAccount", "Role", "RoleBinding", "Lease"})
-"""What a run neither reads nor writes."""
+REFUSED_KINDS = frozenset({"Secret", "Token", "ServiceAccount", "Role", "RoleBinding", "Lease", "Sync", "Trigger"})
+"""What a run neither reads nor writes. Syncs and Triggers act with the controller's rights: who writes one by hand is asked for
+the rights that it uses, and nobody could be asked here."""
 MAX_MANIFESTS = 100
 TRANSACTION = KindInfo(kind="Transaction", plural="transactions", namespaced=False)
 Payload = Mapping[str, Any]

@@ -28,7 +28,7 @@ from plum_schemas.resource import Resource
 from plum_controller.domain.node_fit import matches as labels_match
 from plum_controller.domain.trigger_conditions import input_value, inputs_of
 from plum_controller.domain.trigger_events import WHEN_NAMES, data_of
-from plum_controller.tasks.builtins import HIDDEN_KINDS
+from plum_controller.domain.wait_reach import OF_CLUSTER, out_of_reach
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +59,8 @@ class Waiter:
 
     async def _event(self, namespace: str, match: EventMatch, since: datetime | None, fresh: bool) -> Any:
         info = Event.info if match.type else await self._api.resolve(match.kind)
-        if info.kind in HIDDEN_KINDS:
-            raise TaskFailedError(f"a workflow cannot wait for a {info.kind}", "InvalidWait", retryable=False)
-        where = (match.namespace or namespace) if info.namespaced else ""
+        where = match.namespace or namespace
+        _check_reach(info, where, namespace)
         fields = f"metadata.name={match.name}" if match.name and not match.type else ""
         last: dict[str, Any] = {}
         known = False
@@ -91,6 +90,7 @@ class Waiter:
         references = condition.references
         for table, text, kind, key in inputs_of(_Tables(condition.text, references.paths), namespace):  # type: ignore[arg-type]
             info = KV.info if table == "kv" else Resource.info if table == "resource" else await self._api.resolve(kind)
+            _check_reach(info, key.namespace, namespace)
             looked.append((table, text, info, ObjectKey(key.namespace, kv_name(key.name)) if table == "kv" else key))
         changed = asyncio.Event()
         changed.set()
@@ -120,6 +120,13 @@ class Waiter:
             finally:
                 for follower in followers:
                     follower.cancel()
+
+
+def _check_reach(info: KindInfo, wanted: str, namespace: str) -> None:
+    """A run reaches no further than whoever may create it. Raises `TaskFailedError`."""
+    why = out_of_reach(info.kind, wanted, namespace) or ("" if info.namespaced else OF_CLUSTER)
+    if why:
+        raise TaskFailedError(f"a workflow cannot wait for a {info.kind}: {why}", "InvalidWait", retryable=False)
 
 
 class _Tables:
