@@ -15,6 +15,18 @@ describe('the palette', () => {
   })
 })
 
+describe('the palette over very many', () => {
+  it('finds the best of 10,000 as if all had been sorted', () => {
+    const many = Array.from({ length: 10_000 }, (_, index) => ({ id: `${index}`, label: `fleet-${(index * 7919) % 10_000}`, hint: 'Instance · default' }))
+    const sorted = many.map((one) => ({ one, value: score(one, 'flee 99') })).filter(({ value }) => value > 0)
+      .sort((left, right) => right.value - left.value || left.one.label.localeCompare(right.one.label)).map(({ one }) => one.label)
+
+    expect(rank(many, 'flee 99', 12).map((one) => one.label)).toEqual(sorted.slice(0, 12))
+    expect(rank(many, 'nothing', 12)).toEqual([])
+    expect(rank(many.slice(0, 3), '', 12)).toHaveLength(3)
+  })
+})
+
 describe('permissions', () => {
   const rules: Rule[] = [
     { verbs: ['get', 'list'], apiGroups: ['plum.dev'], resources: ['deployments'] },

@@ -1,7 +1,7 @@
 /** What the palette finds, and in which order. Pure but for the reading of names. */
 
-import { request } from '@/api/client'
-import { kinds, pathOf, type KindRef } from '@/api/kinds'
+import { api } from '@/api/client'
+import { kinds, type KindRef } from '@/api/kinds'
 
 export interface Candidate {
   id: string
@@ -17,28 +17,45 @@ export interface Candidate {
  * than one inside, and of equal ones the shorter label wins.
  */
 export function score(candidate: Candidate, query: string): number {
-  const words = query.toLowerCase().split(/\s+/).filter(Boolean)
+  return scoreOf(candidate, wordsIn(query))
+}
+
+function wordsIn(query: string): string[] {
+  return query.toLowerCase().split(/\s+/).filter(Boolean)
+}
+
+function scoreOf(candidate: Candidate, words: readonly string[]): number {
   if (!words.length) return 1
   const label = candidate.label.toLowerCase()
-  const rest = `${candidate.hint ?? ''} ${candidate.keywords ?? ''}`.toLowerCase()
+  let rest: string | undefined
   let total = 0
   for (const word of words) {
     const at = label.indexOf(word)
     if (at === 0) total += 100
     else if (at > 0) total += /[\s\-_./]/.test(label[at - 1]!) ? 60 : 30
-    else if (rest.includes(word)) total += 10
+    else if ((rest ??= `${candidate.hint ?? ''} ${candidate.keywords ?? ''}`.toLowerCase()).includes(word)) total += 10
     else return 0
   }
   return total + Math.max(0, 20 - label.length / 4)
 }
 
+const collator = new Intl.Collator()
+
+/** The best, best first. Only so many are kept in order: of thousands that answer most are never compared with each other. */
 export function rank<T extends Candidate>(candidates: readonly T[], query: string, limit: number): T[] {
-  return candidates
-    .map((candidate) => ({ candidate, value: score(candidate, query) }))
-    .filter(({ value }) => value > 0)
-    .sort((left, right) => right.value - left.value || left.candidate.label.localeCompare(right.candidate.label))
-    .slice(0, limit)
-    .map(({ candidate }) => candidate)
+  const words = wordsIn(query)
+  const best: { candidate: T; value: number }[] = []
+  const isBetter = (one: { candidate: T; value: number }, other: { candidate: T; value: number }): boolean =>
+    one.value !== other.value ? one.value > other.value : collator.compare(one.candidate.label, other.candidate.label) < 0
+  for (const candidate of candidates) {
+    const found = { candidate, value: scoreOf(candidate, words) }
+    if (found.value <= 0 || (best.length === limit && !isBetter(found, best[limit - 1]!))) continue
+    let at = best.length
+    while (at > 0 && isBetter(found, best[at - 1]!)) at -= 1
+    best.splice(at, 0, found)
+    if (best.length > limit) best.pop()
+  }
+  return best.map(({ candidate }) => candidate)
 }
 
 export interface Named extends Candidate {
@@ -47,14 +64,10 @@ export interface Named extends Candidate {
   name: string
 }
 
-interface PartialList {
-  metadata: { continue?: string }
-  items: { metadata: { name: string; namespace?: string } }[]
-}
-
-/** Names alone, without what stands in the objects: a fleet of thousands is a few hundred kilobytes. */
-const NAMES = 'application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io'
-const LIMIT = 5000
+/** Names alone, without what stands in the objects: ten thousand are two megabytes, before they are compressed. */
+const NOT_NAMES = [
+  '/spec', '/status', '/data', '/metadata/managedFields', '/metadata/annotations', '/metadata/labels', '/metadata/ownerReferences', '/metadata/finalizers',
+]
 /** Milliseconds for which names are remembered. */
 const FRESH = 20_000
 
@@ -74,7 +87,7 @@ export function objectNames(others: readonly KindRef[] = []): Promise<Named[]> {
 
 async function namesOf(kind: KindRef): Promise<Named[]> {
   try {
-    const list = await request<PartialList>('GET', pathOf(kind), { accept: NAMES, query: { limit: LIMIT } })
+    const list = await api.list(kind, { omit: NOT_NAMES })
     return list.items.map(({ metadata: { name, namespace } }) => ({ id: `${kind.plural}/${namespace ?? ''}/${name}`, label: name, hint: namespace ? `${kind.kind} · ${namespace}` : kind.kind, kind, namespace, name }))
   } catch {
     return [] // what may not be listed is not found
