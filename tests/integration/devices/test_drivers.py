@@ -189,6 +189,23 @@ async def test_a_worker_carries_out_operations_of_its_device(
     assert "no home" in failed.error
 
 
+async def test_an_http_device_that_does_not_answer_is_offline_with_the_reason(api: ApiClient) -> None:
+    appliance = Appliance()
+    server = await appliance.serve()
+    for node in (NODE, ""):
+        await reached(api, f"http-gone-{node or 'here'}", appliance, node)
+        never = {"nodeName": node, "heartbeat": "1s", "driver": {"http": {"url": "http://127.0.0.1:1/x", "timeout": "1s"}}}
+        metadata = ObjectMeta(name=f"http-never-{node or 'here'}", namespace="default")
+        await api.create(Resource(metadata=metadata, spec=msgspec.convert(never, ResourceSpec)))
+    server.close()
+
+    for name in ("http-gone", "http-never"):
+        for where in (NODE, "here"):
+            status = await resource_until(api, f"{name}-{where}", lambda status: status.connection.reason == "DriverFailed", 60)
+            assert (status.connection.online, online(status)) == (False, ("False", "DriverFailed"))
+            assert (status.connection.last_seen is None) == (name == "http-never")
+
+
 async def test_a_run_that_no_worker_took_in_time_is_expired_and_never_begun(
     api: ApiClient, programs: tuple[str, Path, str], tmp_path: Path
 ) -> None:

@@ -126,11 +126,12 @@ class Desk:
         device = self._devices.get(key)
         if device is None:
             return
-        known, device.why = device.why, why
+        device.why = why
         if device.online and certain:
             self._leave(device)
             self._set_timer(device)
-        elif not device.online and certain and known != why:
+        elif not device.online and certain and device.said_why != why:
+            device.said_why = why
             self._keeper.presence(key, False, device.session, why)
 
     def under_way(self, key: ObjectKey, session: str) -> list[Ticket]:
@@ -299,7 +300,7 @@ class Desk:
             device.reported.setdefault(name, reported.value)
 
     def _hear(self, device: Device) -> None:
-        device.heard, device.why = self._keeper.moment().seconds, ""
+        device.heard, device.why, device.said_why = self._keeper.moment().seconds, "", ""
         if not device.online:
             device.online = True
             self._keeper.presence(device.key, True, device.session)
@@ -312,6 +313,7 @@ class Desk:
             device.stream.close()
             device.stream = None
             device.sent.clear()
+        device.said_why = device.why
         self._keeper.presence(device.key, False, device.session, device.why)
 
     def _silent(self, device: Device, moment: Moment) -> float:

@@ -78,6 +78,8 @@ class Device:
         """Seconds at which it said something last."""
         self.why = ""
         """Why its driver does not reach it; empty while it does."""
+        self.said_why = ""
+        """What of that was told."""
         self.stream: Commands | None = None
         self.reported: dict[str, Any] = {}
         """Newest value of each property that is known here."""
