@@ -4,7 +4,6 @@ import type { Obj } from '@/api'
 import { valueOf } from '@/components/yaml/patch/patch'
 import { lineDiff } from './lineDiff'
 import { SOURCE, editableOf, markOf, plainText, sourceAnnotations, textOf } from './source'
-import { completionsAt } from './completions'
 
 const object = (spec: unknown, annotations?: Record<string, string>): Obj =>
   ({ apiVersion: 'plum.dev/v1', kind: 'Workflow', metadata: { name: 'w', namespace: 'default', uid: 'u', resourceVersion: '1', creationTimestamp: '', annotations }, spec }) as Obj
@@ -57,14 +56,3 @@ describe('lineDiff', () => {
   })
 })
 
-describe('completionsAt', () => {
-  it('knows what may stand where', () => {
-    const at = (text: string): string[] => completionsAt(text, text.length, { node: ['scan'], taskRef: ['resize'] })?.options ?? []
-    expect(at('spec:\n  nodes:\n    - name: a\n      type: lo')).toContain('loop')
-    expect(at('    - {name: a, dependsOn: [')).toEqual(['scan'])
-    expect(at('      taskRef: r')).toEqual(['resize'])
-    expect(at('spec:\n  ti')).toContain('timeout')
-    expect(at('      trig')).toContain('triggerRule')
-    expect(at('      name: x')).toEqual([])
-  })
-})

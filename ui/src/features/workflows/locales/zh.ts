@@ -41,6 +41,7 @@ const messages: typeof en = {
     one_failed: '一个失败即可', one_done: '一个结束即可', always: '立即开始，不等待',
   },
   field: {
+    redirects: '最多跟随重定向', compare: '比较', user: '用户', messages: '消息', options: '选项', list: '列出', statements: '语句', bcc: '密送', replyTo: '回复地址', html: 'HTML', security: '加密方式', username: '用户名', password: '密码', retry_factor: '等待增长倍数', retry_jitter: '等待的随机部分', retry_on: '仅在这些原因后重试', concurrency_key: '共享上限的键', concurrency_limit: '同时最多', concurrency_onLimit: '达到上限时', execution: '未见到结束时', wait_event_namespace: '命名空间', wait_event_selector: '标签', wait_event_changes: '变化', wait_event_apiVersion: '类型的版本',
     taskRef: '任务', payload: '输入（payload）', workflowRef: '工作流', params: '参数', condition: '条件', cases: '情形', defaultCase: '否则', maxParallel: '同时最多', waitPolicy: '何时完成', count: '次数', while: '当', until: '直到', maxIterations: '最多迭代', variable: '变量', items: '列表',
     maxFailures: '允许的失败', url: '地址', method: '方法', query: '查询', headers: '请求头', body: '正文', expect: '可接受的状态码', timeout: '超时', event: '事件', secret: '密钥', code: '代码', script: '节点上的文件', command: '命令', interpreter: '解释器', args: '参数', env: '环境变量',
     workingDir: '目录', node: '节点', agent: '代理', task: '任务', input: '输入', model: '模型', system: '系统提示', prompt: '提示', apiKey: 'API 密钥', temperature: '温度', maxTokens: '最多词元', json: '回答为 JSON', tool: '工具', arguments: '参数', maxRows: '最多行数', readOnly: '只读', to: '收件人',
