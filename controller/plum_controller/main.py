@@ -47,6 +47,9 @@ EXIT_USAGE = 2
 """A flag or setting cannot be used."""
 EXIT_UNAVAILABLE = 1
 """The store or the address could not be taken."""
+SWITCH_SECONDS = 0.001
+"""How long a thread that came back from the disk waits at most until the event loop lets it go on. A busy loop would add Python's
+own 5 ms to the answers of all that wait for the disk (docs/adr/0049)."""
 WORKER_BACKLOG = 16
 """Workers that may wait until the listener for them is served."""
 
@@ -86,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from plum_controller.store.errors import StoreError
 
     rest_from_collecting()
+    sys.setswitchinterval(SWITCH_SECONDS)
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

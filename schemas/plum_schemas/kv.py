@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -88,6 +89,7 @@ class KV(Object):
             yield invalid("spec.ttl", spec.ttl, "must be longer than 0")
 
 
+@lru_cache(maxsize=4096)
 def kv_name(key: str) -> str:
     """Name of the object that holds a key: the key itself where it can be a name."""
     if is_subdomain(key):

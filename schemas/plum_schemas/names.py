@@ -47,6 +47,7 @@ def is_subdomain(text: str) -> bool:
     return len(text) <= MAX_SUBDOMAIN_LENGTH and _subdomain(text) is not None
 
 
+@lru_cache(maxsize=1024)
 def is_label(text: str) -> bool:
     """Valid as the name of a namespace, a port, a node of a workflow."""
     return len(text) <= MAX_LABEL_LENGTH and _label(text) is not None

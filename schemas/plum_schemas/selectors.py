@@ -129,9 +129,10 @@ class FieldSelector:
 
     def matches(self, getter: Callable[[str], str]) -> bool:
         """`getter` gives the text at a path, the empty text when there is none."""
-        return all(
-            (getter(requirement.path) == requirement.value) is (requirement.operator == "=") for requirement in self.requirements
-        )
+        for requirement in self.requirements:  # asked for every watcher with a selector and every change
+            if (getter(requirement.path) == requirement.value) is not (requirement.operator == "="):
+                return False
+        return True
 
     def check(self, supported: Iterable[str]) -> None:
         """Raise SelectorError if a path is none of those that can be selected by."""

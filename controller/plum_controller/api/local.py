@@ -3,26 +3,33 @@
     plum_client.Request --LocalTransport--> Api.answer --> Response
                                         --> WatchStream --> lines, pushed by the store's publish into a queue
 
-Built-in controllers use it, so they see exactly what any other client sees. Bytes are passed on, not copied.
+Built-in controllers use it, so they see exactly what any other client sees. Bytes are passed on, not copied: an event of a watch
+holds the object's bytes that the store has, and what names it needs no decoding (docs/adr/0049).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
+from plum_client.codec import Head, RawEvent
 from plum_client.errors import ApiUnavailableError
 from plum_client.transport import Request, Response, Stream
+from plum_client.watch import parse_line
+from plum_schemas.base import ObjectKey
 
 from plum_controller.api import instance_log
 from plum_controller.api.api import Api
 from plum_controller.api.identity import CONTROLLER, Identity
+from plum_controller.api.negotiation import Form
 from plum_controller.api.requests import Answer, ApiRequest, WatchAnswer, error_answer, parse_query, split_path
 from plum_controller.api.sockets import QueueSink
-from plum_controller.api.watch import WatchPlan, error_line
+from plum_controller.api.watch import Sink, WatchPlan, WatchStream, error_line
 from plum_controller.logs import fields
 from plum_controller.resources.errors import ApiStatusError, internal, unavailable
+from plum_controller.store.cache import WatchEvent
 from plum_controller.store.errors import StoreError
 
 logger = logging.getLogger(__name__)
@@ -131,16 +138,49 @@ class LocalTransport:
     @asynccontextmanager
     async def _watch(self, plan: WatchPlan) -> AsyncIterator[Stream]:
         try:
+            if plan.make is None and plan.form is Form.JSON and plan.omission is None:
+                plan = replace(plan, make=EventStream)
             stream = self._api.hub.open(plan)
         except ApiStatusError as error:
             yield Stream(200, _once(error_line(error))) if error.code == 410 else Stream(error.code, _once(error.body()))
             return
-        sink = QueueSink()
+        sink = EventSink()
         try:
             stream.attach(sink)
-            yield Stream(200, sink.lines(stream))
+            yield Stream(200, sink.lines(stream), events=sink.events(stream))
         finally:
             stream.close()
+
+
+class EventStream(WatchStream):
+    """A watch that hands over events instead of lines."""
+
+    __slots__ = ()
+
+    def _write(self, sink: Sink, events: Sequence[WatchEvent]) -> None:
+        if isinstance(sink, EventSink):
+            self._hub.metrics.watch_events += len(events)
+            sink.add(events)
+        else:
+            super()._write(sink, events)
+
+
+class EventSink(QueueSink):
+    """Events, and lines of what is no change of an object, in memory until a task takes them."""
+
+    def add(self, events: Sequence[WatchEvent]) -> None:
+        self._items.extend(events)
+        self._size += sum([len(event.entry.value) for event in events])
+        self._event.set()
+
+    async def events(self, stream: WatchStream) -> AsyncIterator[RawEvent]:
+        """What was written, until the watch ends. Raises the error that an `ERROR` line carries."""
+        async for item in self.items(stream):
+            if isinstance(item, bytes):
+                yield parse_line(item)
+            else:
+                _, namespace, name = item.entry.key
+                yield RawEvent(item.type, Head(ObjectKey(namespace, name), item.entry.revision, ""), item.entry.value)
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:

@@ -21,6 +21,8 @@ from plum_controller.api.watch import WatchStream
 if TYPE_CHECKING:
     import ssl
 
+    from plum_controller.store.cache import WatchEvent
+
 CUT_SECONDS = 15.0
 """How long a client may take to read what is left after its watch has ended; then the connection is dropped."""
 
@@ -144,17 +146,17 @@ def write_plain(transport: Any, answer: Answer, default_headers: list[tuple[byte
 
 
 class QueueSink:
-    """Lines in memory until a task takes them."""
+    """Lines, or what makes lines, in memory until a task takes them."""
 
     framed = False
 
     def __init__(self) -> None:
-        self._lines: deque[bytes] = deque()
+        self._items: deque[bytes | WatchEvent] = deque()
         self._size = 0
         self._event = asyncio.Event()
 
     def write(self, data: bytes) -> None:
-        self._lines.append(data)
+        self._items.append(data)
         self._size += len(data)
         self._event.set()
 
@@ -166,11 +168,20 @@ class QueueSink:
 
     async def lines(self, stream: WatchStream) -> AsyncIterator[bytes]:
         """The lines, without their newline, until the watch ends and everything has been taken."""
+        async for item in self.items(stream):
+            yield item if isinstance(item, bytes) else item.line()[:-1]
+
+    async def items(self, stream: WatchStream) -> AsyncIterator[bytes | WatchEvent]:
+        """The same, and events as they are."""
         while True:
-            while self._lines:
-                data = self._lines.popleft()
-                self._size -= len(data)
-                yield data[:-1]
+            while self._items:
+                item = self._items.popleft()
+                if isinstance(item, bytes):
+                    self._size -= len(item)
+                    yield item[:-1]
+                else:
+                    self._size -= len(item.entry.value)
+                    yield item
             if stream.ended:
                 return
             self._event.clear()

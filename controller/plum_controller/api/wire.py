@@ -37,6 +37,9 @@ def answer_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+_TYPE, _COLON, _END = b"content-type: ", b": ", b"\r\n"
+
+
 def head(status: int, headers: list[tuple[bytes, bytes]], common: bytes, keep_alive: bool) -> bytes:
     """The head of an answer. `common` are header lines that every answer has."""
     parts = [_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, common]
@@ -51,11 +54,21 @@ def encode(answer: Answer, common: bytes, keep_alive: bool, *, with_body: bool =
     plain = answer.status == 200 and answer.content_type == b"application/json"
     if plain and keep_alive and with_body and not (answer.headers or answer.revision or answer.warnings):
         start = b"%b%d\r\n%b\r\n" % (_PLAIN_JSON, len(body), common)
-    else:
+    elif answer.warnings or answer.status in (204, 304):
         headers = answer_headers(answer)
         if answer.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(body)))
         start = head(answer.status, headers, common, keep_alive)
+    else:
+        # The same as above, for answers that are small and many.
+        parts = [_LINES.get(answer.status) or b"HTTP/1.1 %d \r\n" % answer.status, common, _TYPE, answer.content_type, _END]
+        for name, value in answer.headers:
+            parts += (name, _COLON, value, _END)
+        if answer.revision:
+            parts.append(b"x-plum-revision: %d\r\n" % answer.revision)
+        parts.append(b"content-length: %d\r\n" % len(body))
+        parts.append(_END if keep_alive else b"connection: close\r\n\r\n")
+        start = b"".join(parts)
     if not with_body:
         return [start]
     return [start + body] if len(body) < JOIN_BELOW else [start, body]

@@ -92,12 +92,12 @@ class GarbageCollector:
             self._forget(queue_key, before)
         if metadata is None:
             return
-        vertex = Vertex(info, key, metadata)
         self._uids[queue_key] = metadata.uid
         known = self._vertices.get(metadata.uid)
         if known is not None:
             self._unlink(known)
         if metadata.owner_references or metadata.deletion_timestamp is not None:
+            vertex = Vertex(info, key, metadata)
             self._vertices[metadata.uid] = vertex
             for owner in metadata.owner_references:
                 self._dependents.setdefault(owner.uid, set()).add(metadata.uid)

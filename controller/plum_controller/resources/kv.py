@@ -24,7 +24,7 @@ from plum_controller.resources.context import Context
 from plum_controller.resources.encode import Json, with_revision
 from plum_controller.resources.errors import ApiStatusError, Cause, conflict, invalid, not_found
 from plum_controller.resources.kv_rules import expiry
-from plum_controller.resources.kv_short import Ownership, Parts, encode, fits, is_less, is_same, read_owned, tail
+from plum_controller.resources.kv_short import About, Ownership, Parts, Tails, encode, fits, is_less, is_same, read_owned
 from plum_controller.resources.namespaces import NAMESPACES, admit_create
 from plum_controller.resources.options import DeleteOptions, WriteOptions
 from plum_controller.resources.transactions import Comparison, Operation, Plan, Transactor
@@ -123,6 +123,7 @@ class Entries:
         self._context = context
         self._transactor = transactor
         self._made_ownership: Ownership | None = None
+        self._tails = Tails()
 
     @property
     def kind(self) -> ResourceKind:
@@ -244,7 +245,7 @@ class Entries:
                 return None
             checks = (*checks, admit_create(context, kind, key.namespace, key.name))
             parts = _parts_of(put, key, None)
-            uid, generation, created = context.new_uid(), 1, time
+            about = About(context.new_uid(), 1, time)
         else:
             owned = read_owned(entry.value, manager, ownership)
             if owned is None:
@@ -255,10 +256,10 @@ class Entries:
                 return Stored(entry.value, entry.revision, False, False)
             if not put.ttl and is_less(before, parts):
                 time = metadata.managed_fields[0].time  # who only takes away has written nothing
-            uid, generation, created = metadata.uid, metadata.generation + 1, metadata.creation_timestamp
+            about = About(metadata.uid, metadata.generation + 1, metadata.creation_timestamp)
         if put.ttl:
             parts.expires_at = expiry(context.moment(), put.ttl)
-        end = tail(key.name, key.namespace, uid, generation, created, manager, time, parts, ownership.of(parts))
+        end = self._tails.make(key, about, manager, time, parts, ownership.of(parts))
         if put.dry_run:
             return Stored(with_revision(kind.head, 0, end), 0, entry is None, True)
         write = Write(store_key, kind.head, end, ABSENT if entry is None else entry.revision)

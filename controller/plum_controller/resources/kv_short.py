@@ -1,6 +1,6 @@
 """Entries as bytes: what the short way of a put reads of an entry, and what it writes.
 
-    stored bytes --Owned.read--> uid, generation, owner, Parts     Parts before, Parts after, owner --tail--> bytes to store
+    stored bytes --read_owned--> uid, generation, owner, Parts     Parts after, owner --Tails.make--> bytes to store
 
 An entry fits when its metadata is the least there can be and one writer owns all of it; any other is `None`, for the way that
 every write could take. Values stay JSON text: two of them are the same if their texts are, because one encoder writes all.
@@ -8,10 +8,11 @@ every write could take. Values stay JSON text: two of them are the same if their
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from plum_schemas.base import ObjectKey
 from plum_schemas.kv import KV, check_value
 
 from plum_controller.resources.encode import Json, same
@@ -20,6 +21,8 @@ from plum_controller.resources.fields.typed import FieldSchema
 
 TYPES = frozenset({"string", "int", "double", "bool", "bytes", "json"})
 _NULL = b"null"
+MAX_OWNERS = 64
+"""Of the last puts, remembered as text. Text about an object as a value can be long, and is remembered for no longer either."""
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.decode
@@ -55,14 +58,18 @@ class _Metadata(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     resource_version: str | UnsetType = UNSET
 
 
+class About(NamedTuple):
+    """What stays of an entry, and how often it was written."""
+
+    uid: str
+    generation: int
+    created: str
+
+
 class _Stored(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     api_version: str
     kind: str
     metadata: _Metadata
-    spec: Parts
-
-
-class _Spec(msgspec.Struct):
     spec: Parts
 
 
@@ -112,13 +119,24 @@ def read_owned(value: bytes, manager: str, ownership: Ownership) -> tuple[_Metad
     return metadata, parts
 
 
-def tail(
-    name: str, namespace: str, uid: str, generation: int, created: str, manager: str, time: str, parts: Parts, owned: bytes
-) -> bytes:
-    """What follows the revision in the stored bytes."""
-    owner = _Owner(manager, "Update", KV.info.api_version, time, "FieldsV1", msgspec.Raw(owned))
-    metadata = encode(_Metadata(name, namespace, uid, generation, created, [owner]))
-    return b'",' + metadata[1:] + b"," + encode(_Spec(parts))[1:]
+class Tails:
+    """Makes what follows the revision in the stored bytes. The part about the owner is the same for a second of puts."""
+
+    def __init__(self) -> None:
+        self._owners: dict[tuple[str, str, bytes], bytes] = {}
+
+    def make(self, key: ObjectKey, about: About, manager: str, time: str, parts: Parts, owned: bytes) -> bytes:
+        owner = self._owners.get((manager, time, owned))
+        if owner is None:
+            if len(self._owners) >= MAX_OWNERS:
+                self._owners.clear()
+            one = _Owner(manager, "Update", KV.info.api_version, time, "FieldsV1", msgspec.Raw(owned))
+            owner = self._owners[manager, time, owned] = encode([one])
+        uid, generation, created = about
+        # Names, uids and times hold nothing that JSON writes in another way.
+        metadata = f'","name":"{key.name}","namespace":"{key.namespace}","uid":"{uid}","generation":{generation}'
+        created_at = f',"creationTimestamp":"{created}","managedFields":'
+        return b'%b%b%b},"spec":%b}' % (metadata.encode(), created_at.encode(), owner, encode(parts))
 
 
 def is_same(before: Parts, after: Parts) -> bool:
@@ -135,13 +153,16 @@ def is_same(before: Parts, after: Parts) -> bool:
 
 def is_less(before: Parts, after: Parts) -> bool:
     """Whether nothing was added and nothing changed."""
+    if after.value is not UNSET and not _same_value(before.value, after.value):
+        if before.value is UNSET or not (_is_object(before.value) and _is_object(after.value)):
+            return False
+        if not _less(decode(before.value), decode(after.value)):
+            return False
     for name in ("key", "type", "ttl", "lease", "expires_at"):
         now = getattr(after, name)
         if now is not UNSET and now != getattr(before, name):
             return False
-    if after.value is UNSET or _same_value(before.value, after.value):
-        return True
-    return before.value is not UNSET and _less(decode(before.value), decode(after.value))
+    return True
 
 
 def fits(parts: Parts, value: Any) -> bool:

@@ -23,13 +23,14 @@ REVISIONS_PER_SECOND = 25_000
 
 def check_form(transaction: Transaction) -> None:
     """Refuse what no engine could store. Raises `ValueError`: a mistake of the program, not of a user."""
-    keys = {write.key for write in transaction.writes}
-    if len(keys) != len(transaction.writes):
+    writes = transaction.writes
+    if transaction.rows:
+        check_rows(transaction.rows)
+    if len(writes) > 1 and len({write.key for write in writes}) != len(writes):
         raise ValueError("a transaction may write a key once")
-    if len(transaction.writes) > MAX_WRITES:
-        raise ValueError(f"a transaction may hold {MAX_WRITES} writes, not {len(transaction.writes)}")
-    check_rows(transaction.rows)
-    for key in keys:
+    if len(writes) > MAX_WRITES:
+        raise ValueError(f"a transaction may hold {MAX_WRITES} writes, not {len(writes)}")
+    for key, _, _, _, _ in writes:
         for part in key:
             if not part.isascii():
                 part.encode()  # a lone surrogate would fail inside the engine and take the whole batch with it

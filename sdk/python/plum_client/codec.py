@@ -61,6 +61,16 @@ class Head(NamedTuple):
     key: ObjectKey
     revision: int
     uid: str
+    """Empty in the events of a watch: nobody there asks for it, and finding it means decoding."""
+
+
+class RawEvent(NamedTuple):
+    """One event of a watch as bytes, bookmarks included."""
+
+    type: str
+    """`ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`."""
+    head: Head
+    value: bytes
 
 
 class _Metadata(msgspec.Struct, rename="camel"):

@@ -17,6 +17,8 @@ from typing import Protocol
 
 from plum_schemas.base import KindInfo
 
+from plum_client.codec import RawEvent
+
 EMPTY: Mapping[str, str] = {}
 
 
@@ -74,6 +76,8 @@ class Stream:
     """Lines without their newline for a watch; any pieces for logs. From status 400 on: the body of the error, in one piece."""
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
     """Length, range, entity tag and location of the answer, by lower-case name; empty where there was no HTTP."""
+    events: AsyncIterator[RawEvent] | None = None
+    """The same as `chunks`, of a watch whose events need not be read from lines; one of both is taken."""
 
 
 class Transport(Protocol):

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic
 
 import msgspec
 from plum_schemas.base import KindInfo
 
-from plum_client.codec import AnyT, Head, head_of
+from plum_client.codec import AnyT, RawEvent, head_of
 from plum_client.errors import ApiUnavailableError, error_of
 from plum_client.transport import Request, Transport
+
+__all__ = ["RawEvent", "WatchEvent", "parse_line", "watch_events"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,6 @@ class WatchEvent(Generic[AnyT]):
     """The object after the change; for `DELETED` the last state."""
     revision: str
     """Watch again with `since` set to this to go on after it."""
-
-
-class RawEvent(NamedTuple):
-    """One event as bytes, bookmarks included."""
-
-    type: str
-    """`ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK`."""
-    head: Head
-    value: bytes
 
 
 class _Line(msgspec.Struct):
@@ -86,6 +79,10 @@ async def watch_events(
             raise error_of(stream.status, body, f"watch {info.resource}")
         if on_open is not None:
             on_open()
+        if stream.events is not None:
+            async for event in stream.events:
+                yield event
+            return
         async for line in stream.chunks:
             if line:
                 yield parse_line(line)

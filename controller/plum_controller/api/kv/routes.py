@@ -46,6 +46,8 @@ BATCH_TRIES = 5
 _encode = msgspec.json.Encoder().encode
 _PART = re.compile(r"then\[(\d+)\]( \(put kvs\.plum\.dev [^)]*\))?(?:\.put)?")
 Json = dict[str, Any]
+MAX_WRITERS = 1000
+"""Whose options are remembered."""
 
 
 def _in_batch(error: ApiStatusError, puts: int) -> ApiStatusError:
@@ -70,6 +72,8 @@ class KvApi:
         self.index = KeyIndex(service.cache)
         self._listing = Listing(self._entries, self.index, service.cache)
         self.locks = Locks(self._entries, service.cache)
+        self._options_of: dict[tuple[str, str], WriteOptions] = {}
+        """By manager and user."""
 
     def close(self) -> None:
         self.index.close()
@@ -316,9 +320,15 @@ class KvApi:
 
     def _options(self, request: ApiRequest) -> WriteOptions:
         manager = request.query.get("fieldManager") or request.user_agent.partition("/")[0] or "unknown"
-        if len(manager) > 128 or not manager.isprintable():
-            raise bad_request("fieldManager may have 128 printable characters")
-        return WriteOptions(field_manager=manager, user=request.identity.name)
+        options = self._options_of.get((manager, request.identity.name))
+        if options is None:
+            if len(manager) > 128 or not manager.isprintable():
+                raise bad_request("fieldManager may have 128 printable characters")
+            if len(self._options_of) >= MAX_WRITERS:
+                self._options_of.clear()
+            options = WriteOptions(field_manager=manager, user=request.identity.name)
+            self._options_of[manager, request.identity.name] = options
+        return options
 
     def _may_create(self, request: ApiRequest, place: Place, *, always: bool = False) -> Any:
         """What refuses a writer who may change entries and not make them; None where it need not be asked."""
