@@ -19,6 +19,7 @@ from plum_schemas.base import Condition
 from plum_schemas.core import Event
 from plum_schemas.node import Node
 from plum_schemas.taskrun import TaskRun
+from plum_schemas.workflowrun import WorkflowRun
 
 from tests.integration.tasks.support import Tasks
 from tests.support.agent import NODE, Site, marked, running_site, until, until_async
@@ -201,6 +202,11 @@ async def test_limits_that_the_node_cannot_enforce_are_said_in_the_run_while_it_
             return [one.message for one in found if (one.reason, one.involved_object.name) == ("NotEnforced", run.metadata.name)]
 
         told = await until_async(events, bool)
+        await tasks.define("limited", **(shell("sleep 0.5") | LIMITED))
+        head = {"apiVersion": "plum.dev/v1", "kind": "WorkflowRun", "metadata": {"name": "edge", "namespace": "default"}}
+        spec = {"definition": {"nodes": [{"name": "work", "taskRef": "limited"}]}, "delegate": {"nodeName": NODE}}
+        await site.api.create({**head, "spec": spec}, kind=WorkflowRun.info)
+        delegated = await until_async(lambda: site.api.get(TaskRun, "edge-work", "default"), lambda found: found is not None)
         path = f"/apis/plum.dev/v1/namespaces/default/taskruns/{run.metadata.name}/why"
         explained = (await site.api.transport.request("GET", path, {}, b"")).body.decode()
 
@@ -214,6 +220,7 @@ async def test_limits_that_the_node_cannot_enforce_are_said_in_the_run_while_it_
     assert "limits.cpu is not enforced" in told[0]
     assert "limits.cpu is not enforced" in explained
     assert verdict(free) is None
+    assert (delegated.status.phase, (verdict(delegated) or ())[:2]) == ("Succeeded", ("False", "NotEnforced"))
 
 
 def verdict(run: TaskRun) -> tuple[str, str, str] | None:
