@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from plum_agent.drivers import cgroups
 from plum_client.conditions import find_condition
+from plum_client.http_transport import HttpTransport
 from plum_schemas.base import Condition
 from plum_schemas.core import Event
 from plum_schemas.node import Node
@@ -208,6 +209,7 @@ async def test_limits_that_the_node_cannot_enforce_are_said_in_the_run_while_it_
         await site.api.create({**head, "spec": spec}, kind=WorkflowRun.info)
         delegated = await until_async(lambda: site.api.get(TaskRun, "edge-work", "default"), lambda found: found is not None)
         path = f"/apis/plum.dev/v1/namespaces/default/taskruns/{run.metadata.name}/why"
+        assert isinstance(site.api.transport, HttpTransport)
         explained = (await site.api.transport.request("GET", path, {}, b"")).body.decode()
 
     assert going.status.phase == "Running"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plum_client.conditions import find_condition
 from plum_schemas.base import ObjectKey
 from plum_schemas.node import Node
 from plum_schemas.taskdefinition import TaskDefinition
@@ -45,7 +46,9 @@ def container(script: str, image: str = IMAGE, **more: object) -> dict[str, obje
 async def test_a_task_runs_in_a_container_with_its_input_and_is_adopted_and_ended(site: Site, engine: Engine) -> None:
     tasks = Tasks(site.api, "default")
 
-    read = await tasks.run(container("cat; echo $MODE-$PLUM_TASK_ATTEMPT >&2; exit 3", env={"MODE": "fast"}), payload={"n": 1})
+    limited = {"resources": {"limits": {"memory": "64Mi"}}}
+    script = "cat; echo $MODE-$PLUM_TASK_ATTEMPT >&2; exit 3"
+    read = await tasks.run(container(script, env={"MODE": "fast"}) | limited, payload={"n": 1})
     refused = await tasks.run(container("true", "other:1"), retry={"limit": 2})
     late = await tasks.run(container("trap '' TERM; sleep 300"), timeout="1s")
     adopted = await tasks.start(container("sleep 3; exit 4"), execution="AtMostOnce")
@@ -56,6 +59,8 @@ async def test_a_task_runs_in_a_container_with_its_input_and_is_adopted_and_ende
 
     assert (read.status.phase, read.status.exit_code, read.status.stderr) == ("Failed", 3, "fast-1\n"), read.status.error
     assert json.loads(read.status.stdout) == {"n": 1}
+    limits = find_condition(read.status.conditions, "ResourceLimits")
+    assert limits is not None and (limits.status, limits.reason) == ("True", "Enforced"), limits
     assert (refused.status.reason, refused.status.attempt) == ("NotAllowed", 1)
     assert late.status.phase == "Timeout"
     assert (found.status.phase, found.status.exit_code, found.status.attempt) == ("Failed", 4, 1)
