@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from plum_cli.errors import FAILED, OK
+from plum_cli.errors import FAILED, NOT_FOUND, OK, CliError
 
 if TYPE_CHECKING:
     from plum_cli.session import Session
@@ -70,6 +70,8 @@ async def show_logs(session: Session, name: str, node: str, *, follow: bool) -> 
             rows += page["items"]
         if node:
             rows = [row for row in rows if node in (row.get("name"), row.get("key"))]
+            if not rows and not follow:
+                raise CliError(f"run {name} has no node {node}, or has not come to it; see: plum run nodes {name}", NOT_FOUND)
         for row in in_order(rows, definition):
             at = (row["key"], row.get("phase"), row.get("attempt"))
             if row.get("phase") == "Pending" or at in told:

@@ -111,5 +111,12 @@ def test_versions_are_listed_compared_and_brought_back(server: str, tmp_path: Pa
     assert "unchanged: it does what version 4 does" in plum.ok("workflow", "rollback", "kept", "--to", "4").out
 
     plum.ok("run", "workflow/kept", "--wait")
+    [name] = [line.split()[0] for line in plum.ok("runs", "--workflow", "kept", "--phase", "succeeded").out.splitlines()[1:]]
+    assert "NODE" not in plum.ok("runs", "--workflow", "kept").out  # no run of a node: no column for it
+    assert "tell  Succeeded" in plum.ok("run", "logs", name).out
+    assert '{"text": "二"}' in plum.ok("run", "logs", name, "tell").out
+    assert "no runs of workflow kept that are Failed" in plum.ok("runs", "--workflow", "kept", "--phase", "Failed").out
+    for action in ("nodes", "logs"):
+        assert plum("run", action, name, "--node", "nobody").code == NOT_FOUND
     eventually(lambda: "1 ended, 100% succeeded" in plum.ok("workflow", "show", "kept").out)
     assert plum("workflow", "show", "nobody").code == NOT_FOUND

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from plum_cli import arguments
-from plum_cli.errors import FAILED, OK, CliError, UsageError
+from plum_cli.errors import FAILED, NOT_FOUND, OK, CliError, UsageError
 from plum_cli.main import RUN_ACTIONS
 
 if TYPE_CHECKING:
@@ -189,6 +189,10 @@ async def _nodes(args: argparse.Namespace, session: Session) -> int:
     rows = [
         row async for page in pages(session, args.name, **({"node": args.node} if args.node else {})) for row in page["items"]
     ]
+    if args.node and not rows:
+        raise CliError(
+            f"run {args.name} has no node {args.node}, or has not come to it; see: plum run nodes {args.name}", NOT_FOUND
+        )
     if args.form == "json":
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return OK
