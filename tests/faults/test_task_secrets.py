@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from plum_client.http_transport import HttpTransport
 from plum_schemas.base import ObjectMeta
@@ -127,6 +128,20 @@ async def test_every_executor_gets_the_value_and_nothing_keeps_it(tmp_path: Path
             if name == "flow-1":
                 assert by_task["script"].status.output["said"] == "***"
         assert runs["flow-1"].status.outputs == {"inside": {"token": "***", "echo": "***"}}
+        path = "/apis/plum.dev/v1/namespaces/default/workflowruns/flow-1-inside/control"
+        answer = await transport.request("POST", path, {}, b'{"action": "rerun", "node": "deeper"}')
+        assert answer.status in (200, 201), answer.body
+        again = msgspec.json.decode(answer.body)["metadata"]["name"]
+
+        async def ended_again() -> WorkflowRun | None:
+            found = await box.api().get(WorkflowRun, again, "default")
+            return found if found is not None and found.status.phase in TERMINAL_RUN_PHASES else None
+
+        rerun = await box.until(ended_again, 60, what="the rerun has ended")
+        assert isinstance(rerun, WorkflowRun) and rerun.status.phase == "Succeeded", rerun
+        assert (asked["/http"], seen["/http"]) == (6, f"Bearer {VALUE}"), "marks of the earlier run stand for the same"
+        runs |= {one.metadata.name: one for one in await box.api().list(WorkflowRun, "default")}
+        made = await box.api().list(TaskRun, "default")
         raw = await everything(transport, [*runs], [one.metadata.name for one in made])
         raw += b"".join(path.read_bytes() for path in controller.data_dir.rglob("*") if path.is_file())
         assert b"you sent Bearer ***" in raw
