@@ -37,6 +37,13 @@ class Outcome:
     """Seconds per request, in order of completion."""
     failures: list[bytes] = field(default_factory=list)
     """Whole answers that were not 2xx; a measurement with one of these is void."""
+    generator_seconds: float = 0.0
+    """Processor time of the generator itself."""
+
+    @property
+    def generator_us(self) -> float:
+        """Microseconds of the generator per request."""
+        return self.generator_seconds / self.count * 1e6 if self.count else 0.0
 
     @property
     def rate(self) -> float:
@@ -91,7 +98,7 @@ def _run(address: tuple[str, int], requests: Iterator[bytes], count: int) -> Out
     connections = {connection.socket.fileno(): connection for connection in [_Connection(address) for _ in range(count)]}
     poll = select.epoll()
     latencies = outcome.latencies
-    started = clock()
+    started, busy = clock(), time.thread_time()
     waiting = 0
     try:
         for number, connection in connections.items():
@@ -117,7 +124,7 @@ def _run(address: tuple[str, int], requests: Iterator[bytes], count: int) -> Out
                     waiting -= 1
                 else:
                     connection.send(request)
-        outcome.seconds = clock() - started
+        outcome.seconds, outcome.generator_seconds = clock() - started, time.thread_time() - busy
     finally:
         poll.close()
         for connection in connections.values():
