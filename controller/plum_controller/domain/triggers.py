@@ -171,7 +171,9 @@ def check_params(trigger: Trigger, workflow: Workflow) -> None:
     """Raises `RefusedError` when every run would be refused for its parameters, whatever the trigger's expressions give."""
     wanted, given = workflow.spec.params, trigger.spec.params
     constant = {name: value for name, value in given.items() if compile_value(value, PARAM_NAMES).is_constant}
-    _, errors = resolve([param for param in wanted if param.name in constant], constant, "spec.params")
+    errors = [
+        error for error in resolve(wanted, constant, "spec.params")[1] if error.field.removeprefix("spec.params.") in constant
+    ]
     unknown = sorted(given.keys() - {param.name for param in wanted} - constant.keys())
     errors += [invalid(f"spec.params.{name}", given[name], "the workflow has no such parameter") for name in unknown]
     if any(source_of(trigger)):

@@ -237,6 +237,20 @@ def test_any_kind_is_explained_by_its_conditions() -> None:
     ]
 
 
+def test_what_is_ready_says_what_it_waits_for() -> None:
+    ready = {"type": "Ready", "status": "True", "reason": "Waiting", "message": "it fires when its time comes"}
+    trigger = {
+        "kind": "Trigger",
+        "metadata": {"name": "nightly", "generation": 1},
+        "status": {"observedGeneration": 1, "conditions": [ready]},
+    }
+
+    finding = explain(trigger, Situation(NOW))
+
+    assert list(finding.lines()) == ["Trigger nightly is there.", "  it fires when its time comes."]
+    assert finding.settled
+
+
 def test_recent_warnings_are_added_once() -> None:
     def event(reason: str, message: str, time: str = "2025-01-31T11:59:30Z") -> dict[str, Any]:
         involved = {"kind": "Deployment", "name": "web", "uid": "uid-web"}

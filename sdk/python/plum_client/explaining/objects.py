@@ -226,7 +226,9 @@ def _other(item: Object, situation: Situation) -> Finding:
     if not reasons and phase not in ("Failed", "Timeout", "Error", "Pending", "Queued", "Unknown"):
         said = f" and {phase}" if phase else ""
         without = "" if item.get("status") else "; its kind has no status, so it is what was written"
-        return Finding(f"{name_of(item)} is there{said}{without}.", settled=True)
+        ready = condition(item, "Ready")
+        told = str(ready.get("message") or "") if ready is not None else ""
+        return Finding(f"{name_of(item)} is there{said}{without}.", (Finding(sentence(told)),) if told else (), settled=True)
     state = f"is {phase}" if phase else "is not where it should be"
     return Finding(f"{name_of(item)} {state}.", (*reasons, *_children(situation)))
 
