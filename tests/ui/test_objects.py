@@ -6,7 +6,7 @@ import json
 
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import OpenPage, UiSite, check_accessibility
+from tests.support.browser import OpenPage, UiSite, check_accessibility, page_errors
 
 DEFINITION = """\
 apiVersion: apiextensions.k8s.io/v1
@@ -35,6 +35,15 @@ apiVersion: plant.example/v1
 kind: Pump
 metadata: {{name: p1, namespace: default}}
 spec: {{flow: {flow}}}
+"""
+TASK = """\
+apiVersion: plum.dev/v1
+kind: TaskDefinition
+metadata: {name: by-form, namespace: default}
+spec:
+  task: builtin.echo
+  retry:
+    limit: 2 # as the manual says
 """
 BROKEN = """\
 apiVersion: plum.dev/v1
@@ -95,6 +104,39 @@ def test_a_kind_of_a_user_is_defined_edited_and_rolled_back(site: UiSite, open_p
     page.get_by_role("tab", name="Why").click()
     expect(page.get_by_role("tabpanel")).to_contain_text("Pump p1")
     check_accessibility(page)
+
+
+def test_a_kind_without_a_form_of_its_own_is_made_by_form_with_its_yaml_beside_it(site: UiSite, open_page: OpenPage) -> None:
+    page = open_page("/ui/create?kind=TaskDefinition&apiVersion=plum.dev/v1")
+    page_errors(page).expect("422")
+    form = page.get_by_role("form", name="Form")
+    form.get_by_label("name", exact=True).first.fill("Not A Name")
+    expect(form.get_by_role("alert").filter(has_text="RFC 1123")).to_be_visible()  # what the API refuses stands at its field
+    form.get_by_label("name", exact=True).first.fill("by-form")
+    expect(page.get_by_text("The API would accept it.")).to_be_visible()
+    form.locator("summary").filter(has_text="retry").click()
+    form.get_by_label("limit", exact=True).fill("2")
+    yaml = page.get_by_role("textbox", name="Create from YAML")
+    expect(yaml).to_contain_text("limit: 2")
+
+    write(page, "Create from YAML", "# why twice\n" + TASK)
+    form.get_by_label("limit", exact=True).fill("3")
+    expect(yaml).to_contain_text("limit: 3 # as the manual says")
+    expect(yaml).to_contain_text("# why twice")
+    check_accessibility(page)
+    page.get_by_role("button", name="Plan").click()
+    expect(page.get_by_role("listitem").filter(has_text="TaskDefinition by-form")).to_be_visible()
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("Applied:")).to_be_visible()
+    stored = json.loads(site.run("get", "taskdefinition/by-form", "-o", "json").out)
+    assert (stored["spec"]["retry"]["limit"], stored["spec"]["task"]) == (3, "builtin.echo")
+
+    page.goto(f"{site.url}/ui/objects/plum.dev/v1/taskdefinitions/default/by-form?tab=yaml&view=form")
+    expect(page.get_by_label("name", exact=True).first).to_be_disabled()
+    page.get_by_label("timeout", exact=True).first.fill("1m")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("Applied.")).to_be_visible()
+    assert json.loads(site.run("get", "taskdefinition/by-form", "-o", "json").out)["spec"]["timeout"] == "1m"
 
 
 def test_the_overview_leads_from_what_differs_to_the_reason(site: UiSite, open_page: OpenPage) -> None:
