@@ -18,6 +18,7 @@ from plum_schemas.core import ConfigMap
 from tests.support.programs import Sandbox, sandbox
 
 LOAD = 20_000
+LEVEL = "/kv/default/level"
 
 
 def private_mounts() -> bool:
@@ -62,10 +63,15 @@ async def write_until_full(api: ApiClient) -> tuple[list[str], ApiError]:
 async def test_a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_restart(tmp_path: Path) -> None:
     async with on_a_small_disk(tmp_path, 24) as (box, disk):
         api = box.api()
+        ask = api.transport.request  # type: ignore[attr-defined]
+        assert (await ask("PUT", LEVEL, {"content-type": "text/plain"}, b"before")).status == 201
         (disk / "ballast").write_bytes(bytes(16 << 20))
 
         written, refusal = await write_until_full(api)
 
+        put = await ask("PUT", LEVEL, {"content-type": "text/plain"}, b"x" * 60_000)
+        assert (put.status, b"full; nothing was written" in put.body) == (503, True), put.body
+        assert (await ask("GET", LEVEL)).body == b"before"
         assert refusal.status["code"] == 503, refusal.status
         assert refusal.status["reason"] == "ServiceUnavailable"
         assert refusal.retry_after > 0, "clients that wait and retry succeed once there is room"
@@ -73,7 +79,7 @@ async def test_a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_re
         assert len(written) > 10
         listed = {item.metadata.name for item in await api.list(ConfigMap, "default")}
         assert listed == set(written), "reads go on, and what was refused is not there"
-        healthy = await api.transport.request("GET", "/livez")  # type: ignore[attr-defined]
+        healthy = await ask("GET", "/livez")
         assert healthy.status == 200
         for attempt in range(20):
             with pytest.raises(ApiUnavailableError):
@@ -87,6 +93,7 @@ async def test_a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_re
         assert next(p.pid for p in box.programs) == pid
         names = {item.metadata.name for item in await api.list(ConfigMap, "default")}
         assert names == {*written, "after"}
+        assert (await ask("PUT", LEVEL, {"content-type": "text/plain"}, b"after")).status == 200
 
 
 async def _accepted(api: ApiClient) -> bool:

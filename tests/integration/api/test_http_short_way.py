@@ -7,6 +7,11 @@ import random
 import re
 from pathlib import Path
 
+from plum_controller.api.protocol import Protocol
+from plum_controller.api.server import ApiServer
+from plum_controller.main import bind, build
+from plum_controller.settings import Settings
+
 from tests.support.server import RunningServer, running_server
 
 NO_CONTROLLERS = {"PLUM_CONTROLLERS_ENABLED": "false"}
@@ -55,6 +60,66 @@ async def test_requests_in_any_pieces_are_answered_in_order(server: RunningServe
             found = await read_answer(reader)
             assert (found[0], body in found[2]) == (status, True), (sent[:80], found)
         writer.close()
+
+
+class Wire(asyncio.Transport):
+    """A connection of which a test decides when bytes arrive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.closed = self.paused = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += bytes(data)
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)}.get(name, default)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+async def test_what_comes_while_a_put_is_on_its_way_to_the_disk_waits_for_it() -> None:
+    settings = Settings(store="memory:")
+    async with build(settings) as api:
+        server = ApiServer(api, settings, bind("127.0.0.1", 0))
+        await server.start()
+        wire, protocol = Wire(), server._make_protocol()
+        protocol.connection_made(wire)
+        assert isinstance(protocol, Protocol)
+
+        protocol.data_received(request("PUT", "/kv/default/first", b"made"))  # the namespace is there, the disk is slow
+        later = request("GET", "/kv/default/first") + request("PUT", "/kv/default/second", b"2")
+        for at in range(0, len(later), 7):
+            protocol.data_received(later[at : at + 7])
+        before, paused = wire.sent, wire.paused
+        async with asyncio.timeout(20):
+            while wire.sent.count(b"HTTP/1.1 ") < 3:
+                await asyncio.sleep(0)
+        protocol.data_received(request("PUT", "/kv/default/last", b"3"))
+        protocol.shutdown()  # a server that stops finishes what it took
+        held = wire.closed
+        async with asyncio.timeout(20):
+            while not wire.closed:
+                await asyncio.sleep(0)
+        last = api.service.entries.find("default", "last")
+        protocol.connection_lost(None)
+        await server.close()
+
+    assert (before, paused, wire.paused, held) == (b"", True, False, False)
+    statuses = [int(part[:3]) for part in wire.sent.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == [201, 200, 201, 201] and b"made" in wire.sent and b"connection: close" in wire.sent
+    assert last is not None
 
 
 async def test_both_ways_give_the_same_answers(server: RunningServer) -> None:
