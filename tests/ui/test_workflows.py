@@ -246,3 +246,44 @@ def test_a_trigger_shows_its_next_times_and_is_fired(site: UiSite, open_page: Op
     expect(page.get_by_role("button", name="refuse, ").first).to_be_visible()
     page.set_viewport_size({"width": PHONE["width"], "height": PHONE["height"]})
     check_accessibility(page)
+
+
+GREET = """
+apiVersion: plum.dev/v1
+kind: TaskDefinition
+metadata: {name: ui-greet}
+spec:
+  executor: os_process
+  process:
+    command: [sh, -c, 'echo "looking at $0" >&2; echo "{\\"said\\": 7}"; test "$0" = cellar || exit 5', "${{ payload.place }}"]
+  payloadSchema: {type: object, required: [place], properties: {place: {type: string}}}
+  retry: {limit: 1, initial: 1s}
+"""
+
+
+def test_a_task_is_run_by_form_and_shows_its_attempts_output_and_log(site: UiSite, open_page: OpenPage) -> None:
+    site.apply("greet", GREET)
+    page = open_page("/ui/tasks?ns=default")
+    page.get_by_role("tab", name=re.compile("^Definitions")).click()
+    check_accessibility(page)
+    page.get_by_role("row").filter(has_text="ui-greet").get_by_role("button", name="Run").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("place").fill("attic")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+
+    panel = page.get_by_role("tabpanel")
+    expect(page.get_by_text("exit code 5").or_(page.get_by_text("code 5")).first).to_be_visible(timeout=60_000)
+    page.get_by_role("tab", name="Attempts").click()
+    expect(panel.get_by_role("row")).to_have_count(5, timeout=60_000)  # the head, and two for each attempt
+    page.get_by_role("tab", name="Log", exact=True).click()
+    expect(panel).to_contain_text("looking at attic")
+    check_accessibility(page)
+    expect(page.get_by_role("button", name="Cancel")).to_contain_text("It has ended.")
+
+    page.goto(f"{site.url}/ui/tasks/definitions/default/ui-greet")
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    page.get_by_role("dialog").get_by_label("place").fill("cellar")
+    page.get_by_role("dialog").get_by_role("button", name="Run", exact=True).click()
+    expect(panel).to_contain_text("said: 7", timeout=60_000)
+    page.get_by_role("tab", name="Input").click()
+    expect(panel).to_contain_text("place: cellar")
