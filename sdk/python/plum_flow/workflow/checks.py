@@ -71,14 +71,11 @@ def _check_node(node: WorkflowNode, path: str, seen: Seen) -> Iterator[FieldErro
     yield from check_given(node, path)
     if node.timeout and not parse_duration(node.timeout):
         yield invalid(f"{path}.timeout", node.timeout, NO_TIME)
-    inside = frozenset(child.name for child in node.body.nodes) if node.body is not None else frozenset[str]()
-    looping = seen.inside(node)._replace(
-        names=Names(seen.names.variables | LOOP_ROOTS, seen.names.members | inside),
-        visible=lambda name: name in inside or seen.visible(name),
-    )
     conditions = [("when", node.when, seen), ("condition", node.condition, seen)]
     conditions += [(f"cases[{index}].condition", case.condition, seen) for index, case in enumerate(node.cases)]
-    conditions += [("while", node.while_, looping), ("until", node.until, looping)]
+    if node.while_ or node.until:
+        looping = _around_body(node, seen)
+        conditions += [("while", node.while_, looping), ("until", node.until, looping)]
     if node.wait is not None:
         conditions.append(("wait.condition", node.wait.condition, seen._replace(names=seen.names._replace(tables=TABLES))))
         yield from _check_wait(node.wait, f"{path}.wait", seen, node.name)
@@ -90,6 +87,15 @@ def _check_node(node: WorkflowNode, path: str, seen: Seen) -> Iterator[FieldErro
         yield invalid(f"{path}.taskRef", node.task_ref, f"there is no such builtin; there are {', '.join(BUILTINS)}")
     if node.type in ("branch", "condition", "parallel", "loop", "map", "wait") and node.retry is not None:
         yield forbidden(f"{path}.retry", f"a node of type {node.type} is not tried again; give the nodes inside a retry policy")
+
+
+def _around_body(node: WorkflowNode, seen: Seen) -> Seen:
+    """What the conditions of a loop see: its variables, and the nodes of its body."""
+    inside = frozenset(child.name for child in node.body.nodes) if node.body is not None else frozenset[str]()
+    return seen.inside(node)._replace(
+        names=Names(seen.names.variables | LOOP_ROOTS, seen.names.members | inside),
+        visible=lambda name: name in inside or seen.visible(name),
+    )
 
 
 def _check_wait(wait: Wait, path: str, seen: Seen, own: str) -> Iterator[FieldError]:
