@@ -31,7 +31,6 @@ from plum_flow.running.actor import Actor
 from plum_flow.running.journal import space_of
 from plum_flow.running.made import facts_of, place_of
 from plum_flow.running.statuses import status_of
-from plum_flow.workflow.graph import compile_definition
 from plum_flow.workflow.loading import load
 from plum_flow.workflow.rows import RUN_KEY, decode_node, decode_run
 from plum_flow.workflow.state import Run
@@ -40,7 +39,7 @@ from plum_schemas.taskrun import TaskRun
 from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, WorkflowRun
 
 from plum_agent.workflows.effects import Effects, InnerRuns, run_ended
-from plum_agent.workflows.inner import ending_of
+from plum_agent.workflows.inner import Plans, ending_of
 from plum_agent.workflows.store import Ending, Head, Piece, RunStore
 from plum_agent.workflows.tasks import LocalTasks
 
@@ -82,6 +81,7 @@ class Around:
     random: Random
     latest: Callable[[WorkflowRun], WorkflowRun | None]
     """The newest version of a run that the controller has told of."""
+    plans: Plans
     inner: Inner
     outgoing: OutgoingClient
     events: EventRecorder | None
@@ -94,7 +94,7 @@ class Delegated:
         self.head = head
         self.given_up = False
         self._around = around
-        self._plan = compile_definition(head.bundle.definition, head.bundle.definition_hash)
+        self._plan = around.plans.of(head)
         self._effects = Effects(
             head, around.node, around.tasks, around.inner, around.outgoing, around.clock, around.events, self._moved, self._broken
         )

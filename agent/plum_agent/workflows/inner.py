@@ -7,6 +7,7 @@ the way there, when it can be reached: `Merge.runs` of the run around it; from t
 from __future__ import annotations
 
 import uuid
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from plum_flow.running.actor import Actor
 from plum_flow.running.made import metadata_of
 from plum_flow.running.names import CARRIED_ANNOTATION, DEPTH_LABEL, MAX_DEPTH
 from plum_flow.secret_marks import Held
-from plum_flow.workflow.graph import compile_definition
+from plum_flow.workflow.graph import DefinitionPlan, compile_definition
 from plum_flow.workflow.marked_params import misuse
 from plum_flow.workflow.messages import Execute
 from plum_flow.workflow.params import begin_with
@@ -27,6 +28,7 @@ from plum_schemas.workflowrun import WorkflowRun, WorkflowRunSpec, WorkflowRunSt
 
 from plum_agent.workflows.store import Ending, Head
 
+PLANS_KEPT = 20
 TOKEN = 1
 """Of runs inside: only the node that has the run around them ever has them."""
 
@@ -92,3 +94,20 @@ def bundle_inside(parent: Head, workflow: str) -> Any:
 def ending_of(row: RunRow) -> Ending:
     """How a run has ended, for the run around it."""
     return Ending(phase=row.phase, reason=row.reason, message=row.message, outputs=row.outputs)
+
+
+class Plans:
+    """Definitions made ready to run: each once, however many runs of it there are inside of a loop."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, DefinitionPlan] = OrderedDict()
+
+    def of(self, head: Head) -> DefinitionPlan:
+        digest = head.bundle.definition_hash
+        found = self._known.get(digest)
+        if found is None:
+            found = self._known[digest] = compile_definition(head.bundle.definition, digest)
+            if len(self._known) > PLANS_KEPT:
+                self._known.popitem(last=False)
+        self._known.move_to_end(digest)
+        return found

@@ -39,7 +39,7 @@ from plum_agent.tasks.record import TaskLedger
 from plum_agent.tasks.runner import NodeTasks
 from plum_agent.tasks.surroundings import Surroundings
 from plum_agent.workflows.delegated import Around, Delegated, GivenUpError
-from plum_agent.workflows.inner import bundle_inside
+from plum_agent.workflows.inner import Plans, bundle_inside
 from plum_agent.workflows.store import Ending, Head, RunStore
 from plum_agent.workflows.tasks import LocalTasks
 
@@ -101,7 +101,7 @@ class NodeRuns:
         )
         self._around = Around(
             around.node, api, around.clock, self._store, self._local, around.random,
-            lambda run: self._informer.get(run.key), self, outgoing, around.events,
+            lambda run: self._informer.get(run.key), Plans(), self, outgoing, around.events,
         )  # fmt: skip
         self._runs: dict[str, Delegated] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
