@@ -89,6 +89,8 @@ def test_a_cut_is_told_and_healed_without_losing_filter_order_or_place(site: UiS
         page.reload()
         expect(count).to_contain_text("60 of")
         expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "descending")
+        expect(page.locator('[data-row="25"]')).to_be_visible()
+        assert page.locator(".scroller").evaluate("(element) => element.scrollTop") == 700
 
 
 def _lists(requests: list[str]) -> int:
