@@ -22,6 +22,7 @@ from plum_controller.api.entrance import Entrance
 from plum_controller.api.heads import Head, Plain
 from plum_controller.api.identity import Identity
 from plum_controller.api.requests import Answer, ApiRequest
+from plum_controller.resources.errors import ApiStatusError
 from plum_controller.settings import Settings
 from plum_controller.store.errors import PreconditionError
 
@@ -45,7 +46,7 @@ class Swift:
         """Count a request in whose body is still on its way; -1 when there are too many."""
         try:
             return self._entrance.in_flight.enter(method)
-        except Exception:  # the long way will say so
+        except ApiStatusError:  # the long way will say so
             return -1
 
     def leave(self, place: int) -> None:
