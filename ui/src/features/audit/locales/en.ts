@@ -4,6 +4,7 @@ export default {
   time: 'When',
   user: 'Who',
   verb: 'Did',
+  verbs: { create: 'create', update: 'update', patch: 'patch', apply: 'apply', delete: 'delete', deletecollection: 'deletecollection', get: 'get', list: 'list', watch: 'watch', login: 'login', logout: 'logout', connect: 'connect', exec: 'exec', impersonate: 'impersonate' },
   subject: 'With',
   outcome: 'Outcome',
   address: 'From',

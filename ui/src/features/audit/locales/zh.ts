@@ -6,6 +6,7 @@ export default {
   time: '时间',
   user: '用户',
   verb: '操作',
+  verbs: { create: '新建', update: '更新', patch: '修改', apply: '应用', delete: '删除', deletecollection: '批量删除', get: '读取', list: '列出', watch: '监听', login: '登录', logout: '退出登录', connect: '连接', exec: '执行命令', impersonate: '冒用身份' },
   subject: '对象',
   outcome: '结果',
   address: '来源',
