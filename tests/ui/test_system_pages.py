@@ -113,15 +113,18 @@ def test_a_sync_goes_back_to_an_earlier_revision(site: UiSite, open_page: OpenPa
     expect(page.get_by_text("the new one is not good")).to_have_count(0)
 
 
-@pytest.mark.parametrize(("language", "events", "settings"), [("en", "Events", "Settings"), ("zh", "事件", "设置")])
-def test_events_and_settings(open_page: OpenPage, language: str, events: str, settings: str) -> None:
+@pytest.mark.parametrize(
+    ("language", "events", "reason", "settings", "free"),
+    [("en", "Events", "NodeReady", "Settings", "MiB free for the store"), ("zh", "事件", "节点就绪", "设置", "存储可用空间")],
+)
+def test_events_and_settings(open_page: OpenPage, language: str, events: str, reason: str, settings: str, free: str) -> None:
     page = open_page("/ui/events", language=language)
     expect(page.get_by_role("heading", level=1)).to_have_text(events)
-    expect(page.get_by_role("row").filter(has_text="NodeReady").first).to_be_visible()
+    expect(page.get_by_role("row").filter(has_text=reason).first).to_be_visible()
     check_accessibility(page)
 
     page.goto(page.url.replace("/ui/events", "/ui/settings"))
     expect(page.get_by_role("heading", level=1)).to_have_text(settings)
     expect(page.get_by_role("row").filter(has_text="PLUM_SESSION_SECONDS")).to_contain_text("43200")
-    expect(page.get_by_text("MiB free for the store")).to_be_visible()
+    expect(page.get_by_text(free)).to_be_visible()
     check_accessibility(page)
