@@ -20,14 +20,14 @@ metadata: {{name: valve-1}}
 spec:
   template:
     command: [{python}, -m, plum_worker.simulator, valve, valve-1]
-    ports: [{{name: http}}]
-    service: {{name: valve, port: http}}
+    ports: [{{name: http, port: 0}}]
+    services: [{{name: valve, port: http}}]
     terminationGracePeriodSeconds: 2
 ---
 apiVersion: plum.dev/v1
 kind: TaskDefinition
 metadata: {{name: greet}}
-spec: {{executor: process, process: {{command: [echo, hi]}}}}
+spec: {{executor: os_process, process: {{command: [echo, hi]}}}}
 ---
 apiVersion: plum.dev/v1
 kind: TaskRun
