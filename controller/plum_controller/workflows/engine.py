@@ -12,48 +12,39 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
-import msgspec
 from plum_client.controller import Controller, Watch
-from plum_client.errors import NotFoundError
 from plum_client.manager import Manager
 from plum_client.reconciler import Result
-from plum_flow.calls import TaskFailedError
-from plum_flow.expressions import ExpressionError
 from plum_flow.running.actor import Actor
-from plum_flow.running.journal import MERGES, RUNS, space_of
+from plum_flow.running.journal import space_of
 from plum_flow.running.made import facts_of, place_of, run_uid_of
-from plum_flow.running.statuses import ended_early
 from plum_flow.workflow.asks import approver_refusal, refusal
 from plum_flow.workflow.graph import DefinitionPlan
 from plum_flow.workflow.loading import load
-from plum_flow.workflow.marked_params import misuse
 from plum_flow.workflow.messages import Changes, Effect, Execute, Refused, Told
-from plum_flow.workflow.params import begin_with
-from plum_flow.workflow.reuse import reused_rows
 from plum_flow.workflow.rows import RUN_KEY, NodeRow, RunRow, decode_node, decode_run, encode, shown
 from plum_flow.workflow.state import Run
 from plum_schemas.base import ObjectKey
-from plum_schemas.durations import parse_duration
 from plum_schemas.node import Node
 from plum_schemas.resource import Resource
 from plum_schemas.taskrun import TaskRun
-from plum_schemas.workflow import Workflow, WorkflowSpec, run_obstacle
-from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, RunPhase, WorkflowRun, WorkflowRunStatus
+from plum_schemas.workflow import Workflow
+from plum_schemas.workflowrun import TERMINAL_RUN_PHASES, RunCommand, RunPhase, WorkflowRun
 
 from plum_controller.domain.delegation import tellings
-from plum_controller.domain.reservations import missing
-from plum_controller.workflows.admission import Admission, Group
+from plum_controller.workflows.admission import Admission
 from plum_controller.workflows.definitions import Definitions
 from plum_controller.workflows.delegations import Delegations, NotDelegableError, Prepared
 from plum_controller.workflows.effects import Effects
 from plum_controller.workflows.feeds import Feeds
 from plum_controller.workflows.hooks import Outbox, OutboxJournal
+from plum_controller.workflows.preparing import Beginning, Preparation, RefusedRunError, group_of, write_early
 from plum_controller.workflows.stage_control import StageControl
 from plum_controller.workflows.status_writer import StatusWriter
 from plum_controller.workflows.steps import StepRunner
+from plum_controller.workflows.upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +53,6 @@ RELOAD_SECONDS = 0.5
 
 
 ReadRows = Callable[[], Awaitable[Mapping[str, bytes]]]
-
-
-class RefusedRunError(Exception):
-    """A run that can never start."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 def add_to(manager: Manager, journal: OutboxJournal, steps: Mapping[str, StepRunner] | None = None) -> WorkflowEngine:
@@ -96,8 +78,6 @@ class WorkflowEngine:
         self._clock = manager.clock
         self._journal = journal
         self._recorder = manager.recorder("workflow-engine")
-        self._workflows = manager.informer(Workflow)
-        self._devices = manager.informer(Resource)
         self._runs = manager.informer(WorkflowRun, indexers={"workflow-run": run_uid_of})
         self._tasks = manager.informer(TaskRun, indexers={"workflow-run": run_uid_of})
         self._runs.add_handler(self._run_changed)
@@ -107,6 +87,8 @@ class WorkflowEngine:
         self._admission = Admission()
         self.delegations = Delegations(manager, journal, self._prepare_delegated, self.feeds.changed)
         self._effects = Effects(self._api, self._clock, self._tasks, self._runs, steps, self._refuse)
+        self._preparation = Preparation(manager, journal, self._definitions, self._admission, self._effects.given)
+        self._upkeep = Upkeep(journal, self._definitions, self._runs)
         self.hooks: Outbox | None = None
         """Tells other programs; what it has to tell is stored with the step that it tells of."""
         self._actors: dict[str, Actor] = {}
@@ -114,8 +96,6 @@ class WorkflowEngine:
         """Of runs that nodes carry out."""
         self._statuses = StatusWriter(self._api, self._clock, self._runs, self._ended)
         self._background: set[asyncio.Task[None]] = set()
-        self._swept = False
-        self._sweeping = asyncio.Lock()
         self._closed = False
 
     @property
@@ -212,9 +192,9 @@ class WorkflowEngine:
             gone = old or found
             self._drop(gone.metadata.uid)
             self.feeds.forget(gone.metadata.uid)
-            self._spawn(self._forget_rows(gone.metadata.uid))
+            self._spawn(self._upkeep.forget(gone.metadata.uid))
         elif new.status.phase in ("Pending", "Running", "Paused") and new.spec.workflow_ref:
-            self._admission.start(_group(new), uid, new.key)
+            self._admission.start(group_of(new), uid, new.key)
         self._made_changed(old, new)
 
     def _drop(self, uid: str) -> None:
@@ -232,9 +212,7 @@ class WorkflowEngine:
 
     async def reconcile(self, key: ObjectKey) -> Result:
         """Admit a run, load it after a restart, or pass on what people ask of it."""
-        if not self._swept:
-            async with self._sweeping:
-                await self._sweep()
+        await self._upkeep.sweep()
         run = self._runs.get(key)
         if run is None or self._closed:
             return Result.wait_for_change()
@@ -245,7 +223,8 @@ class WorkflowEngine:
             if run.status.node:
                 await self.delegations.settle(run)
             return Result.wait_for_change()
-        if run.status.phase == "Queued" and run.spec.reservations and not await self._holds_devices(run):
+        waits = run.status.phase == "Queued" and run.spec.reservations and uid not in self._actors
+        if waits and not await self._preparation.holds_devices(run):
             return Result.wait_for_change()
         if run.spec.delegate is not None:
             return await self._delegated(run)
@@ -260,23 +239,6 @@ class WorkflowEngine:
                 return Result.wait_for_change()
         actor.steer(run.spec)
         return Result.wait_for_change()
-
-    async def _holds_devices(self, run: WorkflowRun) -> bool:
-        """Whether every device that the run reserves is its own now; otherwise it says what it waits for."""
-        if run.spec.state == "Canceled" or run.metadata.uid in self._actors:
-            return True
-        found = {
-            one.resource: self._devices.get(ObjectKey(run.metadata.namespace, one.resource)) for one in run.spec.reservations
-        }
-        held = {name: None if one is None else [claim.uid for claim in one.status.reservations] for name, one in found.items()}
-        waits = missing(held, run.metadata.uid)
-        if not waits:
-            return True
-        device = found[waits[0]]
-        claims = [] if device is None else [claim for claim in device.status.waiting if claim.uid == run.metadata.uid]
-        why = claims[0].reason if claims else f"there is no Resource {waits[0]}" if device is None else f"{waits[0]} is not free"
-        await self._end_early(run, "Queued", "WaitsForReservation", why)
-        return False
 
     def of_device(self, old: Resource | None, new: Resource | None) -> list[ObjectKey]:
         """Runs that hold a device now, or wait for one for another reason."""
@@ -303,12 +265,8 @@ class WorkflowEngine:
         return Result.wait_for_change()
 
     async def _prepare_delegated(self, run: WorkflowRun) -> Prepared | None:
-        prepared = await self._prepare(run)
-        if prepared is None:
-            return None
-        plan, row, earlier = prepared
-        kept = await self._kept_rows(run, plan, row, earlier) if earlier is not None else []
-        return plan.spec, row, {key: encode(node) for key, node in kept}
+        begun = await self._preparation.prepare(run)
+        return None if begun is None else (begun.plan.spec, begun.row, {key: encode(node) for key, node in begun.kept})
 
     async def _open(self, run: WorkflowRun) -> Actor | None:
         """The actor of a run: loaded if it has rows, else admitted. None: it waits."""
@@ -319,41 +277,12 @@ class WorkflowEngine:
         if run.spec.state == "Canceled":
             await self._end_early(run, "Canceled", "Canceled", "the run was cancelled before it started")
             return None
-        prepared = await self._prepare(run)
-        if prepared is None:
+        begun = await self._preparation.prepare(run)
+        if begun is None:
             return None
-        plan, row, earlier = prepared
-        if earlier is not None:
-            return await self._take_over(run, plan, row, earlier)
-        return await self._adopt(run, plan, Run(plan, uid, run.metadata.name, row, facts_of(run)))
-
-    async def _prepare(self, run: WorkflowRun) -> tuple[DefinitionPlan, RunRow, tuple[str, RunRow] | None] | None:
-        """Admit a run: what it executes, how it begins, and what it takes over. None: it waits. Raises `RefusedRunError`."""
-        spec, earlier = await self._definition_of(run)
-        if run.spec.workflow_ref and not await self._admit(run, spec):
-            return None
-        try:
-            held = await self._effects.given.held_by(run.spec.secrets, run.metadata.namespace)
-        except TaskFailedError as error:
-            raise RefusedRunError(error.reason, error.message) from error
-        params, problem = begin_with(spec.params, run.spec.params, held, "spec.params")
-        if problem and earlier is None:
-            raise RefusedRunError("InvalidParams", problem)
-        try:
-            plan = await self._definitions.pin(spec)
-        except (ExpressionError, KeyError, ValueError) as error:
-            raise RefusedRunError("InvalidDefinition", str(error)) from error
-        workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
-        known = workflow is not None and workflow.status.definition_hash == plan.hash
-        revision = workflow.status.revision if workflow is not None and known else 0
-        if problem := misuse(plan, params, held.marks):
-            raise RefusedRunError("SecretInCondition", problem)
-        paused = run.spec.state == "Paused"
-        row = RunRow(hash=plan.hash, revision=revision, params=params, secrets=run.spec.secrets, paused=paused)
-        timeout = run.spec.timeout or spec.timeout
-        if timeout:
-            row.deadline = self._clock.now() + timedelta(seconds=parse_duration(timeout))
-        return plan, row, earlier
+        if run.spec.start_from is not None:
+            return await self._take_over(run, begun)
+        return await self._adopt(run, begun.plan, Run(begun.plan, uid, run.metadata.name, begun.row, facts_of(run)))
 
     async def _load(self, run: WorkflowRun, rows: Mapping[str, bytes]) -> Actor:
         row = decode_run(rows[RUN_KEY])
@@ -375,84 +304,21 @@ class WorkflowEngine:
             actor.redactor = await self._effects.given.redactor(run.metadata.namespace, secrets, loaded.row.secrets)
         self._actors[uid] = actor
         if run.spec.workflow_ref:
-            self._admission.start(_group(run), uid, run.key)
+            self._admission.start(group_of(run), uid, run.key)
         actor.begin()
         if loaded.is_done:
             self.moved(actor)
         return actor
 
-    async def _definition_of(self, run: WorkflowRun) -> tuple[WorkflowSpec, tuple[str, RunRow] | None]:
-        """What the run executes; for a rerun what the earlier one executed, with its uid and row."""
-        if run.spec.start_from is not None:
-            found = self._runs.get(ObjectKey(run.metadata.namespace, run.spec.start_from.run))
-            value = await self._journal.get(space_of(found.metadata.uid), RUN_KEY) if found is not None else None
-            if found is None or value is None:
-                raise RefusedRunError("RunMissing", f"spec.startFrom.run: there is no run {run.spec.start_from.run} with results")
-            row = decode_run(value)
-            plan = await self._definitions.plan(row.hash)
-            if plan is None:
-                raise RefusedRunError("DefinitionLost", f"the definition {row.hash} of run {found.metadata.name} is gone")
-            return plan.spec, (found.metadata.uid, row)
-        if run.spec.definition is not None:
-            return run.spec.definition, None
-        workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
-        if workflow is None:
-            raise RefusedRunError("WorkflowMissing", f"there is no Workflow {run.spec.workflow_ref}")
-        problem = run_obstacle(workflow.spec)
-        if problem:
-            raise RefusedRunError("WorkflowNotRunnable", f"Workflow {run.spec.workflow_ref} {problem}")
-        return workflow.spec, None
-
-    async def _admit(self, run: WorkflowRun, spec: WorkflowSpec) -> bool:
-        """Whether the run may start now. Those that may not are queued, or fail."""
-        workflow = self._workflows.get(ObjectKey(run.metadata.namespace, run.spec.workflow_ref))
-        current = workflow.spec if workflow is not None else spec
-        group, uid = _group(run), run.metadata.uid
-        verdict = self._admission.judge(group, run.key, current)
-        if current.state == "Paused":
-            verdict = verdict._replace(go=False, reason="WorkflowPaused", message=f"Workflow {run.spec.workflow_ref} is paused")
-        if verdict.go:
-            self._admission.start(group, uid, run.key)
-            return True
-        if verdict.forbidden:
-            raise RefusedRunError(verdict.reason, verdict.message)
-        created = run.metadata.creation_timestamp or self._clock.now()
-        self._admission.wait(group, uid, run.key, run.spec.priority or current.priority, created)
-        for other in verdict.cancel:
-            try:
-                await self._api.patch(WorkflowRun, other, {"spec": {"state": "Canceled"}})
-            except NotFoundError:
-                pass
-        await self._end_early(run, "Queued", verdict.reason, verdict.message)
-        return False
-
-    async def _take_over(self, run: WorkflowRun, plan: DefinitionPlan, row: RunRow, earlier: tuple[str, RunRow]) -> Actor:
+    async def _take_over(self, run: WorkflowRun, begun: Beginning) -> Actor:
         """A rerun: the results of the earlier run that stay are its first rows."""
-        kept = await self._kept_rows(run, plan, row, earlier)
+        plan, row, kept = begun
         values = {key: encode(node) for key, node in kept} | {RUN_KEY: encode(row)}
         await self._journal.commit(space_of(run.metadata.uid), values)
         self.feeds.changed(run.metadata.uid, {key: value for key, value in values.items() if key != RUN_KEY})
         return await self._adopt(
             run, plan, load(plan, run.metadata.uid, run.metadata.name, row, kept, self._clock.now(), facts_of(run))
         )
-
-    async def _kept_rows(
-        self, run: WorkflowRun, plan: DefinitionPlan, row: RunRow, earlier: tuple[str, RunRow]
-    ) -> list[tuple[str, NodeRow]]:
-        uid, known = earlier
-        assert run.spec.start_from is not None  # noqa: S101
-        row.params = {**known.params, **{name: value for name, value in run.spec.params.items() if name in known.params}}
-        row.secrets = [*known.secrets, *row.secrets]
-        row.started_at = self._clock.now()
-        nodes = []
-        after = ""
-        while piece := await self._journal.read(space_of(uid), after):
-            nodes += [(key, decode_node(value)) for key, value in piece if key != RUN_KEY and "[" not in key and ":" not in key]
-            after = piece[-1][0]
-        try:
-            return reused_rows(plan, nodes, run.spec.start_from.node)
-        except ValueError as error:
-            raise RefusedRunError("InvalidStart", f"spec.startFrom: {error}") from error
 
     # ---- what actors tell
 
@@ -508,48 +374,10 @@ class WorkflowEngine:
         self._drop(actor.run.uid)
 
     async def _end_early(self, run: WorkflowRun, phase: RunPhase, reason: str, message: str) -> None:
-        status: WorkflowRunStatus = ended_early(run.status, phase, reason, message, run.metadata.generation, self._clock.now())
-        if status != run.status:
-            await self._api.write_status(msgspec.structs.replace(run, status=status))
-        if phase != "Queued":
-            following = self._admission.end(run.metadata.uid)
-            if following is not None:
-                self.controller.enqueue(following)
-
-    # ---- upkeep
-
-    async def _sweep(self) -> None:
-        """Once, before the first run goes on: forget rows of runs that were deleted while nobody looked, and definitions that
-        nobody pins."""
-        if self._swept:
-            return
-        try:
-            used: set[str] = set()
-            known: set[str] = set()
-            for run in self._runs.list():
-                known.add(run.metadata.uid)
-                digest = run.status.definition_hash
-                if not digest and (value := await self._journal.get(space_of(run.metadata.uid), RUN_KEY)) is not None:
-                    digest = decode_run(value).hash  # it ended before its status said what it is pinned to
-                used.add(digest)
-            for prefix in (RUNS, MERGES):
-                after = ""
-                while spaces := await self._journal.spaces(prefix, after):
-                    after = spaces[-1]
-                    for space in spaces:
-                        if space.removeprefix(prefix) not in known:
-                            await self._journal.drop(space)
-            await self._definitions.forget_unused(used)
-        except Exception:
-            logger.exception("rows of former runs could not be removed")
-        self._swept = True
-
-    async def _forget_rows(self, uid: str) -> None:
-        try:
-            await self._journal.drop(space_of(uid))
-            await self._journal.drop(MERGES + uid)
-        except Exception as error:
-            logger.warning("rows of a run could not be removed", extra={"uid": uid, "error": str(error)})
+        await write_early(self._api, self._clock, run, phase, reason, message)
+        following = self._admission.end(run.metadata.uid)
+        if following is not None:
+            self.controller.enqueue(following)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._closed:
@@ -558,7 +386,3 @@ class WorkflowEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _group(run: WorkflowRun) -> Group:
-    return run.metadata.namespace, run.spec.workflow_ref
