@@ -130,8 +130,9 @@ class NodeAgent:
         outbox = directory / "outbox" if directory is not None else None
         sender = StatusSender(shared.api, self.informer, lambda: self.reconciler.units, shared.transport)
         self.delivery = DeliveryQueue(
-            sender.send, outbox, shared.random, sender.send_together if shared.transport is not None else None
-        )
+            sender.send, outbox, shared.random, sender.send_together if shared.transport is not None else None,
+            delivered=lambda key: self.queue.add(key) if sender.is_overwritten(key) else None,
+        )  # fmt: skip
         self.devices = DeviceHost(
             name,
             directory,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -67,8 +67,15 @@ class DeliveryQueue:
     """Sends reports until cancelled. `directory` None keeps them in memory only."""
 
     def __init__(
-        self, send: Send, directory: Path | None, random: Random | None = None, send_together: SendTogether | None = None
+        self,
+        send: Send,
+        directory: Path | None,
+        random: Random | None = None,
+        send_together: SendTogether | None = None,
+        delivered: Callable[[ObjectKey], None] = lambda key: None,
     ) -> None:
+        """`delivered` is told of each instance whose status has arrived and of which nothing else is on its way."""
+        self._on_delivered = delivered
         self._send = send
         self._send_together = send_together
         self._directory = directory
@@ -177,12 +184,12 @@ class DeliveryQueue:
         return [self._sending[key] for key in taken]
 
     async def _deliver(self, reports: Sequence[Report]) -> None:
+        refused: Collection[ObjectKey] = [report.key for report in reports]
         try:
             alone = reports
             if len(reports) > 1 and self._send_together is not None:
                 alone = await self._send_together(reports)
-            for report in alone:
-                await self._send_one(report)
+            refused = [report.key for report in alone if not await self._send_one(report)]
         except (ApiUnavailableError, TooManyRequestsError) as error:
             await self._put_back(reports, error)
             return
@@ -195,21 +202,25 @@ class DeliveryQueue:
             logger.exception("statuses could not be sent", extra={"keys": [str(report.key) for report in reports]})
         self._failures = 0
         for report in reports:
-            self._delivered(report.key)
+            self._delivered(report.key, report.key not in refused)
 
-    async def _send_one(self, report: Report) -> None:
+    async def _send_one(self, report: Report) -> bool:
         try:
             await self._send(report)
         except (ApiUnavailableError, TooManyRequestsError):
             raise
         except ApiError as error:
             logger.warning("status was refused", extra={"key": str(report.key), "error": str(error)})
+            return False
+        return True
 
-    def _delivered(self, key: ObjectKey) -> None:
+    def _delivered(self, key: ObjectKey, arrived: bool) -> None:
         self._sending.pop(key, None)
         if key not in self._pending:
             self._places.pop(key, None)
             self._unstore(key)
+            if arrived:
+                self._on_delivered(key)
         self._tell_idle(key)
 
     async def _put_back(self, reports: Sequence[Report], error: ApiError) -> None:

@@ -84,6 +84,14 @@ class StatusSender:
                 left.append(report)  # alone it finds out for itself what is wrong, and what to do about it
         return left
 
+    def is_overwritten(self, key: ObjectKey) -> bool:
+        """Whether somebody wrote the object after the status that was delivered last.
+
+        That can be seen before the answer to the delivery is, and as long as a status is on its way nothing new is told.
+        """
+        unit, obj = self._units().get(key), self._informer.get(key)
+        return unit is not None and obj is not None and int(obj.metadata.resource_version or 0) > unit.delivered
+
     def _note(self, key: ObjectKey, revision: int) -> None:
         unit = self._units().get(key)
         if unit is not None:

@@ -16,6 +16,7 @@ from plum_agent.ports import PortBook
 from plum_client.client import ApiClient
 from plum_client.fake import FakeApi
 from plum_client.simulated import SimulatedClock, SimulatedLoop, run_simulated
+from plum_client.transport import Request, Response
 from plum_schemas.base import ObjectKey, ObjectMeta
 from plum_schemas.instance import INSTANCE_FINALIZER, Instance, InstanceSpec
 from plum_schemas.node import Node
@@ -52,6 +53,42 @@ class Fleet:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+class LateAnswers(FakeApi):
+    """Once it is armed, the node is called silent again while the answer to its next status is on its way."""
+
+    armed = False
+
+    async def silence(self) -> None:
+        found = self.get(Instance, "i0")
+        assert found is not None
+        status = msgspec.structs.replace(found.status, phase="Unknown", ready=False, reason="NodeSilent")
+        await self.client("node-controller").write_status(msgspec.structs.replace(found, status=status))
+
+    async def send(self, request: Request) -> Response:
+        response = await super().send(request)
+        if self.armed and request.method == "PATCH" and request.path.endswith("/instances/i0/status"):
+            self.armed = False
+            await self.silence()
+            await asyncio.sleep(1)
+        return response
+
+
+def test_a_status_that_is_overwritten_before_its_answer_arrives_is_told_again() -> None:
+    async def main(loop: SimulatedLoop) -> None:
+        api = LateAnswers(make_instance("i0", "n0"))
+        fleet = Fleet(loop, api, ["n0"], FakeOptions(start=0.05, ready=0.2, stop=0.1))
+        await asyncio.sleep(5)
+        await api.silence()
+        api.armed = True
+        await asyncio.sleep(5)
+        found = api.get(Instance, "i0")
+        await fleet.stop()
+        assert not api.armed
+        assert found is not None and (found.status.phase, found.status.ready) == ("Running", True)
+
+    run_simulated(main)
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
