@@ -13,7 +13,7 @@ DISTRIBUTIONS := schemas proto sdk/python controller agent cli
 PROJECTS := $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
 OWN := plum-schemas plum-proto plum-sdk
 # Two more than there are cores: tests of real programs wait more than they compute.
-SIDE_BY_SIDE = -n $$(( $$(nproc) < 7 ? $$(nproc) + 2 : 8 )) --dist loadfile
+SIDE_BY_SIDE = -n $$(( $$(nproc) < 7 ? $$(nproc) + 2 : 8 )) --dist loadfile --no-loadscope-reorder
 ALL_TESTS := $(BIN)/python -m pytest tests -m "not soak"
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 $(addprefix --no-emit-package ,$(OWN))
 

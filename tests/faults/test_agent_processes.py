@@ -254,32 +254,18 @@ async def test_a_cut_connection_fences_only_what_is_exclusive(tmp_path: Path) ->
         await site.create("alone", ["sleep", "1000"], exclusive=True)
         free, alone = (await site.running("free")).pid or 0, (await site.running("alone")).pid or 0
         await asyncio.sleep(1)
-        controller = _controller_of(site.url)
 
-        os.kill(controller, signal.SIGSTOP)
+        os.kill(site.controller_pid, signal.SIGSTOP)
         try:
             await until(lambda: not alive(alone))
             await asyncio.sleep(2)
             assert set(site.processes()) == {free}
         finally:
-            os.kill(controller, signal.SIGCONT)
+            os.kill(site.controller_pid, signal.SIGCONT)
 
         again = await site.wait("alone", lambda status: status.phase == "Running" and status.pid not in (None, alone), 30)
         assert again.ready
         assert (await site.running("free")).pid == free
-
-
-def _controller_of(url: str) -> int:
-    """Pid of the controller that listens there: our own child."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parent = (folder / "stat").read_text().rpartition(") ")[2].split()[1]
-                if int(parent) == os.getpid() and b"plum_controller" in (folder / "cmdline").read_bytes():
-                    return int(folder.name)
-            except OSError:
-                continue
-    raise AssertionError(f"no controller at {url}")
 
 
 async def test_a_full_disk_keeps_new_instances_from_starting_and_disturbs_no_other(tmp_path: Path) -> None:

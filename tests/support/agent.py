@@ -43,6 +43,8 @@ class Site:
         self.log = folder / "agent.log"
         self.api = ApiClient(HttpTransport(url), field_manager="test")
         self.agent: subprocess.Popen[bytes] | None = None
+        self.controller_pid = 0
+        """0 where the controller is somebody else's."""
         self.prefix: tuple[str, ...] = ()
         """Words before the agent's command: what puts it into other surroundings, and becomes it."""
 
@@ -207,6 +209,7 @@ async def running_site(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) 
     """A controller and an agent."""
     async with running_server(folder / "controller") as server:
         site = Site(folder, server.url)
+        site.controller_pid = server.process.pid
         site.prefix = prefix
         try:
             site.start_agent(*flags)
