@@ -9,7 +9,7 @@ export default {
   tab: { editor: 'Editor', runs: 'Runs', triggers: 'Triggers', versions: 'Versions' },
   pause: 'Pause', resume: 'Resume', statistics: '{runs} runs, {rate}% succeeded', durations: 'median {median}, 95% within {most}', allDetails: 'All details', gone: '{name} does not exist (any more).',
   deleteText: 'Delete {name}? Runs that go on keep the definition they started with.',
-  versions: 'Versions', from: 'From', to: 'To', when: 'When', who: 'By', current: 'current', rollback: 'Roll back', rollbackText: 'Write the definition of revision {revision} as a new revision? Runs that go on are not changed.', rolledBack: 'Back to the definition of revision {revision}.',
+  versions: 'Versions', from: 'From', to: 'To', when: 'When', cause: 'Cause', current: 'current', rollback: 'Roll back', rollbackText: 'Write the definition of revision {revision} as a new revision? Runs that go on are not changed.', rolledBack: 'Back to the definition of revision {revision}.',
   compareFrom: 'Compare from revision {revision}', compareTo: 'Compare to revision {revision}', difference: 'Differences', noDifference: 'No difference.',
   tools: 'Tools', undo: 'Undo', redo: 'Redo', arrange: 'Arrange automatically', graphs: 'Graphs', palette: 'Types of nodes', form: 'Properties', settings: 'Workflow', settingsHint: 'Choose a node in the graph to see its properties.',
   part: { main: 'Main', onFailure: 'On failure', finally: 'Finally' },

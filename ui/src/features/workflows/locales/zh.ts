@@ -11,7 +11,7 @@ const messages: typeof en = {
   tab: { editor: '编辑器', runs: '运行', triggers: '触发器', versions: '版本' },
   pause: '暂停', resume: '恢复', statistics: '{runs} 次运行，{rate}% 成功', durations: '中位 {median}，95% 在 {most} 内', allDetails: '全部详情', gone: '{name} 不存在（或已被删除）。',
   deleteText: '删除 {name}？进行中的运行仍使用启动时的定义。',
-  versions: '版本', from: '从', to: '到', when: '时间', who: '操作者', current: '当前', rollback: '回滚', rollbackText: '把修订 {revision} 的定义写成新的修订？进行中的运行不受影响。', rolledBack: '已恢复到修订 {revision} 的定义。',
+  versions: '版本', from: '从', to: '到', when: '时间', cause: '原因', current: '当前', rollback: '回滚', rollbackText: '把修订 {revision} 的定义写成新的修订？进行中的运行不受影响。', rolledBack: '已恢复到修订 {revision} 的定义。',
   compareFrom: '从修订 {revision} 比较', compareTo: '比较到修订 {revision}', difference: '差异', noDifference: '没有差异。',
   tools: '工具', undo: '撤销', redo: '重做', arrange: '自动排列', graphs: '图', palette: '节点类型', form: '属性', settings: '工作流', settingsHint: '在图中选择节点即可查看它的属性。',
   part: { main: '主图', onFailure: '失败时', finally: '最后' },
