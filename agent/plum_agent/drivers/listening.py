@@ -27,7 +27,7 @@ def listening_sockets(port: int) -> set[str]:
     wanted = b":%04X" % port
     found = set()
     for table in ("tcp", "tcp6"):
-        for line in read_bytes(f"{PROC}/net/{table}").splitlines()[1:]:
+        for line in read_bytes(f"{PROC}/net/{table}", enough=1).splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[3] == _LISTEN and fields[1].endswith(wanted):
                 found.add(f"socket:[{fields[9].decode()}]")

@@ -80,9 +80,13 @@ def list_pids() -> list[int]:
     return [int(name) for name in os.listdir(PROC) if name.isdigit()]  # noqa: PTH208 -- every process, thousands of times
 
 
-def read_bytes(path: str) -> bytes:
+def read_bytes(path: str, enough: int = 4096) -> bytes:
     """Empty for what is gone or forbidden: `/proc` changes while it is read. Any other error is raised: being out of
-    file descriptors must never look like the end of a process."""
+    file descriptors must never look like the end of a process.
+
+    A piece of fewer than `enough` bytes is the last one, which spares a call for each file of a process. Tables come in whole
+    lines: of those only an empty piece is the end (`enough=1`).
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -93,7 +97,7 @@ def read_bytes(path: str) -> bytes:
         pieces = []
         while piece := os.read(descriptor, 65536):
             pieces.append(piece)
-            if len(piece) < 4096:
+            if len(piece) < enough:
                 break
         return b"".join(pieces)
     except OSError as error:

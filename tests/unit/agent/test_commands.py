@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from plum_agent.drivers.base import Command, CommandRequest, Handle, Launch, Run
 from plum_agent.drivers.commands import family, left_behind
+from plum_agent.drivers.listening import listens
 from plum_agent.drivers.process import ProcessDriver
 from plum_agent.errors import RefusedError, StartError
 
@@ -189,6 +191,13 @@ async def test_only_ports_of_the_run_are_reached(site: Site) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as foreign, pytest.raises(RefusedError, match="nothing of it listens"):
         await site.driver.connect(site.launch.run, site.handle, foreign.getsockname()[1])
+
+
+def test_a_port_is_found_however_many_are_listened_on() -> None:
+    """The kernel gives the table of sockets in pieces of whole lines."""
+    with contextlib.ExitStack() as open_sockets:
+        ports = [open_sockets.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(100)]
+        assert [port for port in ports if not listens([os.getpid()], port)] == []
 
 
 def family_of(site: Site) -> list[int]:
