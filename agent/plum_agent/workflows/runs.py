@@ -11,6 +11,7 @@ nodes of type subworkflow  -> a run inside of the run (`inner.py`), on this node
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sqlite3
 from collections.abc import Mapping
@@ -283,6 +284,8 @@ class NodeRuns:
         forgetting.add_done_callback(lambda _: self._taking.pop(uid, None))
         if outer is not None:
             outer.look()
+        if not delegated.head.parent:
+            gc.collect()  # a run and those inside of it leave cycles, for which nobody looks by himself in days
 
     async def _keep_ending(self, uid: str, ending: Ending) -> None:
         """Of a run inside that has ended, so that none is begun again for the same node."""
