@@ -189,9 +189,17 @@ def test_an_author_draws_runs_and_repairs_a_workflow_in_chinese(site: UiSite, op
     press(page, "跳过")
     expect(page.locator(".head .state")).to_contain_text("成功")
 
-    # ---- two versions beside each other, and back to the first; gone at the end
+    # ---- a second version beside the first, and back; a change of the state alone has made none; gone at the end
     page.goto(f"{site.url}/ui/workflows/default/qingxi")
+    expect(page.locator(".cm-content")).to_contain_text("state: Active")
+    write(page, DRAWN.replace("state: Draft", "state: Active").replace("压力过低", "压力不足"))
+    press(page, "保存")
+    page.get_by_role("dialog").get_by_role("button", name="保存", exact=True).click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
     page.get_by_role("tab", name="版本").click()
+    expect(page.get_by_role("button", name="回滚", exact=True)).to_have_count(1)
+    for message in ("压力过低", "压力不足"):
+        expect(page.locator(".versions")).to_contain_text(message)
     press(page, "回滚")
     page.get_by_role("dialog").get_by_role("button").last.click()
     expect(page.get_by_text(re.compile("已恢复到修订"))).to_be_visible()
