@@ -51,8 +51,9 @@ kind: Deployment
 metadata: {name: broken}
 spec:
   strategy: {progressDeadlineSeconds: 5}
-  template: {command: [sh, -c, exit 3], backoff: {initial: 1s}}
+  template: {command: [sh, -c, exit 3], backoff: {initial: 1s}, probes: {readiness: {exec: {command: ["false"]}}}}
 """
+"""Never ready: without a probe a program that a busy machine lets live for a second counts as available."""
 
 
 def write(page: Page, name: str, text: str) -> None:
